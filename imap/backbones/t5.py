@@ -1,0 +1,40 @@
+"""Words of the families that read them with a T5 encoder: CogVideoX (T5) and Wan (UMT5)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from imap.backbones.base import CONCEPT_WINDOW, Backbone, TokenizedText, pick_token
+from imap.backbones.words import tokenize
+
+
+class T5Backbone(Backbone):
+    """Tokens are the text's own, then one end token."""
+
+    @staticmethod
+    def clean(text: str) -> str:
+        """The text as the stock pipeline hands it to the tokenizer."""
+        return text
+
+    @classmethod
+    def concept_length(cls, tokenizer: Any, text: str) -> int:
+        return len(tokenizer(cls.clean(text))["input_ids"])
+
+    def tokenize(self, prompt: str) -> TokenizedText:
+        return tokenize(self.pipe.tokenizer, self.clean(prompt), self.text_length)
+
+    def encode_concepts(self, texts: Sequence[str], concept_token: str) -> Tensor:
+        tokens, _ = self.pipe.encode_prompt(
+            list(texts), do_classifier_free_guidance=False, max_sequence_length=CONCEPT_WINDOW
+        )
+        lengths = [self.concept_length(self.pipe.tokenizer, text) - 1 for text in texts]
+        return torch.stack([pick_token(x, 0, n, concept_token) for x, n in zip(tokens, lengths, strict=True)])
+
+    def encode_prompt(self, prompt: str, negative_prompt: str | None) -> dict[str, Tensor]:
+        guided = negative_prompt is not None
+        positive, negative = self.pipe.encode_prompt(
+            prompt, negative_prompt, do_classifier_free_guidance=guided, max_sequence_length=self.text_length
+        )
+        return {"prompt_embeds": positive, **({"negative_prompt_embeds": negative} if guided else {})}

@@ -1,0 +1,65 @@
+"""Words and tokens: which tokens of a text a word spans."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from imap.backbones.base import TokenizedText
+
+
+def tokenize(tokenizer: Any, text: str, max_length: int) -> TokenizedText:
+    """Tokens of a text, special tokens included and cut to max_length, with the characters that each covers."""
+    if getattr(tokenizer, "is_fast", False):
+        encoded = tokenizer(text, truncation=True, max_length=max_length, return_offsets_mapping=True)
+        pieces = tokenizer.convert_ids_to_tokens(encoded["input_ids"])
+        return TokenizedText(text, tuple(pieces), tuple(tuple(span) for span in encoded["offset_mapping"]))
+    pieces = tokenizer.convert_ids_to_tokens(tokenizer(text, truncation=True, max_length=max_length)["input_ids"])
+    return TokenizedText(text, tuple(pieces), tuple(_walk(text, pieces)))
+
+
+def _walk(text: str, pieces: Sequence[str]) -> list[tuple[int, int]]:
+    """Character spans for a tokenizer that does not give them: find each sentencepiece after the one before."""
+    spans, cursor = [], 0
+    for piece in pieces:
+        written = piece.replace("\u2581", "")
+        start = text.find(written, cursor) if written else -1
+        spans.append((start, start + len(written)) if start >= 0 else (cursor, cursor))
+        cursor = spans[-1][1]
+    return spans
+
+
+def tokens_of(words: str, tokenized: TokenizedText) -> tuple[int, ...]:
+    """Indices of the tokens that the first occurrence of `words` in the text spans; empty when it is not there.
+
+    Case is ignored. A single word that is not there as written is also found in another inflection, so that
+    "rolling" finds "rolls".
+    """
+    place = _find(words, tokenized.text)
+    if place is None:
+        return ()
+    start, stop = place
+    return tuple(i for i, (a, b) in enumerate(tokenized.spans) if a < stop and b > start)
+
+
+def _find(words: str, text: str) -> tuple[int, int] | None:
+    pattern = r"\s+".join(re.escape(word) for word in words.split())
+    found = re.search(rf"(?<!\w){pattern}(?!\w)", text, re.IGNORECASE)
+    if found:
+        return found.span()
+    if len(words.split()) == 1:
+        for other in re.finditer(r"\w+", text):
+            if stem(other.group()) == stem(words):
+                return other.span()
+    return None
+
+
+def stem(word: str) -> str:
+    """A word without its English inflection, good enough to tell that rolls, rolled and rolling are one verb."""
+    word = word.lower()
+    for ending in ("ing", "ied", "ies", "ed", "es", "s"):
+        if word.endswith(ending) and len(word) - len(ending) >= 3:
+            word = word[: -len(ending)]
+            break
+    if len(word) > 3 and word[-1] == word[-2] and word[-1] not in "sl":
+        word = word[:-1]
+    return word.rstrip("ey") if len(word.rstrip("ey")) >= 2 else word

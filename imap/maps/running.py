@@ -1,0 +1,49 @@
+"""Means over layers and steps that keep one buffer per key, however many layers and steps there are (METHOD 6)."""
+
+from collections.abc import Collection
+
+from torch import Tensor
+
+
+class RunningMaps:
+    """Collects layer maps of (rows, f, p): mean over the layers of a step, then mean over steps.
+
+    Every key `X` is averaged over `all_layers`, and `X_layers` over `chosen_layers`. With softmax the mean of a step
+    goes through a second softmax over the rows, as in the release; a single row, which it would make constant, does not.
+    """
+
+    def __init__(self, all_layers: Collection[int], chosen_layers: Collection[int], softmax: bool) -> None:
+        self.groups = {"": frozenset(all_layers), "_layers": frozenset(chosen_layers)}
+        self.softmax = softmax
+        self.steps = 0
+        self._step: dict[str, Tensor] = {}
+        self._total: dict[str, Tensor] = {}
+
+    def add(self, layer: int, maps: dict[str, Tensor]) -> None:
+        """Count the maps of one layer at the current step."""
+        for suffix, layers in self.groups.items():
+            if layer in layers:
+                for key, value in maps.items():
+                    _accumulate(self._step, key + suffix, value / len(layers))
+
+    def drop_step(self) -> None:
+        """Forget what an interrupted step has added."""
+        self._step = {}
+
+    def end_step(self) -> None:
+        """Fold the current step into the mean over steps."""
+        for key, value in self._step.items():
+            _accumulate(self._total, key, value.softmax(dim=0) if self.softmax and len(value) > 1 else value)
+        self._step = {}
+        self.steps += 1
+
+    def means(self) -> dict[str, Tensor]:
+        """Mean over steps by key, (rows, f, p), on the device."""
+        return {key: value / self.steps for key, value in self._total.items()}
+
+
+def _accumulate(sums: dict[str, Tensor], key: str, value: Tensor) -> None:
+    if key in sums:
+        sums[key] += value.to(sums[key].device)  # blocks of one model may sit on several devices
+    else:
+        sums[key] = value.clone()

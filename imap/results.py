@@ -1,0 +1,153 @@
+"""Maps, and the run folder: what is written, atomically, and how a run resumes."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from imap.errors import ImapError
+
+LAYOUT = 1  # version of a sample folder's layout
+META = "meta.json"
+ARRAYS = "npy"
+TOKEN_ARRAYS = "prompt_tokens"
+
+
+@dataclass(frozen=True)
+class Maps(Mapping[str, np.ndarray]):
+    """Saliency maps by key, each float32 (texts, frames, height, width) in patches; see METHOD 6 for the keys.
+
+    texts: what each row shows. motions: which of them are motion words. heads, scores: [layer][step] the motion heads,
+    best first, and the separability score of every head. facts: what else the trace knows. token_arrays, tokens: the
+    same for every token of the prompt, where `prompt_tokens` was asked for.
+    """
+
+    arrays: Mapping[str, np.ndarray]
+    texts: tuple[str, ...]
+    motions: frozenset[str] = frozenset()
+    heads: Mapping[int, Mapping[int, list[int]]] = field(default_factory=dict)
+    scores: Mapping[int, Mapping[int, list[float]]] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    token_arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+    tokens: tuple[str, ...] = ()
+
+    def __getitem__(self, key: str) -> np.ndarray:
+        if key not in self.arrays:
+            raise KeyError(f"no maps {key!r}; there are {', '.join(self.arrays)}")
+        return self.arrays[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.arrays)
+
+    def __len__(self) -> int:
+        return len(self.arrays)
+
+    def of(self, text: str, key: str | None = None) -> np.ndarray:
+        """Map of one text, (frames, height, width): its IMAP when it is a motion word, else its GramCol, or a key's."""
+        if text not in self.texts:
+            raise KeyError(f"no map of {text!r}; there are {', '.join(self.texts)}")
+        default = "sel_imap_layers" if text in self.motions else "imap_layers"
+        return self[key or default][self.texts.index(text)]
+
+    def save(self, folder: str | Path, more: Mapping[str, Any] | None = None) -> Path:
+        """Write npy/<key>.npy and meta.json into a folder, which is replaced as a whole; returns it.
+
+        more: further entries of meta.json.
+        """
+        return write_folder(Path(folder), lambda partial: self.write(partial, more or {}))
+
+    def write(self, folder: Path, more: Mapping[str, Any]) -> None:
+        """Write the files of `save` into a folder that exists."""
+        for group, arrays in ((ARRAYS, self.arrays), (f"{ARRAYS}/{TOKEN_ARRAYS}", self.token_arrays)):
+            for key, array in arrays.items():
+                (folder / group).mkdir(parents=True, exist_ok=True)
+                np.save(folder / group / f"{key}.npy", np.ascontiguousarray(array, dtype=np.float32))
+        meta = {
+            "layout": LAYOUT,
+            "texts": list(self.texts),
+            "motions": [text for text in self.texts if text in self.motions],
+            "keys": list(self.arrays),
+            **({"tokens": list(self.tokens)} if self.tokens else {}),
+            **self.facts,
+            "heads": self.heads,
+            "scores": self.scores,
+            **more,
+        }
+        (folder / META).write_text(json.dumps(meta, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "Maps":
+        """Maps of a folder that `save` or a run has written. Raises ImapError when it is not one."""
+        folder = Path(folder)
+        meta = read_meta(folder)
+        if meta is None:
+            raise ImapError(f"{folder} holds no maps: there is no readable {META} of layout {LAYOUT}")
+        arrays = {key: np.load(folder / ARRAYS / f"{key}.npy", allow_pickle=False) for key in meta["keys"]}
+        tokens = sorted((folder / ARRAYS / TOKEN_ARRAYS).glob("*.npy"))
+        heads, scores = (
+            {int(layer): {int(step): x for step, x in steps.items()} for layer, steps in meta[name].items()}
+            for name in ("heads", "scores")
+        )
+        return cls(
+            arrays,
+            tuple(meta["texts"]),
+            frozenset(meta["motions"]),
+            heads,
+            scores,
+            {key: meta[key] for key in ("family", "grid", "steps", "method", "notes") if key in meta},
+            {path.stem: np.load(path, allow_pickle=False) for path in tokens},
+            tuple(meta.get("tokens", ())),
+        )
+
+
+def read_meta(folder: Path) -> dict[str, Any] | None:
+    """meta.json of a finished folder; None when there is none, or of another layout."""
+    try:
+        meta = json.loads((folder / META).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return meta if isinstance(meta, dict) and meta.get("layout") == LAYOUT else None
+
+
+def write_folder(folder: Path, write: Any) -> Path:
+    """Fill a sibling folder with `write(folder)` and put it in the place of `folder` in one move.
+
+    A crash leaves the old folder or the new one, never a mixture.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial, old = (folder.with_name(f".{folder.name}.{kind}-{os.getpid()}") for kind in ("partial", "old"))
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    try:
+        write(partial)
+        if folder.exists():
+            os.replace(folder, old)
+        os.replace(partial, folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
+    return folder
+
+
+def check_writable(folder: Path) -> None:
+    """Raise ImapError unless files can be made in the folder, which is created."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".writable-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ImapError(f"output_dir: cannot write to {folder}: {error.strerror}; choose another folder") from None
+
+
+def difference(one: Any, other: Any, path: str = "") -> Sequence[str]:
+    """Names of the settings in which two nested mappings differ."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        names = dict.fromkeys([*one, *other])
+        return [x for name in names for x in difference(one.get(name), other.get(name), f"{path}.{name}".lstrip("."))]
+    return [] if one == other else [path]

@@ -1,0 +1,126 @@
+"""What to look at: a prompt, concepts (nouns), motion words and, for renoising, a clip. Reads and checks input lists."""
+
+import json
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from imap.errors import ImapError
+
+KEYS = ("caption", "concepts", "object", "video_path", "camera", "motion_idx")
+OPTIONS = {"s": "concepts only", "t": "motion words only", "st": "both"}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One prompt and the texts to look for in its video. `object` of an input list is `motions` here."""
+
+    prompt: str
+    concepts: tuple[str, ...]
+    motions: tuple[str, ...]
+    video_path: Path | None = None
+
+    @property
+    def slug(self) -> str:
+        """ASCII words of the prompt for a folder name, at most 48 characters."""
+        plain = unicodedata.normalize("NFKD", self.prompt).encode("ascii", "ignore").decode().lower()
+        return re.sub(r"[^a-z0-9]+", "-", plain)[:48].strip("-") or "sample"
+
+
+def words(value: str | Sequence[str] | None) -> tuple[str, ...]:
+    """Texts from a list, or from one string as a person types it: "a, b" or "[a, b]"."""
+    if value is None:
+        return ()
+    if isinstance(value, str):
+        inside = value.strip()
+        if inside.startswith("[") and inside.endswith("]"):
+            inside = inside[1:-1]
+        value = [_unquoted(word.strip()) for word in inside.split(",")] if inside.strip() else []
+    if not all(isinstance(word, str) for word in value):
+        raise ImapError(f"expected words, got {value!r}")
+    return tuple(" ".join(word.split()) for word in value)
+
+
+def _unquoted(word: str) -> str:
+    return word[1:-1] if len(word) > 1 and word[0] == word[-1] and word[0] in "\"'" else word
+
+
+def check_words(concepts: Sequence[str], motions: Sequence[str]) -> None:
+    """Raise ImapError unless there is a text to look for, none is empty and none comes twice."""
+    texts = [*concepts, *motions]
+    if not texts:
+        raise ImapError('no text to look for; name concepts (nouns) or motions, such as concepts="ball, dog"')
+    if "" in texts:
+        raise ImapError(f"one of the texts is empty in {texts}; take out the stray comma")
+    seen: set[str] = set()
+    for text in texts:
+        if text.lower() in seen:
+            raise ImapError(f"{text!r} is named twice among concepts and motions; name each text once")
+        seen.add(text.lower())
+
+
+def make_sample(
+    prompt: Any, concepts: Any, motions: Any, video_path: str | Path | None = None, concept_option: str = "st"
+) -> Sample:
+    """A checked sample. Raises ImapError for an empty prompt, and for words as `check_words` does."""
+    if concept_option not in OPTIONS:
+        raise ImapError(f"concept_option={concept_option!r} is not known; it can be s (concepts), t (motions) or st")
+    if not isinstance(prompt, str) or not prompt.strip():
+        raise ImapError("the prompt is empty; describe the video in a sentence")
+    nouns = words(concepts) if "s" in concept_option else ()
+    verbs = words(motions) if "t" in concept_option else ()
+    check_words(nouns, verbs)
+    return Sample(prompt.strip(), nouns, verbs, Path(video_path) if video_path else None)
+
+
+def read_list(path: Path, concept_option: str = "st", with_video: bool = False) -> list[Sample]:
+    """Samples of a JSON list in the release's format (METHOD 8).
+
+    Relative video paths are taken from the working folder, else from the list's own. Raises one ImapError that names
+    every faulty entry.
+    """
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ImapError(f"input_json: there is no file {path}") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ImapError(f"input_json: {path} is not valid JSON: {error}") from None
+    except OSError as error:
+        raise ImapError(f"input_json: cannot read {path}: {error.strerror}") from None
+    if not isinstance(entries, list) or not entries:
+        raise ImapError(f"input_json: {path} must hold a list of at least one entry with {', '.join(KEYS[:3])}")
+    samples, faults = [], []
+    for index, entry in enumerate(entries):
+        try:
+            samples.append(_entry(entry, concept_option, with_video, path.parent))
+        except ImapError as error:
+            faults.append(f"entry {index}: {error}")
+    if faults:
+        more = f"; and {len(faults) - 5} more" if len(faults) > 5 else ""
+        raise ImapError(f"input_json: {path}: {'; '.join(faults[:5])}{more}")
+    return samples
+
+
+def _entry(entry: Any, concept_option: str, with_video: bool, folder: Path) -> Sample:
+    if not isinstance(entry, dict):
+        raise ImapError(f"expected an object with {', '.join(KEYS[:3])}, got {type(entry).__name__}")
+    for key in entry:
+        if key not in KEYS:
+            raise ImapError(f"unknown key {key!r}; known are {', '.join(KEYS)}")
+    video = entry.get("video_path") if with_video else None
+    if with_video and not video:
+        raise ImapError("video_path is missing; renoising needs a clip for every entry")
+    sample = make_sample(entry.get("caption"), entry.get("concepts"), entry.get("object"), video, concept_option)
+    if sample.video_path and not sample.video_path.is_absolute() and not sample.video_path.exists():
+        beside = folder / sample.video_path
+        return Sample(sample.prompt, sample.concepts, sample.motions, beside if beside.exists() else sample.video_path)
+    return sample
+
+
+def numbered(samples: Sequence[Sample]) -> Iterator[tuple[str, Sample]]:
+    """Folder name <index>-<slug> and sample, in order."""
+    for index, sample in enumerate(samples):
+        yield f"{index:03d}-{sample.slug}", sample

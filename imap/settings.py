@@ -1,0 +1,132 @@
+"""A composed configuration becomes frozen, checked dataclasses here, and nowhere else."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from imap.errors import ImapError
+
+SCORE_NAMES = ("CHI", "DBI", "Silhouette", "Fisher")
+TARGETS = ("concepts", "prompt")
+STANDARDIZE = ("text", "none")
+CONCEPT_TOKENS = ("first", "last", "mean")
+
+
+@dataclass(frozen=True)
+class Method:
+    """How maps are formed (METHOD 2 to 6). Ranges are [start, stop); layers and steps are zero-based."""
+
+    imap_layer: tuple[int, ...]
+    maps_layers: tuple[int, int]
+    maps_timesteps: tuple[int, int] | None  # None: every step
+    imap_sep_score: str
+    imap_sep_topk: int  # -1: by threshold
+    imap_qk_matching_target: str
+    standardize: str
+    softmax: bool
+    concept_token: str
+    prompt_tokens: bool
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """Every layer that is read."""
+        return tuple(sorted({*self.imap_layer, *range(*self.maps_layers)}))
+
+    def wants_step(self, step: int) -> bool:
+        return self.maps_timesteps is None or step in range(*self.maps_timesteps)
+
+    def check_steps(self, num_inference_steps: int) -> None:
+        """Raise ImapError when `maps_timesteps` names steps that the run does not have."""
+        if self.maps_timesteps is not None and self.maps_timesteps[1] > num_inference_steps:
+            raise ImapError(
+                f"maps_timesteps={list(self.maps_timesteps)} names step {self.maps_timesteps[1] - 1}, but "
+                f"num_inference_steps={num_inference_steps} has steps 0 to {num_inference_steps - 1}; "
+                f"set maps_timesteps to a range [start, stop) within [0, {num_inference_steps}]"
+            )
+
+
+METHOD_DEFAULTS = {
+    "maps_layers": None,
+    "maps_timesteps": None,
+    "imap_sep_score": "CHI",
+    "standardize": "text",
+    "softmax": False,
+    "prompt_tokens": False,
+}
+
+
+def method_settings(
+    given: Mapping[str, Any], paper: Mapping[str, Any], num_layers: int, num_heads: int, concept_token: str
+) -> Method:
+    """Settings of the method for one model: what was given, else the paper's, else the default. Checked.
+
+    given: keys of `Method`, where None stands for not given. paper: of the model's preset.
+    """
+    names = {field.name for field in fields(Method)}
+    unknown = sorted(set(given) - names)
+    if unknown:
+        raise ImapError(f"unknown setting {unknown[0]!r}; known are {', '.join(sorted(names))}")
+    value = METHOD_DEFAULTS | {"concept_token": concept_token}
+    value |= {key: paper[key] for key in names & set(paper) if paper[key] is not None}
+    value |= {key: x for key, x in given.items() if x is not None}
+
+    layers = tuple(_integers("imap_layer", value["imap_layer"]))
+    if not layers:
+        raise ImapError("imap_layer is empty; name at least one layer, such as imap_layer=[0]")
+    if len(set(layers)) < len(layers):
+        raise ImapError(f"imap_layer={list(layers)} names a layer twice; name each once")
+    for layer in layers:
+        if not 0 <= layer < num_layers:
+            raise ImapError(
+                f"imap_layer names layer {layer}, but this transformer has layers 0 to {num_layers - 1}; "
+                f"set imap_layer to layers it has"
+            )
+    value["imap_layer"] = layers
+    value["maps_layers"] = _range("maps_layers", value["maps_layers"] or (0, num_layers))
+    if value["maps_layers"][1] > num_layers:
+        raise ImapError(
+            f"maps_layers={list(value['maps_layers'])} ends beyond this transformer's {num_layers} layers; "
+            f"set maps_layers to a range [start, stop) within [0, {num_layers}]"
+        )
+    if value["maps_timesteps"] is not None:
+        value["maps_timesteps"] = _range("maps_timesteps", value["maps_timesteps"])
+
+    value["imap_sep_score"] = _choice("imap_sep_score", value["imap_sep_score"], SCORE_NAMES)
+    value["imap_qk_matching_target"] = _choice("imap_qk_matching_target", value["imap_qk_matching_target"], TARGETS)
+    value["standardize"] = _choice("standardize", value["standardize"], STANDARDIZE)
+    value["concept_token"] = _choice("concept_token", value["concept_token"], CONCEPT_TOKENS)
+    for name in ("softmax", "prompt_tokens"):
+        if not isinstance(value[name], bool):
+            raise ImapError(f"{name}={value[name]!r} is neither true nor false")
+    topk = value["imap_sep_topk"]
+    if not _is_integer(topk) or not (topk == -1 or 1 <= topk <= num_heads):
+        raise ImapError(
+            f"imap_sep_topk={topk!r}, but this transformer has {num_heads} heads a layer; "
+            f"set it between 1 and {num_heads}, or to -1 to keep heads by threshold"
+        )
+    return Method(**value)
+
+
+def _is_integer(x: Any) -> bool:
+    return isinstance(x, int) and not isinstance(x, bool)
+
+
+def _integers(name: str, value: Any) -> Sequence[int]:
+    items = [value] if _is_integer(value) else value
+    if isinstance(items, str) or not isinstance(items, Sequence) or not all(_is_integer(x) for x in items):
+        raise ImapError(f"{name}={value!r} is not a list of whole numbers; write it as {name}=[0,1,2]")
+    return items
+
+
+def _range(name: str, value: Any) -> tuple[int, int]:
+    items = _integers(name, value)
+    if len(items) != 2 or not 0 <= items[0] < items[1]:
+        raise ImapError(f"{name}={value!r} is not a range; write it as {name}=[start,stop], the stop not included")
+    return (items[0], items[1])
+
+
+def _choice(name: str, value: Any, known: Sequence[str]) -> str:
+    for choice in known:
+        if isinstance(value, str) and value.lower() == choice.lower():
+            return choice
+    raise ImapError(f"{name}={value!r} is not known; it can be {', '.join(known)}")

@@ -1,0 +1,64 @@
+"""Which denoising step a transformer call belongs to, and which row of its batch is the conditional one."""
+
+from typing import Any
+
+from imap.backbones.base import Backbone
+from imap.errors import ImapError
+from imap.settings import Method
+
+
+class Steps:
+    """Counts the steps of a pipeline call from the transformer calls alone.
+
+    A stock pipeline sets `current_timestep` to a new object at every step, so two calls that meet the same object are
+    one step, and the second of them is the unconditional half.
+    """
+
+    def __init__(self, backbone: Backbone, method: Method) -> None:
+        self.backbone, self.method = backbone, method
+        self.index = -1  # into the schedule
+        self.read: list[int] = []
+        self._announced: int | None = None
+        self._timestep: Any = None
+        self._guided: bool | None = None
+
+    def begin_call(self, first: int, steps: int) -> None:
+        """Announce a pipeline call that starts at index `first` of a schedule of `steps` steps."""
+        self.index, self._announced, self._timestep, self._guided = first - 1, steps, None, None
+
+    def conditional_row(self, rows: int) -> int | None:
+        """Count a transformer call on a batch of `rows`; its row to read, or None when it is not to be read.
+
+        Raises ImapError for steps that the run does not have, for a second pipeline call and for a batch of videos.
+        """
+        timestep = self.backbone.pipe.current_timestep
+        if timestep is not None and timestep is self._timestep:
+            return None
+        self._timestep = timestep
+        self.index += 1
+        self._check()
+        if self._guided is None:
+            # asked once a call: a dynamic guidance scale may pass through 1 later, and the batch stays
+            self._guided = self.backbone.batched_guidance and self.backbone.pipe.guidance_scale > 1.0
+        expected = 2 if self._guided else 1
+        if rows != expected:
+            raise ImapError(
+                f"the transformer got a batch of {rows} where one video makes {expected}; "
+                "trace one prompt and one video per call"
+            )
+        return rows - 1 if self.method.wants_step(self.index) else None
+
+    def _check(self) -> None:
+        steps = self._announced or getattr(self.backbone.pipe, "_num_timesteps", None)
+        if steps is None:
+            return
+        if self.index >= steps:
+            raise ImapError(
+                f"this trace has seen all {steps} steps of a pipeline call and meets another call; "
+                "open a new `with imap.trace(...)` block for every call"
+            )
+        self.method.check_steps(steps)
+
+    def forget(self) -> None:
+        """Let go of the pipeline's tensors."""
+        self._timestep = None

@@ -1,0 +1,276 @@
+"""Hooks on, running means, hooks off: joins one backbone to the mathematics while a stock pipeline runs."""
+
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from imap.backbones import backbone_of
+from imap.backbones.base import Backbone, Grid, Seen, call_arguments
+from imap.backbones.probe import refuse_untraceable
+from imap.errors import ImapError
+from imap.maps.layer import Layer, LayerMaps, Rule, Texts, layer_maps
+from imap.maps.running import RunningMaps
+from imap.maps.separability import SCORES
+from imap.presets import preset_for
+from imap.results import Maps
+from imap.samples import words
+from imap.settings import Method, method_settings
+from imap.steps import Steps
+from imap.wording import Wording
+
+_traced: "weakref.WeakSet[nn.Module]" = weakref.WeakSet()  # transformers with an open trace
+
+
+class Trace:
+    """Reads one call of a pipeline while the `with` block is open; `maps()` gives what was read.
+
+    The pipeline runs untouched: torch hooks look at tensors that its attention makes anyway, the concept tokens run
+    beside it, and everything is gone when the block ends, also after an exception. Results stay on the device until
+    `maps()`.
+    """
+
+    def __init__(self, backbone: Backbone, method: Method, wording: Wording) -> None:
+        self.backbone, self.method, self.wording = backbone, method, wording
+        score = SCORES[method.imap_sep_score]
+        scale = backbone.cross_attention_scale
+        self.rule = Rule(score, method.imap_sep_topk, wording.standardize, method.softmax, scale)
+        self.running = RunningMaps(range(*method.maps_layers), method.imap_layer, method.softmax)
+        self.steps = Steps(backbone, method)
+        self.grid: Grid | None = None
+        self._row: int | None = None  # the conditional row while a call is read, else None
+        self._own_call = False
+        self._embeddings: Tensor | None = None
+        self._tokens: Tensor | None = None
+        self._texts: Texts | None = None
+        self._prompt_slots = 0  # how many slots, coming first, are the prompt's
+        self._choices: dict[tuple[int, int], LayerMaps] = {}
+        self._handles: list[Any] = []
+
+    def __enter__(self) -> "Trace":
+        transformer = self.backbone.transformer
+        if transformer in _traced:
+            raise ImapError("this pipeline is being traced already; leave the first `with imap.trace(...)` block")
+        refuse_untraceable(self.backbone)
+        if self.wording.reads_concepts:
+            with torch.no_grad():
+                embeddings = self.backbone.encode_concepts(self.wording.texts, self.method.concept_token)
+            self._embeddings = torch.cat([embeddings, torch.zeros_like(embeddings[:1])])  # zero: the padded slots
+        _traced.add(transformer)
+        try:
+            self._install()
+        except BaseException:
+            self._remove()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._remove()
+
+    def _install(self) -> None:
+        backbone, transformer = self.backbone, self.backbone.transformer
+        keep = self._handles.append
+        keep(transformer.register_forward_pre_hook(self._call_begins, with_kwargs=True))
+        keep(transformer.register_forward_hook(self._call_ends))
+        for layer in self._hooked_layers():
+            block, seen = backbone.blocks[layer], Seen()
+            begins = self._guarded(partial(self._block_begins, seen))
+            keep(block.register_forward_pre_hook(begins, with_kwargs=True))
+            for name, module in backbone.taps(block).items():
+                keep(module.register_forward_hook(self._guarded(partial(self._tapped, seen, name))))
+            attended = self._guarded(partial(self._attended, layer, block, seen))
+            keep(backbone.attention(block).to_out[0].register_forward_pre_hook(attended))
+
+    def _remove(self) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+        self._row = self._tokens = None
+        self.steps.forget()
+        _traced.discard(self.backbone.transformer)
+
+    def _hooked_layers(self) -> Sequence[int]:
+        """Layers that are read; where concept tokens live in the blocks, all up to the last of them."""
+        wanted = self.method.layers
+        return range(max(wanted) + 1) if self.wording.reads_concepts and self.backbone.joint_attention else wanted
+
+    def _guarded(self, hook: Callable[..., None]) -> Callable[..., None]:
+        """The hook, silent while no conditional call is read and while the concept tokens use the same modules."""
+
+        def guarded(*args: Any) -> None:
+            if self._row is not None and not self._own_call:
+                self._own_call = True
+                try:
+                    with torch.no_grad():
+                        hook(*args)
+                finally:
+                    self._own_call = False
+
+        return guarded
+
+    def _call_begins(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
+        call = call_arguments(module, args, kwargs)
+        latents = call["hidden_states"]
+        self._row = None
+        row = self.steps.conditional_row(len(latents))
+        if row is None:
+            return
+        self.grid = self.backbone.grid(latents)
+        self.running.drop_step()
+        if self._texts is None or self._texts.rows.device != latents.device:
+            self._lay_out(call, latents.device)
+        if self.wording.reads_concepts:
+            with torch.no_grad():
+                self._tokens = self.backbone.start_concepts(self._embeddings.to(latents.device), call, row)
+        self._row = row
+
+    def _lay_out(self, call: Mapping[str, Any], device: torch.device) -> None:
+        prompt = (0, 1)
+        if self.wording.reads_prompt:
+            prompt = self.backbone.prompt_slots(call, len(self.wording.tokenized.pieces))
+        self._prompt_slots = prompt[0]
+        self._texts = self.wording.layout(*prompt).to(device)
+
+    def _call_ends(self, module: nn.Module, args: tuple, output: Any) -> None:
+        if self._row is not None:
+            self.running.end_step()
+            self.steps.read.append(self.steps.index)
+            self._row = self._tokens = None
+
+    def _block_begins(self, seen: Seen, block: nn.Module, args: tuple, kwargs: dict) -> None:
+        seen.arguments = call_arguments(block, args, kwargs)
+
+    def _tapped(self, seen: Seen, name: str, module: nn.Module, args: tuple, output: Tensor) -> None:
+        seen.outputs[name] = output
+
+    def _attended(self, layer: int, block: nn.Module, seen: Seen, module: nn.Module, args: tuple) -> None:
+        """The attention of a block is done: take the concept tokens through the block, and read its maps."""
+        seen.head_outputs = args[0]
+        texts = self._texts.to(args[0].device)
+        features = self.backbone.features(block, seen, self._row, self._prompt_slots)
+        keys, concepts = [features.prompt_keys] if self._prompt_slots else [], None
+        if self.wording.reads_concepts:
+            weights = texts.baseline_weights if self.backbone.joint_attention else texts.weights
+            weights = weights[self._prompt_slots :]
+            tokens = self._tokens.to(args[0].device)
+            step = self.backbone.concept_step(block, seen, self._row, tokens, weights, features)
+            self._tokens, concepts = step.tokens, step.head_outputs
+            keys.append(step.keys)
+        if layer in self.method.layers:
+            q, o = (x.unflatten(1, (self.grid.frames, self.grid.patches)) for x in (features.q, features.o))
+            read = layer_maps(Layer(q, o, torch.cat(keys, dim=1), concepts), texts, self.rule)
+            self.running.add(layer, read.maps)
+            # two rows of a few dozen numbers: all that is kept of every layer and step
+            self._choices[layer, self.steps.index] = LayerMaps({}, read.scores, read.chosen)
+        seen.clear()
+
+    def maps(self) -> Maps:
+        """The maps of every step that was read, moved to the host once. Raises ImapError when there is none."""
+        if not self.steps.read:
+            called = f"maps_timesteps={self.method.maps_timesteps}" if self.steps.index >= 0 else "it was not called"
+            raise ImapError(f"no step was read ({called}); call the pipeline inside the `with imap.trace(...)` block")
+        count = len(self.wording.texts)
+        size = (self.grid.height, self.grid.width)
+        arrays = {key: x.unflatten(-1, size).cpu().numpy() for key, x in self.running.means().items()}
+        scores, heads = self._chosen_heads()
+        self._check_finite(arrays, scores)
+        tokens = {key: x[count:] for key, x in arrays.items() if len(x) > count}
+        method = {name: getattr(self.method, name) for name in self.method.__dataclass_fields__}
+        facts = {
+            "family": self.backbone.family,
+            "grid": {"frames": self.grid.frames, "height": self.grid.height, "width": self.grid.width},
+            "steps": sorted(self.steps.read),
+            "method": method | {"standardize": "text" if self.wording.standardize else "none"},
+            **self.wording.facts(),
+        }
+        return Maps(
+            {key: x[:count] for key, x in arrays.items()},
+            self.wording.texts,
+            self.wording.motions,
+            heads,
+            scores,
+            facts,
+            tokens,
+            self.wording.tokenized.pieces if tokens else (),
+        )
+
+    def _chosen_heads(self) -> tuple[dict[int, dict[int, list[float]]], dict[int, dict[int, list[int]]]]:
+        """Scores and motion heads, best first, by layer and step."""
+        device = next(iter(self._choices.values())).scores.device
+        values = torch.stack([x.scores.to(device) for x in self._choices.values()]).cpu()
+        chosen = torch.stack([x.chosen.to(device) for x in self._choices.values()]).cpu()
+        order = values.argsort(dim=1, descending=self.rule.score.larger_is_better)
+        scores: dict[int, dict[int, list[float]]] = {}
+        heads: dict[int, dict[int, list[int]]] = {}
+        for i, (layer, step) in enumerate(self._choices):
+            scores.setdefault(layer, {})[step] = values[i].tolist()
+            heads.setdefault(layer, {})[step] = [head for head in order[i].tolist() if chosen[i, head]]
+        if not chosen.any():
+            self.wording.note(f"no head passes the {self.method.imap_sep_score} threshold: the sel_imap maps are zero")
+        return scores, heads
+
+    def _check_finite(self, arrays: Mapping[str, np.ndarray], scores: Mapping[int, Mapping[int, list[float]]]) -> None:
+        bad = [key for key, array in arrays.items() if not np.isfinite(array).all()]
+        if bad:
+            where = [(s, n) for n, steps in scores.items() for s, x in steps.items() if not np.isfinite(x).all()]
+            first = "first at step {}, layer {}".format(*min(where)) if where else "in the text keys"
+            raise ImapError(
+                f"the maps {', '.join(bad)} are not finite, {first}: the model itself made NaN or infinity there; "
+                "try dtype=bfloat16 or float32 instead of float16"
+            )
+
+
+def trace(
+    pipe: Any,
+    prompt: str | None = None,
+    concepts: str | Sequence[str] | None = None,
+    motions: str | Sequence[str] | None = None,
+    *,
+    imap_layer: Sequence[int] | None = None,
+    maps_layers: Sequence[int] | None = None,
+    maps_timesteps: Sequence[int] | None = None,
+    imap_sep_score: str | None = None,
+    imap_sep_topk: int | None = None,
+    imap_qk_matching_target: str | None = None,
+    standardize: str | None = None,
+    softmax: bool | None = None,
+    concept_token: str | None = None,
+    prompt_tokens: bool | None = None,
+) -> Trace:
+    """Maps of the next call of a stock CogVideoX, Wan or HunyuanVideo pipeline: `with imap.trace(pipe, ...) as trace`.
+
+    pipe: the pipeline object, loaded in any way. concepts, motions: nouns and motion words, at least one of either.
+    prompt: what the pipeline will be called with; needed only with target `prompt`.
+
+    imap_layer: layers of the `_layers` maps. maps_layers: [start, stop) of the others, all by default.
+    maps_timesteps: [start, stop) of step indices, all by default. imap_sep_score: CHI, DBI, Silhouette or Fisher.
+    imap_sep_topk: motion heads per layer and step, or -1 for the score's threshold. imap_qk_matching_target: concepts
+    or prompt. standardize: text or none. softmax: over the texts. concept_token: first, last or mean of a concept's
+    tokens. prompt_tokens: with target prompt, maps of every prompt token besides. What is not given is the paper's
+    setting for that model. Raises ImapError for settings that the model does not have, before anything runs.
+    """
+    given = {
+        "imap_layer": imap_layer,
+        "maps_layers": maps_layers,
+        "maps_timesteps": maps_timesteps,
+        "imap_sep_score": imap_sep_score,
+        "imap_sep_topk": imap_sep_topk,
+        "imap_qk_matching_target": imap_qk_matching_target,
+        "standardize": standardize,
+        "softmax": softmax,
+        "concept_token": concept_token,
+        "prompt_tokens": prompt_tokens,
+    }
+    backbone = backbone_of(pipe)
+    preset = preset_for(backbone.family, backbone.num_layers, backbone.num_heads)
+    method = method_settings(
+        given, preset.paper, backbone.num_layers, backbone.num_heads, backbone.default_concept_token
+    )
+    return Trace(backbone, method, Wording(backbone, method, words(concepts), words(motions), prompt))
