@@ -4,7 +4,7 @@ from typing import Any
 
 from imap.backbones.base import Backbone
 from imap.errors import ImapError
-from imap.settings import Method
+from imap.settings.method import Method
 
 
 class Steps:

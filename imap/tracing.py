@@ -20,7 +20,7 @@ from imap.maps.separability import SCORES
 from imap.presets import preset_for
 from imap.results import Maps
 from imap.samples import words
-from imap.settings import Method, method_settings
+from imap.settings.method import Method, method_settings
 from imap.steps import Steps
 from imap.wording import Wording
 

@@ -11,7 +11,7 @@ from imap.backbones.words import tokens_of
 from imap.errors import ImapError
 from imap.maps.layer import Texts
 from imap.samples import check_words
-from imap.settings import Method
+from imap.settings.method import Method
 
 log = logging.getLogger("imap")
 

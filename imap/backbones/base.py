@@ -181,6 +181,22 @@ class Backbone(ABC):
 
     # -- clips
 
+    channel_axis: ClassVar[int] = 1  # of the pipeline's latents; the other of axes 1 and 2 is frames
+
+    def latent_frames(self, latents: Tensor) -> int:
+        return latents.shape[3 - self.channel_axis]
+
+    @property
+    def size_multiple(self) -> tuple[int, int]:
+        """What height and width in pixels must be multiples of."""
+        patch = self.transformer.config.patch_size
+        high, wide = patch[-2:] if isinstance(patch, Sequence) else (patch, patch)
+        return (self.spatial_factor * high, self.spatial_factor * wide)
+
+    def set_schedule(self, num_inference_steps: int) -> None:
+        """Set the scheduler's schedule as the stock pipeline does."""
+        self.pipe.scheduler.set_timesteps(num_inference_steps, device=self.pipe._execution_device)
+
     @property
     def spatial_factor(self) -> int:
         """Pixels per latent cell; height and width must be multiples of this times the patch."""

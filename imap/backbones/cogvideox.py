@@ -20,6 +20,7 @@ class CogVideoX(T5Backbone):
     processor_class = "CogVideoXAttnProcessor2_0"
     joint_attention = True
     batched_guidance = True
+    channel_axis = 2
 
     @property
     def blocks(self) -> Sequence[nn.Module]:

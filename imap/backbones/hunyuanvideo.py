@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from diffusers.models.embeddings import apply_rotary_emb
 from diffusers.models.transformers.transformer_hunyuan_video import HunyuanVideoAttnProcessor2_0
@@ -119,6 +120,10 @@ class HunyuanVideo(Backbone):
         # guidance is distilled into the model: the stock pipeline has no negative half to encode
         names = ("prompt_embeds", "pooled_prompt_embeds", "prompt_attention_mask")
         return dict(zip(names, self.pipe.encode_prompt(prompt, max_sequence_length=self.text_length), strict=True))
+
+    def set_schedule(self, num_inference_steps: int) -> None:
+        sigmas = np.linspace(1.0, 0.0, num_inference_steps + 1)[:-1]
+        self.pipe.scheduler.set_timesteps(sigmas=sigmas, device=self.pipe._execution_device)
 
     def encode_clip(self, video: Tensor, generator: torch.Generator) -> Tensor:
         return self.posterior_sample(video, generator).float() * self.pipe.vae.config.scaling_factor

@@ -1,0 +1,130 @@
+"""Real clips: decoded, checked, resampled where that is asked for, and videos written."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import imageio.v3 as iio
+import numpy as np
+import torch
+from einops import rearrange
+
+from imap.errors import ImapError
+
+RESIZE = ("none", "crop", "stretch")
+FRAMES = ("none", "uniform", "first")
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Which clip is wanted, and what may be done to one of another size or length.
+
+    resize: none, crop (scale to cover, cut the middle) or stretch. frames: none, uniform (spread evenly over the clip)
+    or first. None for a size or length takes the clip's own.
+    """
+
+    height: int | None = None
+    width: int | None = None
+    num_frames: int | None = None
+    resize: str = "none"
+    frames: str = "none"
+
+    def __post_init__(self) -> None:
+        for name, known in (("resize", RESIZE), ("frames", FRAMES)):
+            if getattr(self, name) not in known:
+                raise ImapError(f"video.{name}={getattr(self, name)!r} is not known; it can be {', '.join(known)}")
+
+
+def read_clip(path: str | Path) -> np.ndarray:
+    """All frames of a video, uint8 (frames, height, width, 3), decoded in order: containers lie about their length.
+
+    Raises ImapError for a file that is missing, cannot be decoded or holds no frame.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ImapError(f"video_path: there is no file {path}")
+    try:
+        frames = [frame for frame in iio.imiter(path, plugin="pyav", format="rgb24")]
+    except Exception as error:  # the decoder's own errors have no common class
+        raise ImapError(f"video_path: {path} cannot be decoded as a video ({_line(error)})") from None
+    if not frames:
+        raise ImapError(f"video_path: {path} holds no frame")
+    return np.stack(frames)
+
+
+def fit_clip(clip: np.ndarray, fit: Fit, name: str = "the clip") -> np.ndarray:
+    """The clip at the wanted size and length; ImapError when it has another and may not be resampled."""
+    frames, height, width, _ = clip.shape
+    wanted = fit.num_frames or frames
+    if frames != wanted:
+        if fit.frames == "none":
+            raise ImapError(
+                f"{name} has {frames} frames and {wanted} are expected; set video.frames=uniform (spread evenly) or "
+                f"video.frames=first to resample it, or num_frames={frames}"
+            )
+        if fit.frames == "first" and frames < wanted:
+            raise ImapError(f"{name} has {frames} frames, fewer than the {wanted} expected; set video.frames=uniform")
+        index = np.linspace(0, frames - 1, wanted).round().astype(int) if fit.frames == "uniform" else range(wanted)
+        clip = clip[index]
+    size = (fit.height or height, fit.width or width)
+    if (height, width) != size:
+        if fit.resize == "none":
+            raise ImapError(
+                f"{name} is {height}x{width} and {size[0]}x{size[1]} is expected (height x width); set video.resize=crop "
+                f"or video.resize=stretch to resample it, or height={height} width={width}"
+            )
+        clip = _resized(clip, size, fit.resize)
+    return clip
+
+
+def _resized(clip: np.ndarray, size: tuple[int, int], how: str) -> np.ndarray:
+    height, width = clip.shape[1:3]
+    inner = size
+    if how == "crop":
+        scale = max(size[0] / height, size[1] / width)
+        inner = (max(size[0], round(height * scale)), max(size[1], round(width * scale)))
+    top, left = (inner[0] - size[0]) // 2, (inner[1] - size[1]) // 2
+    frames = []
+    for frame in clip:  # one at a time: float copies of a whole clip are large
+        x = rearrange(torch.from_numpy(frame).float(), "h w c -> 1 c h w")
+        x = torch.nn.functional.interpolate(x, inner, mode="bilinear", antialias=True, align_corners=False)
+        x = x[..., top : top + size[0], left : left + size[1]].round().clamp(0, 255).byte()
+        frames.append(rearrange(x, "1 c h w -> h w c").numpy())
+    return np.stack(frames)
+
+
+def to_tensor(clip: np.ndarray) -> torch.Tensor:
+    """uint8 (frames, height, width, 3) to float32 (1, 3, frames, height, width) in [-1, 1]."""
+    return rearrange(torch.from_numpy(clip).float() / 127.5 - 1, "f h w c -> 1 c f h w")
+
+
+def to_pixels(frames: np.ndarray) -> np.ndarray:
+    """Float frames in [0, 1], as pipelines give them, to uint8."""
+    return (np.clip(frames, 0, 1) * 255).round().astype(np.uint8)
+
+
+def write_video(path: Path, frames: np.ndarray, fps: int) -> None:
+    """H.264 mp4 of uint8 (frames, height, width, 3)."""
+    with iio.imopen(path, "w", plugin="pyav") as video:
+        video.write(frames, codec="libx264", fps=fps, out_pixel_format="yuv420p")
+
+
+def check_video_size(height: int, width: int, num_frames: int, multiple: Sequence[int], temporal: int) -> None:
+    """Raise ImapError for a size that the model cannot take.
+
+    multiple: of height and of width, in pixels. temporal: frames per latent frame after the first.
+    """
+    for name, value, step in (("height", height, multiple[0]), ("width", width, multiple[1])):
+        if value < step or value % step:
+            near = max(step, round(value / step) * step)
+            raise ImapError(f"{name}={value} is not a multiple of {step}, as this model needs; set {name}={near}")
+    if num_frames < 1 or (num_frames - 1) % temporal:
+        near = max(1, round((num_frames - 1) / temporal) * temporal + 1)
+        raise ImapError(
+            f"num_frames={num_frames} is not {temporal}k+1, as this model needs (1, {temporal + 1}, "
+            f"{2 * temporal + 1} ...); set num_frames={near}"
+        )
+
+
+def _line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

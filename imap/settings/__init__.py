@@ -1,0 +1,1 @@
+"""A composed configuration becomes frozen, checked dataclasses here, and nowhere else."""

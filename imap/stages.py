@@ -1,0 +1,50 @@
+"""How long each stage of a job takes."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+
+class Stages:
+    """Seconds by stage. Waits for the device at the ends of a stage, so never inside the denoising loop."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        start = now()
+        try:
+            yield
+        finally:
+            self.seconds[name] = round(self.seconds.get(name, 0.0) + now() - start, 4)
+
+    @contextmanager
+    def denoise_then(self, last_step: int, after: str) -> Iterator[dict[str, Any]]:
+        """Time a pipeline call as `denoise` up to the end of its last step, then as `after`.
+
+        Gives the arguments to pass to the call.
+        """
+        start, loop_end = now(), None
+
+        def at_step_end(pipe: Any, step: int, timestep: Any, tensors: dict) -> dict:
+            nonlocal loop_end
+            if step == last_step:
+                loop_end = now()
+            return tensors
+
+        yield {"callback_on_step_end": at_step_end}
+        end = now()
+        loop_end = loop_end or end
+        self.seconds["denoise"] = round(self.seconds.get("denoise", 0.0) + loop_end - start, 4)
+        self.seconds[after] = round(self.seconds.get(after, 0.0) + end - loop_end, 4)
+
+
+def now() -> float:
+    """Seconds, once the work given to the device is done."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()

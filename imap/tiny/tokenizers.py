@@ -1,0 +1,117 @@
+"""Small fast tokenizers made from a word list: common words are one token, other words several, any string works."""
+
+import string
+from collections.abc import Iterator
+
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+from transformers import PreTrainedTokenizerFast
+
+# Words of typical prompts. "ball" is one token, "balls" two, "kangaroo" several.
+WORDS = """
+a an the and or of in on at to by from with over under into across through behind down up is are as its
+man woman boy girl child person people hand face dog cat horse bird fish bear lion rabbit fox cow elephant
+ball car truck train boat ship plane bicycle robot balloon flag leaf wave cloud candle pendulum wheel door box
+tree grass field forest mountain river lake sea ocean beach sand snow rain fire smoke water sky sun moon
+city street road bridge house park room table floor wall window garden kitchen hill desert night day
+roll rolling rolls run running runs walk walking walks jump jumping jumps fly flying flies swim swimming fall falling
+dance dancing spin spinning turn turning move moving moves swing swinging bounce bouncing slide sliding ride riding
+float floating drive driving throw throwing catch kick play playing wag open close left right toward away slowly fast
+red green blue yellow orange white black brown pink golden small big large little old young happy bright dark
+"""
+
+# Every word of the text that HunyuanVideoPipeline puts around a prompt is one token: like that the text before the
+# prompt has 95 tokens, as many as with the real tokenizer, which the pipeline cuts off (`crop_start`).
+TEMPLATE_WORDS = """
+system user Describe the video by detailing following aspects The main content and theme of color shape size texture
+quantity text spatial relationships objects Actions events behaviors temporal physical movement changes background
+environment light style atmosphere camera angles movements transitions used in
+"""
+
+SYLLABLES = """
+al an ar as at be ca ch co de di ed en er es et fo ing in ion is it ke la le li lo ly ma me mo na ne on or ou pa pe
+po ra re ri ro sa se sh si st ta te th ti to tion ty un us ve wa ck ll ee oo ss tt
+"""
+
+# A piece's log probability: one word beats any split of it, and one syllable beats its letters.
+WORD_SCORE, SYLLABLE_SCORE, LETTER_SCORE = -5.0, -8.0, -10.0
+
+
+def sentencepiece() -> PreTrainedTokenizerFast:
+    """Returns a tokenizer like T5's and UMT5's: pieces with "▁", `<pad>` 0, `</s>` 1 at the end, `<unk>` 2."""
+    words = [f"▁{form}" for form in _forms(WORDS)]
+    letters = ["▁", *string.ascii_letters, *string.digits, *string.punctuation]
+    tokenizer = _unigram(["<pad>", "</s>", "<unk>"], words, letters, space="▁", unk_id=2)
+    tokenizer.normalizer = normalizers.NFKC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()])
+    tokenizer.decoder = decoders.Metaspace()
+    return _ready(tokenizer, "$A </s>", 512, pad_token="<pad>", eos_token="</s>", unk_token="<unk>")
+
+
+def llama() -> PreTrainedTokenizerFast:
+    """Returns a tokenizer like Llama 3's: bytes, `<|begin_of_text|>` at the start, `<pad>` on the right.
+
+    HunyuanVideoPipeline's template text before the prompt has 95 tokens, whatever prompt follows.
+    """
+    specials = {"pad_token": "<pad>", "bos_token": "<|begin_of_text|>", "eos_token": "<|end_of_text|>"}
+    marks = ["<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"]
+    tokenizer = _bytes([*specials.values(), *marks], WORDS + TEMPLATE_WORDS)
+    return _ready(tokenizer, "<|begin_of_text|> $A", 512, **specials)
+
+
+def clip() -> PreTrainedTokenizerFast:
+    """Returns a tokenizer like CLIP's: lower case, `<|startoftext|>` ... `<|endoftext|>`, which also pads, 77 long."""
+    # The end token must not be number 2: CLIPTextModel takes that for an old config and pools elsewhere.
+    tokenizer = _bytes(["<|startoftext|>", "<|endoftext|>"], WORDS)
+    tokenizer.normalizer = normalizers.Lowercase()
+    specials = {"pad_token": "<|endoftext|>", "bos_token": "<|startoftext|>", "eos_token": "<|endoftext|>"}
+    return _ready(tokenizer, "<|startoftext|> $A <|endoftext|>", 77, **specials)
+
+
+def _bytes(specials: list[str], words: str) -> Tokenizer:
+    """Returns a tokenizer over bytes, to which no text is unknown."""
+    # The byte alphabet writes a space as "Ġ" and a line break as "Ċ".
+    pieces = [start + form for form in _forms(words) for start in ("", "Ġ")]
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = _unigram(specials, [*pieces, "ĊĊ"], letters, space="Ġ", unk_id=None)
+    # Each line break pair is cut off first, so that a prompt that starts with white space does not merge with the
+    # template before it. A digit does not take the space before it, as in Llama 3.
+    pattern = r"\n\n| ?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]|\s"
+    split = pre_tokenizers.Split(Regex(pattern), behavior="isolated")
+    level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, level])
+    tokenizer.decoder = decoders.ByteLevel()
+    return tokenizer
+
+
+def _forms(words: str) -> Iterator[str]:
+    """Yields each word as it is and with a capital."""
+    for word in words.split():
+        yield from (word, word.capitalize())
+
+
+def _unigram(specials: list[str], words: list[str], letters: list[str], *, space: str, unk_id: int | None) -> Tokenizer:
+    """Returns a tokenizer that cuts a word into the pieces of highest total score; ids follow the lists' order."""
+    # A piece at a word's start includes the space, or the space would be a token of its own in every rare word.
+    syllables = [start + syllable for start in (space, "") for syllable in SYLLABLES.split()]
+    letters = [*(space + letter for letter in string.ascii_letters), *letters]
+    scores = [(specials, 0.0), (words, WORD_SCORE), (syllables, SYLLABLE_SCORE), (letters, LETTER_SCORE)]
+    vocabulary: dict[str, float] = {}
+    for pieces, score in scores:
+        for piece in pieces:
+            vocabulary.setdefault(piece, score)
+    tokenizer = Tokenizer(models.Unigram(list(vocabulary.items()), unk_id=unk_id))
+    tokenizer.add_special_tokens([AddedToken(special, special=True, normalized=False) for special in specials])
+    return tokenizer
+
+
+def _ready(tokenizer: Tokenizer, template: str, max_length: int, **specials: str) -> PreTrainedTokenizerFast:
+    """Returns the tokenizer as transformers has it; `template` says which tokens go around a text "$A"."""
+    around = [(token, tokenizer.token_to_id(token)) for token in template.split() if token != "$A"]
+    tokenizer.post_processor = processors.TemplateProcessing(single=template, special_tokens=around)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        model_max_length=max_length,
+        padding_side="right",
+        model_input_names=["input_ids", "attention_mask"],
+        **specials,
+    )
