@@ -52,29 +52,35 @@ def read_clip(path: str | Path) -> np.ndarray:
     return np.stack(frames)
 
 
+def check_clip(shape: tuple[int, ...], fit: Fit, name: str) -> None:
+    """Raise ImapError for a clip (frames, height, width, 3) that has another size or length than wanted, and that may
+    not be resampled."""
+    frames, height, width, _ = shape
+    wanted, size = fit.num_frames or frames, (fit.height or height, fit.width or width)
+    if frames != wanted and fit.frames == "none":
+        raise ImapError(
+            f"{name} has {frames} frames and {wanted} are expected; set video.frames=uniform (spread evenly) or "
+            f"video.frames=first to resample it, or num_frames={frames}"
+        )
+    if frames < wanted and fit.frames == "first":
+        raise ImapError(f"{name} has {frames} frames, fewer than the {wanted} expected; set video.frames=uniform")
+    if (height, width) != size and fit.resize == "none":
+        raise ImapError(
+            f"{name} is {height}x{width} and {size[0]}x{size[1]} is expected (height x width); set video.resize=crop "
+            f"or video.resize=stretch to resample it, or height={height} width={width}"
+        )
+
+
 def fit_clip(clip: np.ndarray, fit: Fit, name: str = "the clip") -> np.ndarray:
-    """The clip at the wanted size and length; ImapError when it has another and may not be resampled."""
+    """The clip at the wanted size and length; raises as `check_clip` does."""
+    check_clip(clip.shape, fit, name)
     frames, height, width, _ = clip.shape
-    wanted = fit.num_frames or frames
+    wanted, size = fit.num_frames or frames, (fit.height or height, fit.width or width)
     if frames != wanted:
-        if fit.frames == "none":
-            raise ImapError(
-                f"{name} has {frames} frames and {wanted} are expected; set video.frames=uniform (spread evenly) or "
-                f"video.frames=first to resample it, or num_frames={frames}"
-            )
-        if fit.frames == "first" and frames < wanted:
-            raise ImapError(f"{name} has {frames} frames, fewer than the {wanted} expected; set video.frames=uniform")
-        index = np.linspace(0, frames - 1, wanted).round().astype(int) if fit.frames == "uniform" else range(wanted)
-        clip = clip[index]
-    size = (fit.height or height, fit.width or width)
-    if (height, width) != size:
-        if fit.resize == "none":
-            raise ImapError(
-                f"{name} is {height}x{width} and {size[0]}x{size[1]} is expected (height x width); set video.resize=crop "
-                f"or video.resize=stretch to resample it, or height={height} width={width}"
-            )
-        clip = _resized(clip, size, fit.resize)
-    return clip
+        clip = clip[
+            np.linspace(0, frames - 1, wanted).round().astype(int) if fit.frames == "uniform" else slice(wanted)
+        ]
+    return clip if (height, width) == size else _resized(clip, size, fit.resize)
 
 
 def _resized(clip: np.ndarray, size: tuple[int, int], how: str) -> np.ndarray:

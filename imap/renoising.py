@@ -169,7 +169,9 @@ def renoise_video(pipe: Any, sample: Sample, run: Run) -> Output:
         **run.method,
     )
     kind = "denoised from the noised clip" if run.test_full_denoise else "the clip"
-    return Output(clip if result.frames is None else result.frames, result.maps, {"video": kind, "seconds": result.seconds})
+    return Output(
+        clip if result.frames is None else result.frames, result.maps, {"video": kind, "seconds": result.seconds}
+    )
 
 
 def _own_layout(backbone: Backbone, latents: Tensor) -> Tensor:

@@ -1,0 +1,126 @@
+"""A run over a list of samples: finished ones are skipped, a failing one does not stop the rest, nothing is lost."""
+
+import hashlib
+import json
+import logging
+import platform
+import time
+import traceback
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from imap.clips import write_video
+from imap.results import difference, read_meta, write_folder
+from imap.samples import Sample
+from imap.sampling import Output
+
+log = logging.getLogger("imap")
+PACKAGES = ("imap", "torch", "diffusers", "transformers", "accelerate", "numpy", "imageio", "av")
+ERRORS = "errors.jsonl"
+
+
+@dataclass
+class Tally:
+    """What became of the samples of a run."""
+
+    done: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        names = f" ({', '.join(self.failed[:3])}{' ...' if len(self.failed) > 3 else ''})" if self.failed else ""
+        return f"{len(self.done)} done, {len(self.skipped)} already finished, {len(self.failed)} failed{names}"
+
+
+def request(sample: Sample, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """All that decides the result of a sample, in plain values: what `meta.json` records and resuming compares."""
+    clip = (
+        {"video_path": str(sample.video_path), "video_sha256": _digest(sample.video_path)} if sample.video_path else {}
+    )
+    own = {"prompt": sample.prompt, "concepts": list(sample.concepts), "motions": list(sample.motions), **clip}
+    return json.loads(json.dumps({"sample": own, "settings": settings}))
+
+
+def is_finished(folder: Path, wanted: Mapping[str, Any]) -> bool:
+    """Whether the folder holds the finished result of this very request; says in the log what has changed if not."""
+    meta = read_meta(folder)
+    if meta is None:
+        return False
+    changed = difference(meta.get("request"), wanted)
+    if changed:
+        log.info("%s: done again, for another %s", folder.name, ", ".join(x.split(".", 1)[-1] for x in changed[:4]))
+    return not changed
+
+
+def run_samples(
+    samples: Iterable[tuple[str, Sample]],
+    output_dir: Path,
+    settings: Mapping[str, Any],
+    work: Callable[[Sample], Output],
+    fps: int,
+    tally: Tally,
+) -> None:
+    """Do the samples (folder name and sample) one by one, and write each as soon as it is there."""
+    samples = list(samples)
+    for count, (name, sample) in enumerate(samples, 1):
+        start, stage = time.perf_counter(), "prepare"
+        try:
+            wanted = request(sample, settings)
+            if is_finished(output_dir / name, wanted):
+                tally.skipped.append(name)
+                continue
+            log.info("[%d/%d] %s", count, len(samples), name)
+            stage = "maps"
+            output = work(sample)
+            stage = "write"
+            write_sample(output_dir / name, output, wanted, fps)
+        except Exception as error:
+            tally.failed.append(name)
+            record_failure(output_dir, name, stage, error)
+            continue
+        tally.done.append(name)
+        log.info("[%d/%d] %s: %.1f s", count, len(samples), output_dir / name, time.perf_counter() - start)
+
+
+def write_sample(folder: Path, output: Output, wanted: Mapping[str, Any], fps: int) -> None:
+    """The folder of one sample: output.mp4, npy/<key>.npy and meta.json, all or nothing."""
+
+    def write(partial: Path) -> None:
+        start = time.perf_counter()
+        write_video(partial / "output.mp4", output.frames, fps)
+        record = {**output.record, "fps": fps, "versions": versions(), "request": wanted}
+        record["seconds"] = {**output.record["seconds"], "write": round(time.perf_counter() - start, 4)}
+        output.maps.write(partial, record)
+
+    write_folder(folder, write)
+
+
+def record_failure(output_dir: Path, name: str, stage: str, error: Exception) -> None:
+    """One line in the log, and the whole story in errors.jsonl."""
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    log.error("%s failed (%s): %s", name, stage, reason)
+    story = "".join(traceback.format_exception(error))
+    entry = {"sample": name, "stage": stage, "error": f"{type(error).__name__}: {error}", "traceback": story}
+    with (output_dir / ERRORS).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+
+
+def versions() -> dict[str, str]:
+    """Versions of what took part."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _digest(path: Path) -> str | None:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return None

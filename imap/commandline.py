@@ -1,0 +1,77 @@
+"""The command line of both doors: text as a person types it, and errors in one line."""
+
+import difflib
+import re
+import sys
+from collections.abc import Callable, Sequence
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from imap.errors import ImapError
+from imap.presets import config_folder
+
+TEXTS = ("prompt", "negative_prompt", "concepts", "motions", "video_path", "input_json", "output_dir", "backbone.path")
+
+
+def main(run: Callable[[], None], config_name: str, argv: Sequence[str] | None = None) -> None:
+    """Run a hydra.main function on the command line, with texts taken literally and errors in one line each."""
+    arguments = [literal(argument) for argument in (sys.argv[1:] if argv is None else argv)]
+    try:
+        if not any(argument.startswith("-") for argument in arguments):
+            check_overrides(config_name, arguments)
+        sys.argv[1:] = arguments
+        run()
+    except ImapError as error:
+        sys.exit(f"imap: error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("imap: interrupted; run the same command again to go on")
+
+
+def literal(argument: str) -> str:
+    """A `name=text` argument so that Hydra's override grammar gives the very text back; others as they are."""
+    name, equals, text = argument.partition("=")
+    if not equals or name.lstrip("+") not in TEXTS or text in ("", "null"):
+        return argument
+    # OmegaConf first: it would take ${...} for a reference. Then Hydra: it ends the text at a quote.
+    text = re.sub(r"(\\*)\$\{", lambda found: found.group(1) * 2 + r"\${", text)
+    text = re.sub(r'(\\*)("|$)', lambda found: found.group(1) * 2 + ('\\"' if found.group(2) else ""), text)
+    return f'{name}="{text}"'
+
+
+def check_overrides(config_name: str, overrides: Sequence[str]) -> None:
+    """Raise ImapError, in one line, for overrides that Hydra cannot compose."""
+    groups = {
+        path.name: sorted(x.stem for x in path.glob("*.yaml")) for path in config_folder().iterdir() if path.is_dir()
+    }
+    for override in overrides:
+        name, _, value = override.partition("=")
+        known = groups.get(name)
+        if known and value not in [*known, "null"]:
+            raise ImapError(f"unknown {name} {value!r}; known are {', '.join(known)}")
+    try:
+        GlobalHydra.instance().clear()
+        with initialize_config_dir(str(config_folder()), version_base="1.3"):
+            config = compose(config_name)
+            names = _names(config)
+            for override in overrides:
+                name = override.partition("=")[0].lstrip("+~")
+                if name not in names and not name.startswith("hydra"):
+                    near = difflib.get_close_matches(name, names, 1)
+                    hint = f"; did you mean {near[0]}?" if near else "; --help lists them"
+                    raise ImapError(f"unknown setting {name!r}{hint}")
+            compose(config_name, list(overrides))
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ImapError(str(error).strip().splitlines()[0]) from None
+
+
+def _names(config: DictConfig, prefix: str = "") -> list[str]:
+    found = ["experiment", "method", "video"] if not prefix else []
+    for key, value in config.items_ex(resolve=False):
+        found.append(f"{prefix}{key}")
+        if isinstance(value, DictConfig):
+            found += _names(value, f"{prefix}{key}.")
+    return found

@@ -1,0 +1,89 @@
+"""Which checkpoint to load, and how: checked without touching a weight."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from imap.errors import ImapError
+
+DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
+OFFLOADS = ("auto", "none", "model", "sequential")
+
+
+@dataclass(frozen=True)
+class Model:
+    """A backbone configuration with what is left to the machine decided."""
+
+    name: str
+    family: str
+    source: str | None  # folder or hub id; None: a small pipeline of random weights, made on this machine
+    dtype: torch.dtype
+    vae_dtype: torch.dtype
+    device: torch.device
+    offload: str
+    vae_tiling: bool
+    attention_backend: str
+    flow_shift: float | None
+
+    def recorded(self) -> dict[str, Any]:
+        """What changes a result, in plain values."""
+        names = ("name", "family", "source", "attention_backend", "vae_tiling", "flow_shift")
+        dtypes = {
+            "dtype": str(self.dtype).removeprefix("torch."),
+            "vae_dtype": str(self.vae_dtype).removeprefix("torch."),
+        }
+        return {name: getattr(self, name) for name in names} | dtypes
+
+
+def model_settings(config: Mapping[str, Any]) -> Model:
+    """A checked Model from the `backbone` group of a composed configuration."""
+    device = _device(str(config["device"]))
+    if config["offload"] not in OFFLOADS:
+        raise ImapError(f"backbone.offload={config['offload']!r} is not known; it can be {', '.join(OFFLOADS)}")
+    if config["offload"] in ("model", "sequential") and device.type == "cpu":
+        raise ImapError(
+            f"backbone.offload={config['offload']} moves weights to a GPU, and the device is the CPU; set none"
+        )
+    path = config["path"]
+    if path is not None and not (Path(str(path)) / "model_index.json").is_file():
+        raise ImapError(f"backbone.path: {path} is no folder in diffusers format (it has no model_index.json)")
+    dtype = _dtype("dtype", config["dtype"], torch.float32 if device.type == "cpu" else torch.bfloat16)
+    return Model(
+        name=config["name"],
+        family=config["family"],
+        source=str(path) if path is not None else config["id"],
+        dtype=dtype,
+        vae_dtype=_dtype("vae_dtype", config["vae_dtype"], dtype),
+        device=device,
+        offload=config["offload"],
+        vae_tiling=bool(config["vae_tiling"]),
+        attention_backend=config["attention_backend"],
+        flow_shift=config["flow_shift"],
+    )
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ImapError(f"backbone.device={name!r} is not known; it can be auto, cpu, cuda or cuda:N") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ImapError(
+            f"backbone.device={name}, but torch {torch.__version__} finds no CUDA GPU here; set backbone.device=cpu"
+        )
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ImapError(f"backbone.device={name}, but there are {torch.cuda.device_count()} GPUs; numbers start at 0")
+    return device
+
+
+def _dtype(name: str, value: str, automatic: torch.dtype) -> torch.dtype:
+    if value == "auto":
+        return automatic
+    if value not in DTYPES:
+        raise ImapError(f"backbone.{name}={value!r} is not known; it can be auto, {', '.join(DTYPES)}")
+    return DTYPES[value]

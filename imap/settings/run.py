@@ -1,0 +1,129 @@
+"""What a door was asked to do: the composed configuration, checked once, before any weight is loaded."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from imap.clips import Fit
+from imap.errors import ImapError
+from imap.samples import OPTIONS, Sample, make_sample, read_list
+from imap.settings.method import METHOD_DEFAULTS, Method
+
+METHOD_KEYS = tuple(field.name for field in fields(Method))
+
+
+@dataclass(frozen=True)
+class Run:
+    """Settings of one run over a list of samples. `method` holds keys of `Method`, None where the paper's is meant."""
+
+    output_dir: Path
+    seed: int
+    num_inference_steps: int
+    guidance_scale: float
+    negative_prompt: str
+    height: int
+    width: int
+    num_frames: int
+    fps: int
+    method: Mapping[str, Any]
+    renoise_timestep: tuple[int, ...] = ()
+    test_full_denoise: bool = False
+    fit: Fit = Fit()
+
+    def recorded(self) -> dict[str, Any]:
+        """Every setting that changes a result, in plain values: a finished sample is one with these."""
+        return {key: _plain(x) for key, x in asdict(self).items() if key != "output_dir"}
+
+
+def run_settings(config: Mapping[str, Any], renoising: bool) -> Run:
+    """A checked Run from a composed door configuration."""
+    numbers = {
+        name: _positive(name, config[name]) for name in ("num_inference_steps", "height", "width", "num_frames", "fps")
+    }
+    guidance = config["guidance_scale"]
+    if not isinstance(guidance, int | float) or guidance < 1:
+        raise ImapError(f"guidance_scale={guidance!r} is not a number of at least 1 (1 is no guidance)")
+    if not isinstance(config["seed"], int):
+        raise ImapError(f"seed={config['seed']!r} is not a whole number")
+    run = Run(
+        output_dir=Path(str(config["output_dir"])),
+        seed=config["seed"],
+        guidance_scale=float(guidance),
+        negative_prompt=str(config["negative_prompt"] or ""),
+        method={key: config[key] for key in METHOD_KEYS},
+        **numbers,
+    )
+    if not renoising:
+        return run
+    indices = check_renoise_timestep(
+        config["renoise_timestep"],
+        run.num_inference_steps,
+        config["maps_timesteps"] or METHOD_DEFAULTS["maps_timesteps"],
+    )
+    video = config["video"]
+    fit = Fit(run.height, run.width, run.num_frames, video["resize"] or "none", video["frames"] or "none")
+    if not isinstance(config["test_full_denoise"], bool):
+        raise ImapError(f"test_full_denoise={config['test_full_denoise']!r} is neither true nor false")
+    return Run(
+        **{**vars(run), "renoise_timestep": indices, "test_full_denoise": config["test_full_denoise"], "fit": fit}
+    )
+
+
+def samples_of(config: Mapping[str, Any], renoising: bool, demo: Mapping[str, Any] | None = None) -> list[Sample]:
+    """Samples of a door: the list `input_json`, else the one that `prompt`, `concepts` and `motions` name, else a demo."""
+    option = config["concept_option"]
+    if option not in OPTIONS:
+        raise ImapError(f"concept_option={option!r} is not known; it can be s (concepts), t (motions) or st (both)")
+    single = [name for name in ("prompt", "concepts", "motions", "video_path") if config.get(name) is not None]
+    if config["input_json"] is not None:
+        if single:
+            raise ImapError(f"input_json and {single[0]} are both set; give a list or a single sample, not both")
+        return read_list(Path(str(config["input_json"])), option, with_video=renoising)
+    if not single and demo:
+        return [make_sample(demo["prompt"], demo["concepts"], demo["motions"], None, option)]
+    if not single:
+        raise ImapError(
+            'nothing to look at; set prompt="..." with concepts="..." or motions="...", '
+            + ("and video_path=FILE, " if renoising else "")
+            + "or input_json=FILE"
+        )
+    if renoising and not config["video_path"]:
+        raise ImapError("video_path is missing; set it to the clip to read")
+    video = config["video_path"] if renoising else None
+    return [make_sample(config["prompt"], config["concepts"], config["motions"], video, option)]
+
+
+def check_renoise_timestep(
+    value: int | Sequence[int] | None, num_inference_steps: int, maps_timesteps: Sequence[int] | None
+) -> tuple[int, ...]:
+    """Step indices to noise a clip to, those that maps are wanted of. Raises ImapError for ones that do not exist."""
+    indices = [value] if isinstance(value, int) else list(value or ())
+    if not indices or not all(isinstance(i, int) and not isinstance(i, bool) for i in indices):
+        raise ImapError(f"renoise_timestep={value!r} is not a list of step indices; write it as renoise_timestep=[30]")
+    for i in indices:
+        if not 0 <= i < num_inference_steps:
+            raise ImapError(
+                f"renoise_timestep names step {i}, but num_inference_steps={num_inference_steps} has steps 0 to "
+                f"{num_inference_steps - 1}; choose one of them"
+            )
+    wanted = indices if maps_timesteps is None else [i for i in indices if i in range(*maps_timesteps)]
+    if not wanted:
+        raise ImapError(
+            f"none of renoise_timestep={indices} lies in maps_timesteps={list(maps_timesteps)}; widen maps_timesteps"
+        )
+    return tuple(dict.fromkeys(wanted))
+
+
+def _positive(name: str, value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ImapError(f"{name}={value!r} is not a whole number of at least 1")
+    return value
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(x) for key, x in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(x) for x in value]
+    return str(value) if isinstance(value, Path) else value

@@ -1,0 +1,18 @@
+"""Sample videos with their maps: python main_Sampling.py backbone=cogvideox_5b prompt="..." concepts="..." motions="..." """
+
+import hydra
+from omegaconf import DictConfig
+
+from imap.commandline import main
+from imap.presets import config_folder
+
+
+@hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="sampling")
+def run(config: DictConfig) -> None:
+    from imap.doors import run_door  # loads torch and diffusers, which --help can do without
+
+    run_door(config, renoising=False)
+
+
+if __name__ == "__main__":
+    main(run, "sampling")
