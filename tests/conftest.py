@@ -1,0 +1,51 @@
+"""Shared by the tests: tiny pipelines, and the optional folders with the release's arrays and real clips."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from imap import tiny
+
+PROMPT = "A red ball rolls past a small dog on the grass."
+SIZES = {"height": 32, "width": 48, "num_frames": 9}
+FAMILIES = tiny.FAMILIES
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _threads():
+    torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session")
+def pipes():
+    """One pipeline per family, shared by the session: a test must leave it as it was."""
+    made = {}
+
+    def get(family):
+        if family not in made:
+            made[family] = tiny.build(family)
+            made[family].set_progress_bar_config(disable=True)
+        return made[family]
+
+    return get
+
+
+def _folder(variable: str) -> Path:
+    value = os.environ.get(variable)
+    if not value or not Path(value).is_dir():
+        pytest.skip(f"{variable} names no folder")
+    return Path(value)
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """Pipelines and arrays of the authors' release, where they are at hand."""
+    return _folder("IMAP_GOLDEN")
+
+
+@pytest.fixture(scope="session")
+def clips() -> Path:
+    """Real 49-frame clips, where they are at hand."""
+    return _folder("IMAP_CLIPS")
