@@ -44,7 +44,7 @@ def read_clip(path: str | Path) -> np.ndarray:
     if not path.is_file():
         raise ImapError(f"video_path: there is no file {path}")
     try:
-        frames = [frame for frame in iio.imiter(path, plugin="pyav", format="rgb24")]
+        frames = list(iio.imiter(path, plugin="pyav", format="rgb24"))
     except Exception as error:  # the decoder's own errors have no common class
         raise ImapError(f"video_path: {path} cannot be decoded as a video ({_line(error)})") from None
     if not frames:

@@ -8,6 +8,7 @@ from typing import Any
 import diffusers
 import torch
 from diffusers import DiffusionPipeline
+from diffusers.utils import deprecation_utils
 from transformers import AutoTokenizer
 
 from imap.backbones import family
@@ -16,6 +17,8 @@ from imap.errors import ImapError
 from imap.settings.model import Model
 
 log = logging.getLogger("imap")
+# newer diffusers renamed the argument, and warns of the old name
+DTYPE_ARGUMENT = "dtype" if hasattr(deprecation_utils, "_TORCH_DTYPE_DEPRECATION_MESSAGE") else "torch_dtype"
 SPATIAL_FACTOR, TEMPORAL_FACTOR = 8, 4  # pixels per latent cell of all three families' VAEs
 
 
@@ -68,7 +71,7 @@ def outline(model: Model) -> Outline:
 def load(model: Model, source: str) -> DiffusionPipeline:
     """The stock pipeline of a folder or hub id, on its device, with the settings of `model`."""
     dtypes = {"default": model.dtype, "vae": model.vae_dtype}
-    pipe = DiffusionPipeline.from_pretrained(source, torch_dtype=dtypes)
+    pipe = DiffusionPipeline.from_pretrained(source, **{DTYPE_ARGUMENT: dtypes})
     if model.flow_shift is not None:
         pipe.scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config, flow_shift=model.flow_shift)
     if model.attention_backend != "default":
@@ -97,7 +100,8 @@ def _set_attention_backend(pipe: DiffusionPipeline, backend: str) -> None:
     except (AttributeError, ValueError, RuntimeError, ImportError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ImapError(
-            f"backbone.attention_backend={backend!r} cannot be used here: {reason}; set backbone.attention_backend=default"
+            f"backbone.attention_backend={backend!r} does not work here: {reason}; "
+            "set backbone.attention_backend=default"
         ) from None
 
 

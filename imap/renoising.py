@@ -1,4 +1,4 @@
-"""The renoising job: a real clip is encoded, noised to a step of the schedule and read in one forward pass (METHOD 7)."""
+"""The renoising job: a real clip is noised to a step of the schedule and read in one forward pass (METHOD 7)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""What to look at: a prompt, concepts (nouns), motion words and, for renoising, a clip. Reads and checks input lists."""
+"""What to look at: a prompt, concepts (nouns), motion words and, for renoising, a clip; input lists, checked."""
 
 import json
 import re

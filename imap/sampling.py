@@ -24,7 +24,7 @@ class Output:
 
 
 def sample_video(pipe: Any, sample: Sample, run: Run) -> Output:
-    """Sample one video with its maps. All random numbers come from one CPU generator, so noise is device-independent."""
+    """Sample one video with its maps. One CPU generator draws everything, so noise is the same on every device."""
     stages = Stages()
     with stages.stage("encode_text"):
         tracing = trace(pipe, sample.prompt, sample.concepts, sample.motions, **run.method)

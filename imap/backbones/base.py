@@ -141,7 +141,7 @@ class Backbone(ABC):
         """Text slots that the stock pipeline pads to."""
 
     def prompt_slots(self, call: Mapping[str, Any], prompt_tokens: int) -> tuple[int, int]:
-        """Distinct prompt slots and how many equal ones the last stands for, from the arguments of a transformer call."""
+        """Distinct prompt slots of a transformer call, and how many equal ones the last of them stands for."""
         return call["encoder_hidden_states"].shape[1], 1
 
     # -- one block
@@ -220,7 +220,7 @@ class Backbone(ABC):
 
     @abstractmethod
     def encode_clip(self, video: Tensor, generator: torch.Generator) -> Tensor:
-        """A clip (1, 3, frames, height, width) in [-1, 1] to latents, scaled and laid out as the transformer sees them."""
+        """A clip (1, 3, frames, height, width) in [-1, 1] to latents, scaled and laid out for the transformer."""
 
     def posterior_sample(self, video: Tensor, generator: torch.Generator) -> Tensor:
         """Seeded sample of the VAE's posterior, (1, channels, frames, height, width), not scaled."""

@@ -9,7 +9,7 @@ class RunningMaps:
     """Collects layer maps of (rows, f, p): mean over the layers of a step, then mean over steps.
 
     Every key `X` is averaged over `all_layers`, and `X_layers` over `chosen_layers`. With softmax the mean of a step
-    goes through a second softmax over the rows, as in the release; a single row, which it would make constant, does not.
+    goes through a second softmax over the rows, as in the release; a single row does not: it would come out constant.
     """
 
     def __init__(self, all_layers: Collection[int], chosen_layers: Collection[int], softmax: bool) -> None:

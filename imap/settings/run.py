@@ -1,7 +1,7 @@
 """What a door was asked to do: the composed configuration, checked once, before any weight is loaded."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from imap.errors import ImapError
 from imap.samples import OPTIONS, Sample, make_sample, read_list
 from imap.settings.method import METHOD_DEFAULTS, Method
 
-METHOD_KEYS = tuple(field.name for field in fields(Method))
+METHOD_KEYS = tuple(x.name for x in fields(Method))
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Run:
     method: Mapping[str, Any]
     renoise_timestep: tuple[int, ...] = ()
     test_full_denoise: bool = False
-    fit: Fit = Fit()
+    fit: Fit = field(default_factory=Fit)
 
     def recorded(self) -> dict[str, Any]:
         """Every setting that changes a result, in plain values: a finished sample is one with these."""
@@ -71,7 +71,7 @@ def run_settings(config: Mapping[str, Any], renoising: bool) -> Run:
 
 
 def samples_of(config: Mapping[str, Any], renoising: bool, demo: Mapping[str, Any] | None = None) -> list[Sample]:
-    """Samples of a door: the list `input_json`, else the one that `prompt`, `concepts` and `motions` name, else a demo."""
+    """Samples of a door: the list `input_json`, else the one of `prompt`, `concepts` and `motions`, else a demo."""
     option = config["concept_option"]
     if option not in OPTIONS:
         raise ImapError(f"concept_option={option!r} is not known; it can be s (concepts), t (motions) or st (both)")

@@ -1,0 +1,326 @@
+"""The trace leaves the pipeline alone: same bits, nothing behind, and a clear word where it cannot read."""
+
+import copy
+import gc
+import weakref
+
+import accelerate
+import numpy as np
+import pytest
+import torch
+from diffusers import FirstBlockCacheConfig
+
+import imap
+from imap import tiny
+from imap.backbones import backbone_of
+from tests.conftest import FAMILIES, PROMPT, SIZES
+
+WORDS = {"concepts": ["ball", "small dog"], "motions": ["rolling"]}
+TARGETS = ("concepts", "prompt")
+
+
+def call(pipe, steps=2, **more):
+    arguments = {**SIZES, "num_inference_steps": steps, "output_type": "latent", "prompt": PROMPT, **more}
+    return pipe(generator=torch.Generator().manual_seed(7), **arguments).frames
+
+
+def state_of(module):
+    """Everything that a trace could leave: attributes, hooks, processors and forward methods of every module."""
+    return {
+        name: (
+            {key: id(value) for key, value in vars(child).items() if "_hooks" not in key},
+            {key: list(value) for key, value in vars(child).items() if "_hooks" in key},
+            id(getattr(child, "processor", None)),
+        )
+        for name, child in module.named_modules()
+    }
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_sampling_is_bit_identical_and_leaves_nothing(pipes, family, target):
+    pipe = pipes(family)
+    plain = call(pipe)  # first: the pipeline's own cache context marks the transformer
+    before = state_of(pipe.transformer)
+    with imap.trace(pipe, PROMPT, **WORDS, imap_qk_matching_target=target, prompt_tokens=True) as trace:
+        traced = call(pipe)
+    assert torch.equal(plain, traced)
+    assert state_of(pipe.transformer) == before
+    assert torch.equal(plain, call(pipe))
+    maps = trace.maps()
+    assert maps.texts == ("ball", "small dog", "rolling")
+    assert all(x.shape == (3, 3, 2, 3) and x.dtype == np.float32 for x in maps.values())
+    assert all(x.std() > 0 for x in maps.values())
+
+
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_renoising_is_bit_identical_to_the_stock_pipeline_on_the_noised_clip(pipes, family, full):
+    pipe = pipes(family)
+    backbone = backbone_of(pipe)
+    shape = backbone.latent_shape(SIZES["num_frames"], SIZES["height"], SIZES["width"])
+    clean = torch.randn(shape, generator=torch.Generator().manual_seed(1))
+    arguments = {"num_inference_steps": 4, "renoise_timestep": [2], "test_full_denoise": full, "guidance_scale": 6.0}
+    call(pipe, steps=1)
+    before = state_of(pipe.transformer), set(vars(pipe.scheduler))
+    result = imap.renoise(pipe, latents=clean, prompt=PROMPT, **WORDS, **arguments)
+    assert (state_of(pipe.transformer), set(vars(pipe.scheduler))) == before
+
+    seen = []
+    handle = pipe.transformer.register_forward_hook(lambda module, args, output: seen.append(output[0].clone()))
+    untraced = renoise_without_trace(pipe, clean, **arguments)
+    handle.remove()
+    assert len(seen) == (1 if not full else 2 * (1 if family != "wan" else 2))
+    if full:
+        assert np.array_equal(result.frames, untraced)
+    else:
+        assert torch.equal(result.latents, untraced)
+
+
+def renoise_without_trace(pipe, clean, **arguments):
+    """The same job with no hook on the model: the trace's own installation is switched off."""
+    from imap.tracing import Trace
+
+    install, maps = Trace._install, Trace.maps
+    Trace._install, Trace.maps = lambda self: None, lambda self: None
+    try:
+        result = imap.renoise(
+            pipe,
+            latents=clean,
+            prompt=PROMPT,
+            **WORDS,
+            **arguments,
+        )
+    finally:
+        Trace._install, Trace.maps = install, maps
+    return result.frames if result.latents is None else result.latents
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_an_exception_half_way_leaves_nothing(pipes, family):
+    pipe = pipes(family)
+    plain = call(pipe)  # first: the pipeline's own cache context marks the transformer
+    before = state_of(pipe.transformer)
+
+    def stop(pipe, step, timestep, tensors):
+        raise KeyError("stop")
+
+    with pytest.raises(KeyError, match="stop"), imap.trace(pipe, PROMPT, **WORDS) as trace:
+        call(pipe, callback_on_step_end=stop)
+    assert state_of(pipe.transformer) == before
+    assert torch.equal(plain, call(pipe))
+    assert trace.maps().facts["steps"] == [0]  # what was read before the failure is there
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_an_exception_inside_a_block_leaves_nothing(pipes, family):
+    pipe = pipes(family)
+    call(pipe, steps=1)
+    before = state_of(pipe.transformer)
+
+    def fail(module, args):
+        raise RuntimeError("in the middle of a block")
+
+    block = backbone_of(pipe).blocks[1]
+    with pytest.raises(RuntimeError, match="middle"), imap.trace(pipe, PROMPT, **WORDS):
+        handle = (block.ff if hasattr(block, "ff") else block.ffn).register_forward_pre_hook(fail)
+        try:
+            call(pipe)
+        finally:
+            handle.remove()
+    assert state_of(pipe.transformer) == before
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_trace_keeps_no_reference_to_the_model(family):
+    pipe = tiny.build(family)
+    with imap.trace(pipe, PROMPT, **WORDS) as trace:
+        call(pipe, steps=1)
+    maps = trace.maps()
+    transformer = weakref.ref(pipe.transformer)
+    del pipe, trace
+    gc.collect()
+    assert transformer() is None
+    assert maps.of("rolling").shape == (3, 2, 3)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_guidance_only_changes_what_the_unconditional_half_does(pipes, family):
+    """At the first step the latents are the same, so the conditional half is, and so are its maps."""
+    pipe = pipes(family)
+    seen = []
+    scales = (1.0, 6.0) if family != "hunyuanvideo" else (6.0, 6.0)
+    extra = [{}, {}] if family != "hunyuanvideo" else [{}, {"negative_prompt": "blurry", "true_cfg_scale": 3.0}]
+    for scale, more in zip(scales, extra, strict=True):
+        with imap.trace(pipe, PROMPT, **WORDS, maps_timesteps=[0, 1]) as trace:
+            call(pipe, guidance_scale=scale, **more)
+        seen.append(trace.maps())
+    for key in seen[0]:
+        scale = seen[0][key].std()
+        # a batch of two may round otherwise than a batch of one
+        assert np.abs(seen[0][key] - seen[1][key]).max() < (1e-3 if family == "cogvideox" else 1e-7) * scale + 1e-12
+    assert seen[0].heads == seen[1].heads
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_weights_that_come_and_go_change_no_map(family):
+    """As under sequential offload: inside a hook a module's own parameters are elsewhere."""
+    pipe = tiny.build(family)
+    seen = []
+    for offloaded in (False, True):
+        if offloaded:
+            accelerate.cpu_offload(pipe.transformer, torch.device("cpu"), offload_buffers=True)
+            assert next(pipe.transformer.parameters()).device.type == "meta"
+        with imap.trace(pipe, PROMPT, **WORDS, imap_qk_matching_target="concepts") as trace:
+            call(pipe)
+        seen.append(trace.maps())
+    for key in seen[0]:
+        assert np.array_equal(seen[0][key], seen[1][key])
+
+
+def test_memory_of_a_trace_does_not_grow_with_steps(pipes):
+    pipe = pipes("cogvideox")
+    sizes = []
+    for steps in (1, 6):
+        with imap.trace(pipe, PROMPT, **WORDS) as trace:
+            call(pipe, steps=steps)
+        running = trace.running
+        sizes.append(sum(x.numel() for x in running._total.values()) + sum(x.numel() for x in running._step.values()))
+    assert sizes[0] == sizes[1]
+
+
+def test_the_trace_of_a_second_call_is_refused(pipes):
+    pipe = pipes("cogvideox")
+    with imap.trace(pipe, PROMPT, **WORDS):
+        call(pipe, steps=1)
+        with pytest.raises(imap.ImapError, match="new `with imap.trace"):
+            call(pipe, steps=1)
+
+
+def test_two_traces_at_once_are_refused(pipes):
+    pipe = pipes("cogvideox")
+    with (
+        imap.trace(pipe, PROMPT, **WORDS),
+        pytest.raises(imap.ImapError, match="already"),
+        imap.trace(pipe, PROMPT, **WORDS),
+    ):
+        pass
+    with imap.trace(pipe, PROMPT, **WORDS):  # and the refusal has not left the first one's mark
+        call(pipe, steps=1)
+
+
+def test_a_batch_of_prompts_is_refused(pipes):
+    for family, guidance in (("cogvideox", 6.0), ("cogvideox", 1.0), ("wan", 1.0), ("hunyuanvideo", 1.0)):
+        pipe = pipes(family)
+        with (
+            pytest.raises(imap.ImapError, match="one prompt and one video per call"),
+            imap.trace(pipe, PROMPT, **WORDS),
+        ):
+            call(pipe, steps=1, prompt=[PROMPT, "another"], guidance_scale=guidance)
+
+
+def test_steps_that_the_call_does_not_have_are_refused_at_its_first_step(pipes):
+    with (
+        pytest.raises(imap.ImapError, match="names step 4.*steps 0 to 1"),
+        imap.trace(pipes("wan"), PROMPT, **WORDS, maps_timesteps=[0, 5]),
+    ):
+        call(pipes("wan"))
+
+
+def test_maps_without_a_call_say_so(pipes):
+    with pytest.raises(imap.ImapError, match="not called"), imap.trace(pipes("wan"), PROMPT, **WORDS) as trace:
+        trace.maps()
+
+
+def test_a_pipeline_of_no_known_family_is_refused():
+    with pytest.raises(imap.ImapError, match="CogVideoXPipeline, WanPipeline, HunyuanVideoPipeline"):
+        imap.trace(object(), concepts=["ball"])
+
+
+def refused(pipe, match):
+    with pytest.raises(imap.ImapError, match=match), imap.trace(pipe, PROMPT, **WORDS):
+        pass
+
+
+def test_what_hooks_would_miss_is_refused_with_the_way_out():
+    pipe = tiny.build("cogvideox")
+    stock = copy.copy(pipe.transformer.attn_processors)
+
+    pipe.transformer.fuse_qkv_projections()
+    refused(pipe, r"unfuse_qkv_projections\(\)|set_attn_processor")
+    pipe.transformer.unfuse_qkv_projections()
+    pipe.transformer.set_attn_processor(stock)
+    for block in pipe.transformer.transformer_blocks:
+        block.attn1.fused_projections = False
+
+    pipe.transformer.enable_cache(FirstBlockCacheConfig())
+    refused(pipe, r"disable_cache\(\)")
+    pipe.transformer.disable_cache()
+
+    whole = pipe.transformer
+    pipe.transformer = torch.compile(whole)
+    refused(pipe, "before torch.compile")
+    pipe.transformer = whole
+    whole.transformer_blocks[2].compile()
+    refused(pipe, "before torch.compile")
+
+
+def test_fused_wan_projections_are_refused():
+    pipe = tiny.build("wan")
+    for block in pipe.transformer.blocks:
+        block.attn2.fuse_projections()
+    refused(pipe, r"unfuse_qkv_projections\(\)")
+
+
+def test_nan_in_a_layer_is_told_with_its_place():
+    pipe = tiny.build("wan")
+    with torch.no_grad():
+        pipe.transformer.blocks[2].attn2.to_v.weight.fill_(float("nan"))
+    with imap.trace(pipe, PROMPT, **WORDS) as trace:
+        call(pipe)
+    with pytest.raises(imap.ImapError, match="not finite, first at step 0, layer 2"):
+        trace.maps()
+
+
+def test_standardize_falls_back_for_a_single_concept_and_records_it(pipes, caplog):
+    with imap.trace(pipes("cogvideox"), concepts=["ball"]) as trace:
+        call(pipes("cogvideox"), steps=1)
+    maps = trace.maps()
+    assert maps.facts["method"]["standardize"] == "none"
+    assert "single concept" in caplog.text
+    assert np.unique(np.abs(maps.of("ball"))).size > 2  # a sign map would have one magnitude
+
+
+def test_inflected_words_are_found_in_the_prompt_and_others_get_keys_of_their_own(pipes):
+    with imap.trace(pipes("wan"), PROMPT, concepts=["dog", "zebra"], motions=["rolling"]) as trace:
+        call(pipes("wan"), steps=1)
+    maps = trace.maps()
+    read = maps.facts["read_from_prompt"]
+    assert "".join(read["dog"]).strip("\u2581") == "dog"
+    assert "".join(read["rolling"]).strip("\u2581") == "rolls"
+    assert read["zebra"] == []
+    assert any("zebra" in note for note in maps.facts["notes"])
+    assert np.isfinite(maps.of("zebra")).all()
+
+
+def test_words_absent_from_the_prompt_do_not_move_the_others(pipes):
+    seen = []
+    for concepts in (["dog"], ["dog", "zebra"]):
+        with imap.trace(pipes("wan"), PROMPT, concepts=concepts) as trace:
+            call(pipes("wan"), steps=1)
+        seen.append(trace.maps())
+    for key in ("imap", "imap_layers", "cross_attention_maps"):
+        np.testing.assert_allclose(seen[0][key][0], seen[1][key][0], atol=1e-4 * seen[0][key].std())
+
+
+def test_maps_saved_and_loaded_are_the_same(pipes, tmp_path):
+    with imap.trace(pipes("wan"), PROMPT, **WORDS, prompt_tokens=True) as trace:
+        call(pipes("wan"))
+    maps = trace.maps()
+    again = imap.Maps.load(maps.save(tmp_path / "maps"))
+    assert list(again) == list(maps)
+    assert all(np.array_equal(again[key], maps[key]) for key in maps)
+    for name in ("texts", "motions", "heads", "scores"):
+        assert getattr(again, name) == getattr(maps, name)
+    assert again.tokens == maps.tokens
+    assert all(np.array_equal(again.token_arrays[key], maps.token_arrays[key]) for key in maps.token_arrays)
