@@ -1,4 +1,4 @@
-"""Read the maps of real clips: python main_Renoising.py video_path=clip.mp4 backbone=cogvideox_5b prompt="..." concepts="..." motions="..." """
+"""Read the maps of real clips: python main_Renoising.py video_path=clip.mp4 prompt="..." concepts="..." """
 
 import hydra
 from omegaconf import DictConfig

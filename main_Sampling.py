@@ -1,4 +1,4 @@
-"""Sample videos with their maps: python main_Sampling.py backbone=cogvideox_5b prompt="..." concepts="..." motions="..." """
+"""Sample videos with their maps: python main_Sampling.py prompt="..." concepts="..." motions="..." """
 
 import hydra
 from omegaconf import DictConfig

@@ -65,6 +65,11 @@ def outline(model: Model) -> Outline:
             f"{source} holds a {pipeline['_class_name']}, and backbone={model.name} needs a {adapter.pipeline_class}; "
             "choose the backbone of that family"
         )
+    if model.attention_backend != "default" and not adapter.takes_attention_backend:
+        raise ImapError(
+            f"backbone.attention_backend={model.attention_backend}: the stock attention of {adapter.pipeline_class} always "
+            "runs torch's own kernels; set backbone.attention_backend=default"
+        )
     return Outline(source, adapter, dict(config), tokenizer)
 
 

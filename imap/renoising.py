@@ -1,6 +1,7 @@
 """The renoising job: a real clip is noised to a step of the schedule and read in one forward pass (METHOD 7)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
+from tqdm import tqdm
 
 from imap.backbones.base import Backbone
 from imap.clips import Fit, check_video_size, fit_clip, read_clip, to_pixels, to_tensor
@@ -101,8 +103,9 @@ def renoise(
 
     job = _Denoising(tracing, text, steps, guidance, test_full_denoise, generator, stages)
     latents, noise = (x.to(device=device, dtype=torch.float32) for x in (latents, noise))
-    with tracing:
-        for index in indices[:1] if test_full_denoise else indices:
+    starts = indices[:1] if test_full_denoise else indices
+    with tracing, nullcontext() if test_full_denoise else _no_progress_bar(pipe):
+        for index in tqdm(starts, "renoising", leave=False, disable=len(starts) == 1):
             result = job.run(latents, noise, index)
     with stages.stage("maps"):
         maps = tracing.maps()
@@ -172,6 +175,20 @@ def renoise_video(pipe: Any, sample: Sample, run: Run) -> Output:
     return Output(
         clip if result.frames is None else result.frames, result.maps, {"video": kind, "seconds": result.seconds}
     )
+
+
+@contextmanager
+def _no_progress_bar(pipe: Any) -> Iterator[None]:
+    """One step of a schedule of fifty would leave the pipeline's own bar standing at 2 %."""
+    before = getattr(pipe, "_progress_bar_config", None)
+    pipe.set_progress_bar_config(**{**(before or {}), "disable": True})
+    try:
+        yield
+    finally:
+        if before is None:
+            del pipe._progress_bar_config
+        else:
+            pipe._progress_bar_config = before
 
 
 def _own_layout(backbone: Backbone, latents: Tensor) -> Tensor:

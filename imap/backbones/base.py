@@ -92,6 +92,7 @@ class Backbone(ABC):
     joint_attention: ClassVar[bool] = False
     batched_guidance: ClassVar[bool] = False  # guidance as one call on [unconditional, conditional] rows
     default_concept_token: ClassVar[str] = "first"
+    takes_attention_backend: ClassVar[bool] = True  # whether its stock processor runs through diffusers' dispatcher
 
     def __init__(self, pipe: DiffusionPipeline) -> None:
         self.pipe = pipe

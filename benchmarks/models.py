@@ -1,0 +1,57 @@
+"""Pipelines to measure on: narrow ones, and the paper's five at full size, all with random weights."""
+
+import torch
+from diffusers import (
+    CogVideoXTransformer3DModel,
+    DiffusionPipeline,
+    HunyuanVideoTransformer3DModel,
+    WanTransformer3DModel,
+)
+
+from imap import tiny
+
+COG = {"text_embed_dim": 32, "time_embed_dim": 512}
+WAN = {"text_dim": 32, "attention_head_dim": 128}
+# full-size transformers on the small pipelines' text encoders: only the text projection is narrower than the real one
+FULL = {
+    "cogvideox_2b": ("cogvideox", CogVideoXTransformer3DModel, {**COG, "num_attention_heads": 30, "num_layers": 30}),
+    "cogvideox_5b": (
+        "cogvideox",
+        CogVideoXTransformer3DModel,
+        {**COG, "num_attention_heads": 48, "num_layers": 42, "use_rotary_positional_embeddings": True},
+    ),
+    "wan2_1_1_3b": (
+        "wan",
+        WanTransformer3DModel,
+        {**WAN, "num_attention_heads": 12, "num_layers": 30, "ffn_dim": 8960},
+    ),
+    "wan2_1_14b": (
+        "wan",
+        WanTransformer3DModel,
+        {**WAN, "num_attention_heads": 40, "num_layers": 40, "ffn_dim": 13824},
+    ),
+    "hunyuanvideo": (
+        "hunyuanvideo",
+        HunyuanVideoTransformer3DModel,
+        {"text_embed_dim": 32, "pooled_projection_dim": 24},
+    ),
+}
+NARROW = {f"tiny_{family}": family for family in tiny.FAMILIES}
+NAMES = (*NARROW, *FULL)
+
+
+def build(name: str, device: torch.device, dtype: torch.dtype) -> DiffusionPipeline:
+    """A pipeline by name on a device, its full-size transformer made there, so that the host never holds it."""
+    if name in NARROW:
+        return tiny.build(NARROW[name]).to(device, dtype)
+    family, transformer, config = FULL[name]
+    pipe = tiny.build(family).to(device, dtype)
+    torch.manual_seed(0)
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        with device:
+            pipe.transformer = transformer(**config).eval().requires_grad_(False)
+    finally:
+        torch.set_default_dtype(before)
+    return pipe
