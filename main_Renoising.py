@@ -9,6 +9,10 @@ from imap.presets import config_folder
 
 @hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="renoising")
 def run(config: DictConfig) -> None:
+    """Read real clips: noise them to a step of the schedule, run one forward pass, and write per-frame saliency maps.
+
+    python main_Renoising.py backbone=cogvideox_5b video_path=horse.mp4 prompt="A horse gallops." motions=gallops
+    """
     from imap.doors import run_door  # loads torch and diffusers, which --help can do without
 
     run_door(config, renoising=True)

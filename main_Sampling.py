@@ -9,6 +9,10 @@ from imap.presets import config_folder
 
 @hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="sampling")
 def run(config: DictConfig) -> None:
+    """Sample videos from prompts with any stock pipeline, and write per-frame saliency maps of the words in them.
+
+    python main_Sampling.py backbone=cogvideox_5b prompt="A horse gallops." concepts="horse, field" motions=gallops
+    """
     from imap.doors import run_door  # loads torch and diffusers, which --help can do without
 
     run_door(config, renoising=False)

@@ -20,6 +20,9 @@ TEXTS = ("prompt", "negative_prompt", "concepts", "motions", "video_path", "inpu
 def main(run: Callable[[], None], config_name: str, argv: Sequence[str] | None = None) -> None:
     """Run a hydra.main function on the command line, with texts taken literally and errors in one line each."""
     arguments = [literal(argument) for argument in (sys.argv[1:] if argv is None else argv)]
+    if {"--help", "-h"} & set(arguments):
+        print(manual(config_name, run.__doc__ or ""))
+        return
     try:
         if not any(argument.startswith("-") for argument in arguments):
             check_overrides(config_name, arguments)
@@ -29,6 +32,24 @@ def main(run: Callable[[], None], config_name: str, argv: Sequence[str] | None =
         sys.exit(f"imap: error: {error}")
     except KeyboardInterrupt:
         sys.exit("imap: interrupted; run the same command again to go on")
+
+
+def manual(config_name: str, about: str) -> str:
+    """The settings of a door with the comments of their configuration files, which say what each is for."""
+    folder = config_folder()
+    backbones = ", ".join(sorted(path.stem for path in (folder / "backbone").glob("*.yaml")))
+    files = [f"{config_name}.yaml", "method/imap.yaml", "backbone/cogvideox_5b.yaml"]
+    door, method, backbone = ((folder / name).read_text(encoding="utf-8") for name in files)
+    door = re.sub(r"(?s)^(#[^\n]*\n)defaults:.*?\n\n|\nhydra:.*", "", door)
+    method = method.partition("\n")[2]
+    return (
+        f"{about.strip()}\n\n"
+        f"Usage: python main_{config_name.capitalize()}.py [setting=value ...]\n\n"
+        f"Backbones: {backbones}\n\n"
+        f"SETTINGS\n{door}\nMETHOD\n{method}\n"
+        f"BACKBONE, here of backbone=cogvideox_5b; set them as backbone.dtype=... and so on\n{backbone}\n"
+        "Hydra's own flags (--cfg job, --multirun ...): --hydra-help"
+    )
 
 
 def literal(argument: str) -> str:
