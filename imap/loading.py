@@ -67,7 +67,7 @@ def outline(model: Model) -> Outline:
         )
     if model.attention_backend != "default" and not adapter.takes_attention_backend:
         raise ImapError(
-            f"backbone.attention_backend={model.attention_backend}: the stock attention of {adapter.pipeline_class} always "
+            f"backbone.attention_backend={model.attention_backend}: the stock {adapter.pipeline_class} always "
             "runs torch's own kernels; set backbone.attention_backend=default"
         )
     return Outline(source, adapter, dict(config), tokenizer)

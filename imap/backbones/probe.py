@@ -39,7 +39,7 @@ def _reasons(backbone: Backbone) -> Iterator[str]:
         processor = type(attention.processor).__name__
         if processor != backbone.processor_class:
             yield (
-                f"layer {layer} runs the attention processor {processor}, not the {backbone.processor_class} the hooks know; "
+                f"layer {layer} runs the attention processor {processor}, not {backbone.processor_class}; "
                 f"set the stock processor back with pipe.transformer.set_attn_processor({backbone.processor_class}())"
             )
 

@@ -51,7 +51,7 @@ def davies_bouldin(o: Tensor) -> Tensor:
 
 
 def silhouette(o: Tensor) -> Tensor:
-    """Mean silhouette coefficient of at most 5,000 tokens, drawn with seed 0; a few hundred rows of distances at once."""
+    """Mean silhouette coefficient of 5,000 tokens drawn with seed 0 (all, if fewer); a few hundred rows at once."""
     _, frames, patches, _ = o.shape
     chosen = np.random.RandomState(0).permutation(frames * patches)[:SILHOUETTE_SAMPLE]
     chosen = torch.from_numpy(chosen).to(o.device)
