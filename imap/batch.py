@@ -6,16 +6,15 @@ import logging
 import platform
 import time
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from imap.clips import write_video
-from imap.results import difference, read_meta, write_folder
+from imap.results import Output, difference, read_meta, restore, write_folder
 from imap.samples import Sample
-from imap.sampling import Output
 
 log = logging.getLogger("imap")
 PACKAGES = ("imap", "torch", "diffusers", "transformers", "accelerate", "numpy", "imageio", "av")
@@ -46,6 +45,7 @@ def request(sample: Sample, settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def is_finished(folder: Path, wanted: Mapping[str, Any]) -> bool:
     """Whether the folder holds the finished result of this very request; says in the log what has changed if not."""
+    restore(folder)
     meta = read_meta(folder)
     if meta is None:
         return False
@@ -55,34 +55,32 @@ def is_finished(folder: Path, wanted: Mapping[str, Any]) -> bool:
     return not changed
 
 
-def run_samples(
-    samples: Iterable[tuple[str, Sample]],
-    output_dir: Path,
-    settings: Mapping[str, Any],
-    work: Callable[[Sample], Output],
-    fps: int,
-    tally: Tally,
+@dataclass(frozen=True)
+class Task:
+    """One sample, the name of its folder, and all that decides its result."""
+
+    name: str
+    sample: Sample
+    request: Mapping[str, Any]
+
+
+def run_tasks(
+    tasks: Sequence[Task], output_dir: Path, work: Callable[[Sample], Output], fps: int, tally: Tally
 ) -> None:
-    """Do the samples (folder name and sample) one by one, and write each as soon as it is there."""
-    samples = list(samples)
-    for count, (name, sample) in enumerate(samples, 1):
-        start, stage = time.perf_counter(), "prepare"
+    """Do the tasks one by one, and write each as soon as it is there."""
+    for count, task in enumerate(tasks, 1):
+        start, stage = time.perf_counter(), "maps"
+        log.info("[%d/%d] %s", count, len(tasks), task.name)
         try:
-            wanted = request(sample, settings)
-            if is_finished(output_dir / name, wanted):
-                tally.skipped.append(name)
-                continue
-            log.info("[%d/%d] %s", count, len(samples), name)
-            stage = "maps"
-            output = work(sample)
+            output = work(task.sample)
             stage = "write"
-            write_sample(output_dir / name, output, wanted, fps)
+            write_sample(output_dir / task.name, output, task.request, fps)
         except Exception as error:
-            tally.failed.append(name)
-            record_failure(output_dir, name, stage, error)
+            tally.failed.append(task.name)
+            record_failure(output_dir, task.name, stage, error)
             continue
-        tally.done.append(name)
-        log.info("[%d/%d] %s: %.1f s", count, len(samples), output_dir / name, time.perf_counter() - start)
+        tally.done.append(task.name)
+        log.info("[%d/%d] %s: %.1f s", count, len(tasks), output_dir / task.name, time.perf_counter() - start)
 
 
 def write_sample(folder: Path, output: Output, wanted: Mapping[str, Any], fps: int) -> None:

@@ -1,8 +1,9 @@
 """Real clips: decoded, checked, resampled where that is asked for, and videos written."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import imageio.v3 as iio
 import numpy as np
@@ -35,21 +36,54 @@ class Fit:
                 raise ImapError(f"video.{name}={getattr(self, name)!r} is not known; it can be {', '.join(known)}")
 
 
-def read_clip(path: str | Path) -> np.ndarray:
-    """All frames of a video, uint8 (frames, height, width, 3), decoded in order: containers lie about their length.
+def iterate_clip(path: str | Path) -> Iterator[np.ndarray]:
+    """Frames of a video one by one, uint8 (height, width, 3), in order: containers lie about their length.
 
-    Raises ImapError for a file that is missing, cannot be decoded or holds no frame.
+    Raises ImapError for a file that is missing, cannot be decoded, holds no frame or frames of several sizes.
     """
-    path = Path(path)
+    path, shape = Path(path), None
     if not path.is_file():
         raise ImapError(f"video_path: there is no file {path}")
     try:
-        frames = list(iio.imiter(path, plugin="pyav", format="rgb24"))
+        for frame in iio.imiter(path, plugin="pyav", format="rgb24"):
+            if shape not in (None, frame.shape):
+                raise ImapError(f"video_path: {path} changes its size on the way, from {shape} to {frame.shape}")
+            shape = frame.shape
+            yield frame
+    except ImapError:
+        raise
     except Exception as error:  # the decoder's own errors have no common class
         raise ImapError(f"video_path: {path} cannot be decoded as a video ({_line(error)})") from None
-    if not frames:
+    if shape is None:
         raise ImapError(f"video_path: {path} holds no frame")
-    return np.stack(frames)
+
+
+def read_clip(path: str | Path) -> np.ndarray:
+    """All frames of a video, uint8 (frames, height, width, 3); raises as `iterate_clip` does."""
+    return np.stack(list(iterate_clip(path)))
+
+
+def clip_shape(path: str | Path) -> tuple[int, ...]:
+    """Shape that `read_clip` would give, with one frame in memory at a time."""
+    shapes = (frame.shape for frame in iterate_clip(path))
+    first = next(shapes)
+    return (1 + sum(1 for _ in shapes), *first)
+
+
+def as_clip(clip: str | Path | np.ndarray | Sequence[Any]) -> np.ndarray:
+    """A clip from a video file, frames as an array (uint8, or floats in [0, 1] as pipelines give) or PIL images."""
+    if isinstance(clip, str | Path):
+        return read_clip(clip)
+    frames = clip if isinstance(clip, np.ndarray) else np.stack([np.asarray(frame) for frame in clip])
+    if frames.ndim != 4 or frames.shape[-1] != 3:
+        raise ImapError(f"a clip of shape {frames.shape} is not (frames, height, width, 3)")
+    if np.issubdtype(frames.dtype, np.floating):
+        if frames.min() < 0 or frames.max() > 1:
+            raise ImapError("a clip of floats must lie in [0, 1]; give uint8 frames, or scale it")
+        return to_pixels(frames)
+    if frames.dtype != np.uint8:
+        raise ImapError(f"a clip of {frames.dtype} is neither uint8 nor floats in [0, 1]")
+    return frames
 
 
 def check_clip(shape: tuple[int, ...], fit: Fit, name: str) -> None:

@@ -2,50 +2,53 @@
 
 import logging
 import sys
-from collections.abc import Callable, Mapping
 from typing import Any
 
 from omegaconf import OmegaConf
 
-from imap.batch import run_samples
+from imap.batch import run_tasks
+from imap.errors import ImapError
 from imap.loading import load
 from imap.preflight import Plan, plan
 from imap.renoising import renoise_video
-from imap.samples import Sample
-from imap.sampling import Output, sample_video
+from imap.sampling import sample_video
 
 log = logging.getLogger("imap")
 RANDOM_WEIGHTS = (
-    "backbone={} is a small pipeline with RANDOM weights: everything runs as with a real model, and the maps mean "
+    "backbone=%s is a small pipeline with RANDOM weights: everything runs as with a real model, and the maps mean "
     "nothing. For a real one set backbone=cogvideox_2b, cogvideox_5b, wan2_1_1_3b, wan2_1_14b or hunyuanvideo."
 )
 
 
 def run_door(config: Any, renoising: bool) -> None:
-    """Run a door. Exits with status 1 when a sample has failed; raises ImapError when nothing can start."""
+    """Run a door. Leaves the process with one line when nothing can start, and with status 1 when a sample failed."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
     for noisy in ("httpx", "diffusers", "transformers"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
-    plain: Mapping[str, Any] = OmegaConf.to_container(config, resolve=True)
-    todo = plan(plain, renoising)
-    if todo.model.source is None:
-        log.warning(RANDOM_WEIGHTS.format(todo.model.name))
-    run_samples(todo.samples, todo.run.output_dir, todo.settings, _work(todo, renoising), todo.run.fps, todo.tally)
+    try:
+        todo = plan(OmegaConf.to_container(config, resolve=True), renoising)
+        if todo.tasks:
+            run_plan(todo, renoising)
+    except ImapError as error:
+        # not raised on: Hydra would print its own report of it
+        sys.exit(f"imap: error: {error}")
     log.info("%s: %s", todo.run.output_dir, todo.tally)
-    if todo.model.source is None:
-        log.warning("(random weights: the maps mean nothing)")
     if todo.tally.failed:
         sys.exit(1)
 
 
-def _work(todo: Plan, renoising: bool) -> Callable[[Sample], Output]:
-    """The job of one sample. The model is loaded when the first sample needs it, so a finished run loads none."""
-    job, loaded = renoise_video if renoising else sample_video, []
+def run_plan(todo: Plan, renoising: bool) -> None:
+    """Load the model of a plan and do its tasks."""
+    log.info("loading %s (%s, %s)", todo.outline.source, todo.model.dtype, todo.model.device)
+    pipe = load(todo.model, todo.outline.source)
+    if todo.model.source is None:
+        log.warning(RANDOM_WEIGHTS, todo.model.name)
+    job = renoise_video if renoising else sample_video
 
-    def work(sample: Sample) -> Output:
-        if not loaded:
-            log.info("loading %s (%s, %s)", todo.outline.source, todo.model.dtype, todo.model.device)
-            loaded.append(load(todo.model, todo.outline.source))
-        return job(loaded[0], sample, todo.run)
+    def work(sample: Any) -> Any:
+        try:
+            return job(pipe, sample, todo.run)
+        finally:
+            pipe.maybe_free_model_hooks()  # after a failure half-way, an offloaded model may still be on the device
 
-    return work
+    run_tasks(todo.tasks, todo.run.output_dir, work, todo.run.fps, todo.tally)

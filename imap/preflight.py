@@ -1,16 +1,15 @@
 """Everything that can be wrong with a run, found before a weight is loaded."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tqdm import tqdm
 
-from imap.batch import Tally, is_finished, record_failure, request
-from imap.clips import check_clip, check_video_size, read_clip
+from imap.batch import ERRORS, Tally, Task, is_finished, record_failure, request
+from imap.clips import check_clip, check_video_size, clip_shape
 from imap.errors import ImapError
-from imap.loading import TEMPORAL_FACTOR, Outline, outline
+from imap.outline import Outline, outline
 from imap.results import check_writable
 from imap.samples import Sample, numbered
 from imap.settings.method import method_settings
@@ -18,19 +17,16 @@ from imap.settings.model import Model, model_settings
 from imap.settings.run import Run, run_settings, samples_of
 from imap.wording import check_window
 
-log = logging.getLogger("imap")
-
 
 @dataclass(frozen=True)
 class Plan:
-    """A run that is ready to start: what to load, what to do, and what of it is done or hopeless already."""
+    """A run that is ready to start: what to load, and what of the list is to be done."""
 
     model: Model
     run: Run
     outline: Outline
-    samples: Sequence[tuple[str, Sample]]
-    settings: Mapping[str, Any]  # recorded with every sample
-    tally: Tally
+    tasks: Sequence[Task]
+    tally: Tally  # holds what is finished already, and what cannot be done
 
 
 def plan(config: Mapping[str, Any], renoising: bool) -> Plan:
@@ -42,27 +38,34 @@ def plan(config: Mapping[str, Any], renoising: bool) -> Plan:
     demo = config["backbone"].get("demo") if not renoising else None
     samples = list(numbered(samples_of(config, renoising, demo)))
     found = outline(model)
-    concept_token = found.adapter.default_concept_token
-    paper = config["backbone"]["paper"]
-    method = method_settings(run.method, paper, found.num_layers, found.num_heads, concept_token)
+    adapter, paper = found.adapter, config["backbone"]["paper"]
+    method = method_settings(run.method, paper, found.num_layers, found.num_heads, adapter.default_concept_token)
     method.check_steps(run.num_inference_steps)
-    check_video_size(run.height, run.width, run.num_frames, found.size_multiple, TEMPORAL_FACTOR)
+    check_video_size(run.height, run.width, run.num_frames, found.size_multiple, adapter.temporal_factor)
     check_writable(run.output_dir)
     settings = {"model": model.recorded(), **run.recorded(), "method": vars(method)}
-    tally, good = Tally(), []
+    tally, tasks = Tally(), []
     for name, sample in tqdm(samples, "checking", leave=False, disable=len(samples) < 10):
+        task = Task(name, sample, request(sample, settings))
         try:
-            for text in (*sample.concepts, *sample.motions):
-                check_window(found.adapter, found.tokenizer, text)
-            if renoising and not is_finished(run.output_dir / name, request(sample, settings)):
-                check_clip(read_clip(sample.video_path).shape, run.fit, str(sample.video_path))
+            if is_finished(run.output_dir / name, task.request):
+                tally.skipped.append(name)
+                continue
+            _check_sample(sample, found, run)
         except ImapError as error:
             if len(samples) == 1:
                 raise
             tally.failed.append(name)
             record_failure(run.output_dir, name, "check", error)
         else:
-            good.append((name, sample))
-    if not good:
-        raise ImapError(f"none of the {len(samples)} samples can be run; {run.output_dir / 'errors.jsonl'} tells why")
-    return Plan(model, run, found, good, settings, tally)
+            tasks.append(task)
+    if len(tally.failed) == len(samples):
+        raise ImapError(f"none of the {len(samples)} samples can be run; {run.output_dir / ERRORS} tells why")
+    return Plan(model, run, found, tasks, tally)
+
+
+def _check_sample(sample: Sample, found: Outline, run: Run) -> None:
+    for text in (*sample.concepts, *sample.motions):
+        check_window(found.adapter, found.tokenizer, text)
+    if sample.video_path:
+        check_clip(clip_shape(sample.video_path), run.fit, str(sample.video_path))

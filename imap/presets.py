@@ -18,6 +18,7 @@ class Preset:
     family: str
     num_layers: int
     num_heads: int
+    is_published: bool  # a checkpoint on the hub, not a small pipeline made here
     paper: dict[str, Any]
 
 
@@ -37,7 +38,12 @@ def presets() -> dict[str, Preset]:
     for path in sorted((config_folder() / "backbone").glob("*.yaml")):
         config = OmegaConf.to_container(OmegaConf.load(path))
         found[path.stem] = Preset(
-            path.stem, config["family"], config["num_layers"], config["num_heads"], config["paper"]
+            path.stem,
+            config["family"],
+            config["num_layers"],
+            config["num_heads"],
+            config["id"] is not None,
+            config["paper"],
         )
     return found
 
@@ -47,10 +53,10 @@ def preset_for(family: str, num_layers: int, num_heads: int) -> Preset:
 
     A model of a size that the paper does not have gets every layer, a fifth of its heads and its family's text target.
     """
-    of_family = [preset for preset in presets().values() if preset.family == family]
+    of_family = [preset for preset in presets().values() if preset.family == family and preset.is_published]
     for preset in of_family:
-        if (preset.num_layers, preset.num_heads) == (num_layers, num_heads) and not preset.name.startswith("tiny"):
+        if (preset.num_layers, preset.num_heads) == (num_layers, num_heads):
             return preset
     paper = dict(of_family[0].paper)
     paper |= {"imap_layer": list(range(num_layers)), "imap_sep_topk": max(1, num_heads // 5)}
-    return Preset(f"{family} of {num_layers} layers", family, num_layers, num_heads, paper)
+    return Preset(f"{family} of {num_layers} layers", family, num_layers, num_heads, False, paper)

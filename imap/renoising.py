@@ -1,7 +1,7 @@
 """The renoising job: a real clip is noised to a step of the schedule and read in one forward pass (METHOD 7)."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from imap.backbones.base import Backbone
-from imap.clips import Fit, check_video_size, fit_clip, read_clip, to_pixels, to_tensor
+from imap.clips import Fit, as_clip, check_video_size, fit_clip, to_pixels, to_tensor
 from imap.errors import ImapError
 from imap.presets import preset_for
-from imap.results import Maps
+from imap.results import Maps, Output
 from imap.samples import Sample
-from imap.sampling import Output
 from imap.schedule import noised, part_of_schedule
 from imap.settings.run import Run, check_renoise_timestep
 from imap.stages import Stages
@@ -38,7 +37,7 @@ class Renoised:
 
 def renoise(
     pipe: Any,
-    clip: str | Path | np.ndarray | None = None,
+    clip: str | Path | np.ndarray | Sequence[Any] | None = None,
     latents: Tensor | None = None,
     noise: Tensor | None = None,
     prompt: str = "",
@@ -60,8 +59,9 @@ def renoise(
 ) -> Renoised:
     """Maps of a real clip: noise it to each index of `renoise_timestep`, run one conditional forward pass, read it.
 
-    clip: a video file, or uint8 frames (frames, height, width, 3). latents: in its place, the clean latents, scaled as
-    the transformer sees them, (1, channels, frames, height, width) or in the pipeline's own layout. noise: of the same
+    clip: a video file, frames (frames, height, width, 3) of uint8 or of floats in [0, 1], or PIL images. latents: in
+    its place, the clean latents, scaled as the transformer sees them, (1, channels, frames, height, width) or in the
+    pipeline's own layout. noise: of the same
     shape; drawn from `seed` when not given. test_full_denoise: denoise from the first index to the end instead,
     with guidance, and decode. height, width, num_frames, resize, frames: what the clip must be, and whether it may be
     resampled to it (see `imap.clips.Fit`). method: the settings of `imap.trace`. The rest defaults to the paper's
@@ -69,49 +69,67 @@ def renoise(
     """
     if (clip is None) == (latents is None):
         raise ImapError("give either clip= (a video file or frames) or latents= (clean latents), and not both")
-    stages = Stages()
-    with stages.stage("encode_text"):
-        tracing = trace(pipe, prompt, concepts, motions, **method)
+    tracing = trace(pipe, prompt, concepts, motions, **method)
     backbone = tracing.backbone
     paper = preset_for(backbone.family, backbone.num_layers, backbone.num_heads).paper
     steps = num_inference_steps or paper["num_inference_steps"]
     indices = paper["renoise_timestep"] if renoise_timestep is None else renoise_timestep
-    indices = check_renoise_timestep(indices, steps, tracing.method.maps_timesteps)
+    indices = check_renoise_timestep(indices, steps, tracing.method.maps_timesteps, test_full_denoise)
+    tracing.method.check_steps(steps)
     guidance = paper["guidance_scale"] if guidance_scale is None else guidance_scale
 
-    generator = torch.Generator("cpu").manual_seed(seed)
+    stages, generator = Stages(), torch.Generator("cpu").manual_seed(seed)
     if clip is not None:
         with stages.stage("decode_clip"):
-            pixels = clip if isinstance(clip, np.ndarray) else read_clip(clip)
-            pixels = fit_clip(pixels, Fit(height, width, num_frames, resize, frames))
-        _, high, wide, _ = pixels.shape
-        check_video_size(high, wide, len(pixels), backbone.size_multiple, backbone.temporal_factor)
-        shape = backbone.latent_shape(len(pixels), high, wide)
-    else:
-        latents = _own_layout(backbone, latents)
-        shape = tuple(latents.shape)
-    # the noise is drawn first, so that it is the same on every device and for every way to encode
-    device = backbone.pipe._execution_device
-    drawn = randn_tensor(shape, generator=generator, dtype=backbone.latent_dtype)
-    noise = drawn if noise is None else _own_layout(backbone, noise)
-    if latents is None:
-        with stages.stage("encode_clip"), torch.no_grad():
-            latents = backbone.encode_clip(to_tensor(pixels), generator)
-            pipe.maybe_free_model_hooks()
-    with stages.stage("encode_text"), torch.no_grad():
-        text = backbone.encode_prompt(prompt, negative_prompt if test_full_denoise and guidance > 1 else None)
-
-    job = _Denoising(tracing, text, steps, guidance, test_full_denoise, generator, stages)
-    latents, noise = (x.to(device=device, dtype=torch.float32) for x in (latents, noise))
-    starts = indices[:1] if test_full_denoise else indices
-    with tracing, nullcontext() if test_full_denoise else _no_progress_bar(pipe):
-        for index in tqdm(starts, "renoising", leave=False, disable=len(starts) == 1):
-            result = job.run(latents, noise, index)
+            clip = fit_clip(as_clip(clip), Fit(height, width, num_frames, resize, frames))
+    clean, noise = _clean_and_noise(backbone, clip, latents, noise, generator, stages)
+    with ExitStack() as opened:
+        with stages.stage("encode_text"), torch.no_grad():
+            opened.enter_context(tracing)
+            text = backbone.encode_prompt(prompt, negative_prompt if test_full_denoise and guidance > 1 else None)
+        if not test_full_denoise:
+            opened.enter_context(_no_progress_bar(pipe))
+        job = _Denoising(tracing, text, steps, guidance, test_full_denoise, generator, stages)
+        for index in tqdm(indices, "renoising", leave=False, disable=len(indices) == 1):
+            result = job.run(clean, noise, index)
     with stages.stage("maps"):
         maps = tracing.maps()
     if test_full_denoise:
         return Renoised(maps, None, to_pixels(result[0]), stages.seconds)
     return Renoised(maps, result, None, stages.seconds)
+
+
+def _clean_and_noise(
+    backbone: Backbone,
+    clip: np.ndarray | None,
+    latents: Tensor | None,
+    noise: Tensor | None,
+    generator: torch.Generator,
+    stages: Stages,
+) -> tuple[Tensor, Tensor]:
+    """Clean latents and noise in the pipeline's layout, float32, on its device.
+
+    The noise is drawn first, also where it is given: so it is the same on every device, and all that is drawn later
+    does not depend on how the clip came.
+    """
+    if clip is not None:
+        frames, height, width, _ = clip.shape
+        multiple = backbone.size_multiple(backbone.transformer.config.patch_size)
+        check_video_size(height, width, frames, multiple, backbone.temporal_factor)
+        shape = backbone.latent_shape(frames, height, width)
+    else:
+        latents = _own_layout(backbone, latents)
+        shape = tuple(latents.shape)
+    drawn = randn_tensor(shape, generator=generator, dtype=backbone.latent_dtype)
+    noise = drawn if noise is None else _own_layout(backbone, noise)
+    if noise.shape != shape:
+        raise ImapError(f"noise of shape {tuple(noise.shape)} is not of the latents' shape {shape}")
+    if latents is None:
+        with stages.stage("encode_clip"), torch.no_grad():
+            latents = backbone.encode_clip(to_tensor(clip), generator)
+            backbone.pipe.maybe_free_model_hooks()  # under model offload, the VAE need not stay
+    device = backbone.pipe._execution_device
+    return latents.to(device=device, dtype=torch.float32), noise.to(device=device, dtype=torch.float32)
 
 
 @dataclass(frozen=True)
@@ -156,7 +174,7 @@ class _Denoising:
 
 def renoise_video(pipe: Any, sample: Sample, run: Run) -> Output:
     """Maps of a sample's clip. Its video is the clip as the model got it, or what `test_full_denoise` made of it."""
-    clip = fit_clip(read_clip(sample.video_path), run.fit, str(sample.video_path))
+    clip = fit_clip(as_clip(sample.video_path), run.fit, str(sample.video_path))
     result = renoise(
         pipe,
         clip,

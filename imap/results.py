@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,15 +16,16 @@ LAYOUT = 1  # version of a sample folder's layout
 META = "meta.json"
 ARRAYS = "npy"
 TOKEN_ARRAYS = "prompt_tokens"
+FACTS = ("family", "grid", "steps", "method", "read_from_prompt", "notes")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Maps(Mapping[str, np.ndarray]):
     """Saliency maps by key, each float32 (texts, frames, height, width) in patches; see METHOD 6 for the keys.
 
     texts: what each row shows. motions: which of them are motion words. heads, scores: [layer][step] the motion heads,
-    best first, and the separability score of every head. facts: what else the trace knows. token_arrays, tokens: the
-    same for every token of the prompt, where `prompt_tokens` was asked for.
+    best first, and the separability score of every head. facts: what else the trace knows, by the names of FACTS.
+    token_arrays, tokens: the same maps for every token of the prompt, where `prompt_tokens` was asked for.
     """
 
     arrays: Mapping[str, np.ndarray]
@@ -55,9 +56,9 @@ class Maps(Mapping[str, np.ndarray]):
         return self[key or default][self.texts.index(text)]
 
     def save(self, folder: str | Path, more: Mapping[str, Any] | None = None) -> Path:
-        """Write npy/<key>.npy and meta.json into a folder, which is replaced as a whole; returns it.
+        """Write npy/<key>.npy and meta.json into a folder, and return it. Earlier maps there are replaced as a whole.
 
-        more: further entries of meta.json.
+        more: further entries of meta.json. Raises ImapError for a folder that holds anything else.
         """
         return write_folder(Path(folder), lambda partial: self.write(partial, more or {}))
 
@@ -78,7 +79,9 @@ class Maps(Mapping[str, np.ndarray]):
             "scores": self.scores,
             **more,
         }
-        (folder / META).write_text(json.dumps(meta, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        (folder / META).write_text(
+            json.dumps(meta, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8"
+        )
 
     @classmethod
     def load(cls, folder: str | Path) -> "Maps":
@@ -99,10 +102,19 @@ class Maps(Mapping[str, np.ndarray]):
             frozenset(meta["motions"]),
             heads,
             scores,
-            {key: meta[key] for key in ("family", "grid", "steps", "method", "notes") if key in meta},
+            {key: meta[key] for key in FACTS if key in meta},
             {path.stem: np.load(path, allow_pickle=False) for path in tokens},
             tuple(meta.get("tokens", ())),
         )
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a job makes of one sample: uint8 frames (frames, height, width, 3), maps, and what to record of them."""
+
+    frames: np.ndarray
+    maps: Maps
+    record: Mapping[str, Any]
 
 
 def read_meta(folder: Path) -> dict[str, Any] | None:
@@ -114,13 +126,16 @@ def read_meta(folder: Path) -> dict[str, Any] | None:
     return meta if isinstance(meta, dict) and meta.get("layout") == LAYOUT else None
 
 
-def write_folder(folder: Path, write: Any) -> Path:
-    """Fill a sibling folder with `write(folder)` and put it in the place of `folder` in one move.
+def write_folder(folder: Path, write: Callable[[Path], None]) -> Path:
+    """Fill a sibling folder with `write(folder)`, then put it in the place of `folder`, which may hold earlier results.
 
-    A crash leaves the old folder or the new one, never a mixture.
+    A failure leaves the old folder as it was. Raises ImapError where something else than results stands there.
     """
+    restore(folder)
+    if folder.exists() and any(folder.iterdir()) and read_meta(folder) is None:
+        raise ImapError(f"{folder} holds other files than maps; name a new folder, or empty it")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    partial, old = (folder.with_name(f".{folder.name}.{kind}-{os.getpid()}") for kind in ("partial", "old"))
+    partial, old = (folder.with_name(f".{folder.name}.{kind}") for kind in ("partial", "old"))
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     try:
@@ -128,10 +143,20 @@ def write_folder(folder: Path, write: Any) -> Path:
         if folder.exists():
             os.replace(folder, old)
         os.replace(partial, folder)
-    finally:
+    except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
+        restore(folder)
+        raise
     shutil.rmtree(old, ignore_errors=True)
     return folder
+
+
+def restore(folder: Path) -> None:
+    """Put earlier results back where a run was killed between taking them away and putting the new ones there."""
+    old = folder.with_name(f".{folder.name}.old")
+    if old.exists() and not folder.exists():
+        os.replace(old, folder)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def check_writable(folder: Path) -> None:

@@ -21,10 +21,12 @@ class Steps:
         self._announced: int | None = None
         self._timestep: Any = None
         self._guided: bool | None = None
+        self._schedule: Any = None
 
     def begin_call(self, first: int, steps: int) -> None:
         """Announce a pipeline call that starts at index `first` of a schedule of `steps` steps."""
-        self.index, self._announced, self._timestep, self._guided = first - 1, steps, None, None
+        self.index, self._announced = first - 1, steps
+        self._timestep = self._guided = self._schedule = None
 
     def conditional_row(self, rows: int) -> int | None:
         """Count a transformer call on a batch of `rows`; its row to read, or None when it is not to be read.
@@ -49,16 +51,16 @@ class Steps:
         return rows - 1 if self.method.wants_step(self.index) else None
 
     def _check(self) -> None:
-        steps = self._announced or getattr(self.backbone.pipe, "_num_timesteps", None)
-        if steps is None:
-            return
-        if self.index >= steps:
+        # every pipeline call sets a schedule of its own, a new object
+        schedule = self.backbone.pipe.scheduler.timesteps
+        if self._schedule is not None and schedule is not self._schedule:
             raise ImapError(
-                f"this trace has seen all {steps} steps of a pipeline call and meets another call; "
+                "this trace has read a pipeline call and meets another one; "
                 "open a new `with imap.trace(...)` block for every call"
             )
-        self.method.check_steps(steps)
+        self._schedule = schedule
+        self.method.check_steps(self._announced or len(schedule))
 
     def forget(self) -> None:
         """Let go of the pipeline's tensors."""
-        self._timestep = None
+        self._timestep = self._schedule = None

@@ -40,13 +40,14 @@ class Trace:
         score = SCORES[method.imap_sep_score]
         scale = backbone.cross_attention_scale
         self.rule = Rule(score, method.imap_sep_topk, wording.standardize, method.softmax, scale)
-        self.running = RunningMaps(range(*method.maps_layers), method.imap_layer, method.softmax)
+        self.running = RunningMaps(range(*method.maps_layers), method.imap_layer, method.softmax, len(wording.texts))
         self.steps = Steps(backbone, method)
         self.grid: Grid | None = None
         self._row: int | None = None  # the conditional row while a call is read, else None
         self._own_call = False
         self._embeddings: Tensor | None = None
         self._tokens: Tensor | None = None
+        self._call: Mapping[str, Any] = {}
         self._texts: Texts | None = None
         self._prompt_slots = 0  # how many slots, coming first, are the prompt's
         self._choices: dict[tuple[int, int], LayerMaps] = {}
@@ -61,6 +62,7 @@ class Trace:
             with torch.no_grad():
                 embeddings = self.backbone.encode_concepts(self.wording.texts, self.method.concept_token)
             self._embeddings = torch.cat([embeddings, torch.zeros_like(embeddings[:1])])  # zero: the padded slots
+            self.backbone.pipe.maybe_free_model_hooks()  # under model offload, the text encoder need not stay
         _traced.add(transformer)
         try:
             self._install()
@@ -92,7 +94,7 @@ class Trace:
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
-        self._row = self._tokens = None
+        self._row, self._tokens, self._call = None, None, {}
         self.steps.forget()
         _traced.discard(self.backbone.transformer)
 
@@ -124,12 +126,13 @@ class Trace:
             return
         self.grid = self.backbone.grid(latents)
         self.running.drop_step()
-        if self._texts is None or self._texts.rows.device != latents.device:
+        if self.grid.frames < 2:
+            raise ImapError(
+                "one latent frame has no motion, and heads are scored by their frames; set num_frames=5 or more"
+            )
+        if self._texts is None:
             self._lay_out(call, latents.device)
-        if self.wording.reads_concepts:
-            with torch.no_grad():
-                self._tokens = self.backbone.start_concepts(self._embeddings.to(latents.device), call, row)
-        self._row = row
+        self._call, self._tokens, self._row = call, None, row
 
     def _lay_out(self, call: Mapping[str, Any], device: torch.device) -> None:
         prompt = (0, 1)
@@ -139,13 +142,25 @@ class Trace:
         self._texts = self.wording.layout(*prompt).to(device)
 
     def _call_ends(self, module: nn.Module, args: tuple, output: Any) -> None:
-        if self._row is not None:
-            self.running.end_step()
-            self.steps.read.append(self.steps.index)
-            self._row = self._tokens = None
+        if self._row is None:
+            return
+        self._row, self._tokens, self._call = None, None, {}
+        step = self.steps.index
+        missed = [layer for layer in self.method.layers if (layer, step) not in self._choices]
+        if missed:
+            raise ImapError(
+                f"layers {missed} were not seen at step {step}: a cache or compiled code passes their modules by; "
+                "switch it off while maps are taken"
+            )
+        self.running.end_step()
+        self.steps.read.append(step)
 
     def _block_begins(self, seen: Seen, block: nn.Module, args: tuple, kwargs: dict) -> None:
         seen.arguments = call_arguments(block, args, kwargs)
+        if self.wording.reads_concepts and self._tokens is None:
+            # not before: offloaded weights come with the transformer's own forward
+            embeddings = self._embeddings.to(self._call["encoder_hidden_states"].device)
+            self._tokens = self.backbone.start_concepts(embeddings, self._call, self._row)
 
     def _tapped(self, seen: Seen, name: str, module: nn.Module, args: tuple, output: Tensor) -> None:
         seen.outputs[name] = output
@@ -153,8 +168,8 @@ class Trace:
     def _attended(self, layer: int, block: nn.Module, seen: Seen, module: nn.Module, args: tuple) -> None:
         """The attention of a block is done: take the concept tokens through the block, and read its maps."""
         seen.head_outputs = args[0]
-        texts = self._texts.to(args[0].device)
-        features = self.backbone.features(block, seen, self._row, self._prompt_slots)
+        texts, is_read = self._texts.to(args[0].device), layer in self.method.layers
+        features = self.backbone.features(block, seen, self._row, self._prompt_slots, is_read)
         keys, concepts = [features.prompt_keys] if self._prompt_slots else [], None
         if self.wording.reads_concepts:
             weights = texts.baseline_weights if self.backbone.joint_attention else texts.weights
@@ -163,9 +178,10 @@ class Trace:
             step = self.backbone.concept_step(block, seen, self._row, tokens, weights, features)
             self._tokens, concepts = step.tokens, step.head_outputs
             keys.append(step.keys)
-        if layer in self.method.layers:
+        if is_read:
             q, o = (x.unflatten(1, (self.grid.frames, self.grid.patches)) for x in (features.q, features.o))
-            read = layer_maps(Layer(q, o, torch.cat(keys, dim=1), concepts), texts, self.rule)
+            with torch.autocast(o.device.type, enabled=False):  # statistics are float32, whatever the model runs in
+                read = layer_maps(Layer(q, o, torch.cat(keys, dim=1), concepts), texts, self.rule)
             self.running.add(layer, read.maps)
             # two rows of a few dozen numbers: all that is kept of every layer and step
             self._choices[layer, self.steps.index] = LayerMaps({}, read.scores, read.chosen)
@@ -269,6 +285,8 @@ def trace(
         "prompt_tokens": prompt_tokens,
     }
     backbone = backbone_of(pipe)
+    if imap_qk_matching_target is None and not prompt:
+        given["imap_qk_matching_target"] = "concepts"  # without a prompt there are no prompt words to match
     preset = preset_for(backbone.family, backbone.num_layers, backbone.num_heads)
     method = method_settings(
         given, preset.paper, backbone.num_layers, backbone.num_heads, backbone.default_concept_token

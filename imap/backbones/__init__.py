@@ -1,32 +1,40 @@
 """One adapter per model family, chosen by the class of the pipeline's transformer. See `base` to add one."""
 
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import Any
 
 from imap.backbones.base import Backbone
-from imap.backbones.cogvideox import CogVideoX
-from imap.backbones.hunyuanvideo import HunyuanVideo
-from imap.backbones.wan import Wan
 from imap.errors import ImapError
 
-FAMILIES: tuple[type[Backbone], ...] = (CogVideoX, Wan, HunyuanVideo)
+
+def _adapters() -> tuple[type[Backbone], ...]:
+    """Every adapter of this folder, so that a new family is one new file."""
+    modules = [import_module(f"{__name__}.{module.name}") for module in iter_modules(__path__)]
+    found = {x for module in modules for x in vars(module).values() if isinstance(x, type) and issubclass(x, Backbone)}
+    return tuple(sorted((x for x in found if hasattr(x, "family")), key=lambda adapter: adapter.family))
+
+
+FAMILIES = _adapters()
 
 
 def family(name: str) -> type[Backbone]:
     """The adapter class of a family by its name in the configuration."""
-    known = {adapter.family: adapter for adapter in FAMILIES}
-    if name not in known:
-        raise ImapError(f"unknown model family {name!r}; known are {', '.join(known)}")
-    return known[name]
+    for adapter in FAMILIES:
+        if adapter.family == name:
+            return adapter
+    raise ImapError(f"unknown model family {name!r}; known are {', '.join(adapter.family for adapter in FAMILIES)}")
 
 
 def backbone_of(pipe: Any) -> Backbone:
-    """Adapter of a loaded pipeline. Raises ImapError for a pipeline of no known family, or one that cannot be read."""
-    transformer = type(getattr(pipe, "transformer", None))
-    # by name as well as by class: an accelerate or PEFT wrapper keeps the class, a compiled module is told apart later
-    original = getattr(pipe.transformer, "_orig_mod", None) if hasattr(pipe, "transformer") else None
-    names = {c.__name__ for kind in (transformer, type(original)) for c in kind.__mro__}
+    """Adapter of a loaded pipeline. Raises ImapError for a pipeline of no known family."""
+    transformer = getattr(pipe, "transformer", None)
+    # a compiled module hides the class of the model that it holds; it is found here, and refused with advice later
+    kinds = {kind.__name__ for x in (transformer, getattr(transformer, "_orig_mod", None)) for kind in type(x).__mro__}
     for adapter in FAMILIES:
-        if adapter.transformer_class in names:
+        if adapter.transformer_class in kinds:
             return adapter(pipe)
-    expected = ", ".join(adapter.pipeline_class for adapter in FAMILIES)
-    raise ImapError(f"cannot trace a {type(pipe).__name__} ({transformer.__name__}); expected one of {expected}")
+    raise ImapError(
+        f"cannot trace a {type(pipe).__name__} (its transformer is a {type(transformer).__name__}); "
+        f"expected one of {', '.join(adapter.pipeline_class for adapter in FAMILIES)}"
+    )

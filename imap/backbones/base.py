@@ -1,7 +1,7 @@
 """What a model family must tell: where queries, text keys and head outputs are, its token grid, its words, its clips.
 
-To add a family, write one module with one subclass of `Backbone` (or `JointBackbone` when text and video share one
-attention), list it in `imap/backbones/__init__.py`, and give it a preset in `configs/backbone/`.
+To add a family, write one module in this folder with one subclass of `Backbone`, and give it a preset in
+`configs/backbone/`.
 """
 
 from abc import ABC, abstractmethod
@@ -44,10 +44,10 @@ class Seen:
 
 @dataclass(frozen=True)
 class Features:
-    """Attention of one block for the conditional row: (h, n, d) visual queries, head outputs and, in joint attention,
-    keys and values; (h, t, d) keys of the prompt."""
+    """Attention of one block for the conditional row: (h, n, d) visual queries and head outputs (None in blocks that
+    are not read) and, in joint attention, keys and values; (h, t, d) keys of the prompt."""
 
-    q: Tensor
+    q: Tensor | None
     o: Tensor
     prompt_keys: Tensor
     visual_keys: Tensor | None = None
@@ -92,6 +92,7 @@ class Backbone(ABC):
     joint_attention: ClassVar[bool] = False
     batched_guidance: ClassVar[bool] = False  # guidance as one call on [unconditional, conditional] rows
     default_concept_token: ClassVar[str] = "first"
+    processor_reads_fused_flag: ClassVar[bool] = False  # or whether fusing sets another processor
     takes_attention_backend: ClassVar[bool] = True  # whether its stock processor runs through diffusers' dispatcher
 
     def __init__(self, pipe: DiffusionPipeline) -> None:
@@ -148,8 +149,8 @@ class Backbone(ABC):
     # -- one block
 
     @abstractmethod
-    def features(self, block: nn.Module, seen: Seen, row: int, slots: int) -> Features:
-        """Queries, keys and head outputs of one block for one row; `slots` prompt keys are wanted."""
+    def features(self, block: nn.Module, seen: Seen, row: int, slots: int, is_read: bool) -> Features:
+        """Attention of one block for one row, with `slots` prompt keys; a block that is not read needs no queries."""
 
     @abstractmethod
     def start_concepts(self, embeddings: Tensor, call: Mapping[str, Any], row: int) -> Tensor:
@@ -182,31 +183,22 @@ class Backbone(ABC):
 
     # -- clips
 
+    spatial_factor: ClassVar[int] = 8  # pixels per latent cell
+    temporal_factor: ClassVar[int] = 4  # frames per latent frame after the first
     channel_axis: ClassVar[int] = 1  # of the pipeline's latents; the other of axes 1 and 2 is frames
 
     def latent_frames(self, latents: Tensor) -> int:
         return latents.shape[3 - self.channel_axis]
 
-    @property
-    def size_multiple(self) -> tuple[int, int]:
-        """What height and width in pixels must be multiples of."""
-        patch = self.transformer.config.patch_size
-        high, wide = patch[-2:] if isinstance(patch, Sequence) else (patch, patch)
-        return (self.spatial_factor * high, self.spatial_factor * wide)
+    @classmethod
+    def size_multiple(cls, patch_size: int | Sequence[int]) -> tuple[int, int]:
+        """What height and width in pixels must be multiples of, for a transformer's patch size."""
+        high, wide = patch_size[-2:] if isinstance(patch_size, Sequence) else (patch_size, patch_size)
+        return (cls.spatial_factor * high, cls.spatial_factor * wide)
 
     def set_schedule(self, num_inference_steps: int) -> None:
         """Set the scheduler's schedule as the stock pipeline does."""
         self.pipe.scheduler.set_timesteps(num_inference_steps, device=self.pipe._execution_device)
-
-    @property
-    def spatial_factor(self) -> int:
-        """Pixels per latent cell; height and width must be multiples of this times the patch."""
-        return self.pipe.vae_scale_factor_spatial
-
-    @property
-    def temporal_factor(self) -> int:
-        """Frames per latent frame after the first."""
-        return self.pipe.vae_scale_factor_temporal
 
     def latent_shape(self, frames: int, height: int, width: int) -> tuple[int, ...]:
         """Shape of the pipeline's latents for a video of that many pixels."""

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from imap.backbones.base import ConceptStep, Features, Grid, Seen, split_heads
 from imap.backbones.t5 import T5Backbone
-from imap.maps.baselines import concept_head_outputs
+from imap.maps.concept_stream import concept_head_outputs
 
 
 class CogVideoX(T5Backbone):
@@ -44,7 +44,7 @@ class CogVideoX(T5Backbone):
     def text_length(self) -> int:
         return self.transformer.config.max_text_seq_length
 
-    def features(self, block: nn.Module, seen: Seen, row: int, slots: int) -> Features:
+    def features(self, block: nn.Module, seen: Seen, row: int, slots: int, is_read: bool) -> Features:
         q, k = seen.outputs["q"][row], seen.outputs["k"][row]
         v, o = (split_heads(x[row], self.num_heads) for x in (seen.outputs["v"], seen.head_outputs))
         text = seen.arguments["encoder_hidden_states"].shape[1]

@@ -22,7 +22,7 @@ from imap.backbones.base import (
     split_heads,
 )
 from imap.backbones.words import tokenize
-from imap.maps.baselines import concept_head_outputs
+from imap.maps.concept_stream import concept_head_outputs
 
 TEMPLATE_BEFORE = DEFAULT_PROMPT_TEMPLATE["template"].split("{}")[0]
 TEMPLATE_TOKENS = DEFAULT_PROMPT_TEMPLATE["crop_start"]  # the pipeline drops that many
@@ -66,12 +66,14 @@ class HunyuanVideo(Backbone):
     def text_length(self) -> int:
         return 256
 
-    def features(self, block: nn.Module, seen: Seen, row: int, slots: int) -> Features:
-        rotary = seen.arguments["freqs_cis"]
-        q, k = (_heads_first(seen.outputs[name][row]) for name in ("q", "k"))
-        # unlike CogVideoX, the processor rotates into new tensors: do it again, with diffusers' own function
-        q, k = (apply_rotary_emb(x.unsqueeze(0), rotary)[0] for x in (q, k))
-        video = q.shape[1]
+    def features(self, block: nn.Module, seen: Seen, row: int, slots: int, is_read: bool) -> Features:
+        # unlike CogVideoX's, the processor rotates into new tensors: do it again, with diffusers' own function
+        def rotated(name: str) -> Tensor:
+            x = _heads_first(seen.outputs[name][row]).unsqueeze(0)
+            return apply_rotary_emb(x, seen.arguments["freqs_cis"])[0]
+
+        k, q = rotated("k"), rotated("q") if is_read else None
+        video = k.shape[1]
         o = split_heads(seen.head_outputs[row, :video], self.num_heads)
         v = split_heads(seen.outputs["v"][row], self.num_heads)
         text_k = _heads_first(seen.outputs["text_k"][row])

@@ -18,6 +18,7 @@ class Wan(T5Backbone):
     transformer_class = "WanTransformer3DModel"
     pipeline_class = "WanPipeline"
     processor_class = "WanAttnProcessor"
+    processor_reads_fused_flag = True
 
     @property
     def blocks(self) -> Sequence[nn.Module]:
@@ -54,7 +55,7 @@ class Wan(T5Backbone):
         real = min(prompt_tokens, length)
         return (real + 1, length - real) if real < length else (length, 1)
 
-    def features(self, block: nn.Module, seen: Seen, row: int, slots: int) -> Features:
+    def features(self, block: nn.Module, seen: Seen, row: int, slots: int, is_read: bool) -> Features:
         q, k, o = (x[row] for x in (seen.outputs["q"], seen.outputs["k"], seen.head_outputs))
         return Features(*(split_heads(x, self.num_heads) for x in (q, o, k[:slots])))
 

@@ -8,9 +8,8 @@ from torch import Tensor
 
 from imap.maps.baselines import concept_attention, text_softmax
 from imap.maps.gramcol import gram_columns, standardized_columns, surrogate_outputs, surrogates
+from imap.maps.grouping import head_groups
 from imap.maps.separability import Score, motion_heads
-
-WORKING_SET = 96 * 2**20  # bytes of float32 that one group of heads may take; bounds memory for 226 or 512 text slots
 
 
 @dataclass(frozen=True)
@@ -106,13 +105,6 @@ def layer_maps(layer: Layer, texts: Texts, rule: Rule) -> LayerMaps:
         kept["concept_attention_maps"] = (concept, texts.baseline_weights[last], texts.baseline_rows[:, last])
     maps = {key: _rows(x, weights, rows, rule.softmax) for key, (x, weights, rows) in kept.items()}
     return LayerMaps(maps, scores, chosen)
-
-
-def head_groups(heads: int, tokens: int, slots: int, width: int) -> list[slice]:
-    """Groups of heads whose queries, outputs and text maps fit the working set together."""
-    per_head = 4 * tokens * (2 * width + 4 * slots)
-    size = max(1, WORKING_SET // per_head)
-    return [slice(start, min(start + size, heads)) for start in range(0, heads, size)]
 
 
 def _columns(o: Tensor, index: Tensor, weights: Tensor, standardize: bool) -> Tensor:

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 
+import torch
 from torch import Tensor
 
 
@@ -10,11 +11,15 @@ class RunningMaps:
 
     Every key `X` is averaged over `all_layers`, and `X_layers` over `chosen_layers`. With softmax the mean of a step
     goes through a second softmax over the rows, as in the release; a single row does not: it would come out constant.
+    Rows behind the first `texts` are the prompt's tokens, with a softmax of their own.
     """
 
-    def __init__(self, all_layers: Collection[int], chosen_layers: Collection[int], softmax: bool) -> None:
+    def __init__(
+        self, all_layers: Collection[int], chosen_layers: Collection[int], softmax: bool, texts: int | None = None
+    ) -> None:
         self.groups = {"": frozenset(all_layers), "_layers": frozenset(chosen_layers)}
         self.softmax = softmax
+        self.texts = texts
         self.steps = 0
         self._step: dict[str, Tensor] = {}
         self._total: dict[str, Tensor] = {}
@@ -33,9 +38,14 @@ class RunningMaps:
     def end_step(self) -> None:
         """Fold the current step into the mean over steps."""
         for key, value in self._step.items():
-            _accumulate(self._total, key, value.softmax(dim=0) if self.softmax and len(value) > 1 else value)
+            _accumulate(self._total, key, self._over_texts(value) if self.softmax else value)
         self._step = {}
         self.steps += 1
+
+    def _over_texts(self, rows: Tensor) -> Tensor:
+        texts = len(rows) if self.texts is None else self.texts
+        parts = (part for part in (rows[:texts], rows[texts:]) if len(part))
+        return torch.cat([part.softmax(dim=0) if len(part) > 1 else part for part in parts])
 
     def means(self) -> dict[str, Tensor]:
         """Mean over steps by key, (rows, f, p), on the device."""
@@ -46,4 +56,4 @@ def _accumulate(sums: dict[str, Tensor], key: str, value: Tensor) -> None:
     if key in sums:
         sums[key] += value.to(sums[key].device)  # blocks of one model may sit on several devices
     else:
-        sums[key] = value.clone()
+        sums[key] = value

@@ -6,6 +6,7 @@ tensor's device and returns (h,). The formulas and the degenerate cases are scik
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -53,11 +54,16 @@ def davies_bouldin(o: Tensor) -> Tensor:
 def silhouette(o: Tensor) -> Tensor:
     """Mean silhouette coefficient of 5,000 tokens drawn with seed 0 (all, if fewer); a few hundred rows at once."""
     _, frames, patches, _ = o.shape
-    chosen = np.random.RandomState(0).permutation(frames * patches)[:SILHOUETTE_SAMPLE]
-    chosen = torch.from_numpy(chosen).to(o.device)
+    chosen = _sample(frames * patches, o.device)
     labels = chosen // patches
     members = torch.nn.functional.one_hot(labels, frames).to(o.dtype)
     return torch.stack([_silhouette(head[chosen], labels, members) for head in rearrange(o, "h f p d -> h (f p) d")])
+
+
+@cache
+def _sample(tokens: int, device: torch.device) -> Tensor:
+    """The drawn tokens, on the device once: a copy at every layer would wait for it."""
+    return torch.from_numpy(np.random.RandomState(0).permutation(tokens)[:SILHOUETTE_SAMPLE]).to(device)
 
 
 def _silhouette(x: Tensor, labels: Tensor, members: Tensor) -> Tensor:

@@ -82,14 +82,14 @@ def method_settings(
                 f"set imap_layer to layers it has"
             )
     value["imap_layer"] = layers
-    value["maps_layers"] = _range("maps_layers", value["maps_layers"] or (0, num_layers))
+    value["maps_layers"] = checked_range("maps_layers", value["maps_layers"] or (0, num_layers))
     if value["maps_layers"][1] > num_layers:
         raise ImapError(
             f"maps_layers={list(value['maps_layers'])} ends beyond this transformer's {num_layers} layers; "
             f"set maps_layers to a range [start, stop) within [0, {num_layers}]"
         )
     if value["maps_timesteps"] is not None:
-        value["maps_timesteps"] = _range("maps_timesteps", value["maps_timesteps"])
+        value["maps_timesteps"] = checked_range("maps_timesteps", value["maps_timesteps"])
 
     value["imap_sep_score"] = _choice("imap_sep_score", value["imap_sep_score"], SCORE_NAMES)
     value["imap_qk_matching_target"] = _choice("imap_qk_matching_target", value["imap_qk_matching_target"], TARGETS)
@@ -118,7 +118,8 @@ def _integers(name: str, value: Any) -> Sequence[int]:
     return items
 
 
-def _range(name: str, value: Any) -> tuple[int, int]:
+def checked_range(name: str, value: Any) -> tuple[int, int]:
+    """[start, stop) from the value of a setting; ImapError when it is not one."""
     items = _integers(name, value)
     if len(items) != 2 or not 0 <= items[0] < items[1]:
         raise ImapError(f"{name}={value!r} is not a range; write it as {name}=[start,stop], the stop not included")

@@ -29,7 +29,7 @@ class Model:
     flow_shift: float | None
 
     def recorded(self) -> dict[str, Any]:
-        """What changes a result, in plain values."""
+        """What changes a result, in plain values; device and offload do not."""
         names = ("name", "family", "source", "attention_backend", "vae_tiling", "flow_shift")
         dtypes = {
             "dtype": str(self.dtype).removeprefix("torch."),
@@ -50,6 +50,11 @@ def model_settings(config: Mapping[str, Any]) -> Model:
     path = config["path"]
     if path is not None and not (Path(str(path)) / "model_index.json").is_file():
         raise ImapError(f"backbone.path: {path} is no folder in diffusers format (it has no model_index.json)")
+    shift = config["flow_shift"]
+    if shift is not None and (isinstance(shift, bool) or not isinstance(shift, int | float) or shift <= 0):
+        raise ImapError(f"backbone.flow_shift={shift!r} is neither null nor a number above 0")
+    if not isinstance(config["vae_tiling"], bool):
+        raise ImapError(f"backbone.vae_tiling={config['vae_tiling']!r} is neither true nor false")
     dtype = _dtype("dtype", config["dtype"], torch.float32 if device.type == "cpu" else torch.bfloat16)
     return Model(
         name=config["name"],
@@ -59,9 +64,9 @@ def model_settings(config: Mapping[str, Any]) -> Model:
         vae_dtype=_dtype("vae_dtype", config["vae_dtype"], dtype),
         device=device,
         offload=config["offload"],
-        vae_tiling=bool(config["vae_tiling"]),
+        vae_tiling=config["vae_tiling"],
         attention_backend=config["attention_backend"],
-        flow_shift=config["flow_shift"],
+        flow_shift=shift,
     )
 
 

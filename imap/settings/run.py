@@ -8,7 +8,7 @@ from typing import Any
 from imap.clips import Fit
 from imap.errors import ImapError
 from imap.samples import OPTIONS, Sample, make_sample, read_list
-from imap.settings.method import METHOD_DEFAULTS, Method
+from imap.settings.method import Method, checked_range
 
 METHOD_KEYS = tuple(x.name for x in fields(Method))
 
@@ -56,15 +56,16 @@ def run_settings(config: Mapping[str, Any], renoising: bool) -> Run:
     )
     if not renoising:
         return run
+    if not isinstance(config["test_full_denoise"], bool):
+        raise ImapError(f"test_full_denoise={config['test_full_denoise']!r} is neither true nor false")
     indices = check_renoise_timestep(
         config["renoise_timestep"],
         run.num_inference_steps,
-        config["maps_timesteps"] or METHOD_DEFAULTS["maps_timesteps"],
+        config["maps_timesteps"] and checked_range("maps_timesteps", config["maps_timesteps"]),
+        config["test_full_denoise"],
     )
-    video = config["video"]
+    video = config["video"] or {"resize": None, "frames": None}
     fit = Fit(run.height, run.width, run.num_frames, video["resize"] or "none", video["frames"] or "none")
-    if not isinstance(config["test_full_denoise"], bool):
-        raise ImapError(f"test_full_denoise={config['test_full_denoise']!r} is neither true nor false")
     return Run(
         **{**vars(run), "renoise_timestep": indices, "test_full_denoise": config["test_full_denoise"], "fit": fit}
     )
@@ -95,11 +96,18 @@ def samples_of(config: Mapping[str, Any], renoising: bool, demo: Mapping[str, An
 
 
 def check_renoise_timestep(
-    value: int | Sequence[int] | None, num_inference_steps: int, maps_timesteps: Sequence[int] | None
+    value: int | Sequence[int] | None, num_inference_steps: int, maps_timesteps: Sequence[int] | None, full: bool
 ) -> tuple[int, ...]:
-    """Step indices to noise a clip to, those that maps are wanted of. Raises ImapError for ones that do not exist."""
-    indices = [value] if isinstance(value, int) else list(value or ())
-    if not indices or not all(isinstance(i, int) and not isinstance(i, bool) for i in indices):
+    """Step indices to noise a clip to: those that maps are wanted of, or with `full` the first, to start from.
+
+    Raises ImapError for steps that do not exist, or when no step that is run is wanted.
+    """
+    indices = [value] if isinstance(value, int) else value if isinstance(value, Sequence) else []
+    if (
+        isinstance(indices, str)
+        or not indices
+        or not all(isinstance(i, int) and not isinstance(i, bool) for i in indices)
+    ):
         raise ImapError(f"renoise_timestep={value!r} is not a list of step indices; write it as renoise_timestep=[30]")
     for i in indices:
         if not 0 <= i < num_inference_steps:
@@ -107,10 +115,14 @@ def check_renoise_timestep(
                 f"renoise_timestep names step {i}, but num_inference_steps={num_inference_steps} has steps 0 to "
                 f"{num_inference_steps - 1}; choose one of them"
             )
-    wanted = indices if maps_timesteps is None else [i for i in indices if i in range(*maps_timesteps)]
+    run = range(indices[0], num_inference_steps) if full else indices
+    wanted = [i for i in run if maps_timesteps is None or i in range(*maps_timesteps)]
+    if full and wanted:
+        return (indices[0],)
     if not wanted:
         raise ImapError(
-            f"none of renoise_timestep={indices} lies in maps_timesteps={list(maps_timesteps)}; widen maps_timesteps"
+            f"none of the steps run from renoise_timestep={list(indices)} lies in "
+            f"maps_timesteps={list(maps_timesteps)}; widen maps_timesteps"
         )
     return tuple(dict.fromkeys(wanted))
 

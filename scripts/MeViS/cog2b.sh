@@ -27,12 +27,14 @@ settings=(
   softmax=false
 )
 
+status=0 # a sample that fails does not stop the rest
 for job in "${jobs[@]}"; do
   case "$job" in
-    sampling) python main_Sampling.py "${settings[@]}" output_dir=outputs/MeViS/cog2b/sampling "$@" ;;
+    sampling) python main_Sampling.py "${settings[@]}" output_dir=outputs/MeViS/cog2b/sampling "$@" || status=$? ;;
     renoising)
       python main_Renoising.py "${settings[@]}" output_dir=outputs/MeViS/cog2b/renoising \
-        renoise_timestep=[30] test_full_denoise=false "$@"
+        renoise_timestep=[30] test_full_denoise=false "$@" || status=$?
       ;;
   esac
 done
+exit "$status"

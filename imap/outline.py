@@ -1,0 +1,63 @@
+"""A checkpoint without its weights: what its small files tell before anything large is read."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import diffusers
+from diffusers import DiffusionPipeline
+from transformers import AutoTokenizer
+
+from imap import tiny
+from imap.backbones import family
+from imap.backbones.base import Backbone
+from imap.errors import ImapError
+from imap.settings.model import Model
+
+
+@dataclass(frozen=True)
+class Outline:
+    """Where a checkpoint is, how it is read, and its transformer's configuration and tokenizer."""
+
+    source: str
+    adapter: type[Backbone]
+    transformer: dict[str, Any]
+    tokenizer: Any
+
+    @property
+    def num_layers(self) -> int:
+        return self.transformer["num_layers"]
+
+    @property
+    def num_heads(self) -> int:
+        return self.transformer["num_attention_heads"]
+
+    @property
+    def size_multiple(self) -> tuple[int, int]:
+        """What height and width in pixels must be multiples of."""
+        return self.adapter.size_multiple(self.transformer["patch_size"])
+
+
+def outline(model: Model) -> Outline:
+    """Read a checkpoint's outline. Raises ImapError when it cannot be found, or is of another family than asked for."""
+    adapter = family(model.family)
+    source = model.source or str(tiny.folder(model.family))
+    try:
+        pipeline = DiffusionPipeline.load_config(source)
+        config = getattr(diffusers, adapter.transformer_class).load_config(source, subfolder="transformer")
+        tokenizer = AutoTokenizer.from_pretrained(source, subfolder="tokenizer")
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ImapError(
+            f"cannot load {source}: {reason}; set backbone.path to a folder in diffusers format, or check the network"
+        ) from None
+    if pipeline["_class_name"] != adapter.pipeline_class:
+        raise ImapError(
+            f"{source} holds a {pipeline['_class_name']}, and backbone={model.name} needs a {adapter.pipeline_class}; "
+            "choose the backbone of that family"
+        )
+    if model.attention_backend != "default" and not adapter.takes_attention_backend:
+        raise ImapError(
+            f"backbone.attention_backend={model.attention_backend}: the stock {adapter.pipeline_class} always "
+            "runs torch's own kernels; set backbone.attention_backend=default"
+        )
+    return Outline(source, adapter, dict(config), tokenizer)

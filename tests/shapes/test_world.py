@@ -1,0 +1,135 @@
+"""The world says what it shows: captions, masks and moving flags agree with the pixels; scenes are counter-balanced."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+
+from imap.shapes.drawing import draw, to_grid, to_latent_frames
+from imap.shapes.world import MOVING, NOUNS, VERBS, Conditions, Scene, Thing, scenes
+
+PLAIN = Conditions(twins=0.0)
+
+
+def one(verb, noun="ball", x=0.5, onset=0.25, offset=0.75, other=None):
+    rest = 0.8 if verb == "stays" else 0.5
+    still = other or Thing("box", "stays", 1.2, 0.8, 0.2, 0.6)
+    return Scene((Thing(noun, verb, x, rest, onset, offset), still), (30, 30, 30))
+
+
+def centre(mask):
+    rows, columns = np.nonzero(mask)
+    return rows.mean() / mask.shape[0], columns.mean() / mask.shape[0]
+
+
+def test_the_same_seed_draws_the_same_clips_and_another_seed_others():
+    first, again, other = (list(scenes(seed, 12)) for seed in (3, 3, 4))
+    assert first == again
+    assert first != other
+    assert torch.equal(draw(first, 9, 32, 32).frames, draw(again, 9, 32, 32).frames)
+
+
+def test_a_longer_split_begins_with_the_shorter_one():
+    assert list(scenes(0, 50))[:20] == list(scenes(0, 20))
+
+
+def test_verbs_and_nouns_are_counter_balanced():
+    drawn = list(scenes(0, 400, PLAIN))
+    assert set(Counter(tuple(t.verb for t in s.things) for s in drawn).values()) == {400 // 20}
+    together = Counter((t.noun, t.verb) for s in drawn for t in s.things)
+    assert len(together) == len(NOUNS) * len(VERBS)
+    assert min(together.values()) > 0.5 * 800 / len(together)
+    left = Counter(s.things[0].x < s.things[1].x for s in drawn)
+    assert 0.4 < left[True] / 400 < 0.6
+
+
+def test_twins_share_a_noun_and_differ_in_the_verb():
+    for scene in scenes(0, 40, Conditions(twins=1.0)):
+        assert len(scene.concepts) == 1
+        assert len(scene.motions) == 2
+
+
+@pytest.mark.parametrize(("verb", "start", "end"), [("rises", 0.8, 0.2), ("falls", 0.2, 0.8), ("stays", 0.8, 0.8)])
+def test_a_thing_goes_where_its_verb_says(verb, start, end):
+    masks = draw([one(verb)], 25, 96, 144).masks[0, 0].numpy()
+    assert centre(masks[0]) == pytest.approx((start, 0.5), abs=0.02)
+    assert centre(masks[-1]) == pytest.approx((end, 0.5), abs=0.02)
+
+
+def test_a_growing_thing_covers_more_and_a_blinking_one_goes_and_comes():
+    grown = draw([one("grows")], 25, 96, 144).masks[0, 0].sum(dim=(1, 2))
+    assert grown[-1] > 6 * grown[0]
+    blinking = draw([one("blinks")], 25, 96, 144)
+    shown = blinking.masks[0, 0].any(dim=-1).any(dim=-1)
+    assert shown[0] and shown[-1] and not shown.all()
+    assert (shown.int().diff() != 0).sum() >= 4
+    assert blinking.moving[0, 0][~shown].all()  # it is gone only while it blinks
+
+
+@pytest.mark.parametrize("verb", MOVING)
+def test_pixels_change_in_the_moving_frames_and_nowhere_else(verb):
+    clip = draw([one(verb)], 25, 96, 144)
+    change = (clip.frames[0, 1:].int() - clip.frames[0, :-1].int()).abs().sum(dim=(1, 2, 3)) > 0
+    moving = clip.moving[0, 0]
+    # a change lies between two frames; the verb happens in at least one of them
+    assert not (change & ~moving[1:] & ~moving[:-1]).any()
+    assert change.any()
+    assert clip.moving[0, 1].sum() == 0
+
+
+def test_colours_lie_where_the_masks_are():
+    scene = next(iter(scenes(5, 1, PLAIN)))
+    clip = draw([scene], 9, 64, 64)
+    for k, thing in enumerate(scene.things):
+        inside = clip.frames[0][clip.masks[0, k]].float()
+        assert (inside - torch.tensor(NOUNS[thing.noun]).float()).abs().mean() < 20
+
+
+def test_the_later_thing_hides_the_earlier_one():
+    scene = one("stays", other=Thing("kite", "stays", 0.5, 0.8, 0.2, 0.6))
+    masks = draw([scene], 5, 96, 144).masks[0]
+    assert not (masks[0] & masks[1]).any()
+    assert masks[1].sum() > masks[0].sum()
+
+
+def test_any_size_shows_the_same_scene():
+    scene = [one("rises")]
+    small, large = (draw(scene, 25, height, height).masks[0, 0] for height in (64, 192))
+    assert torch.allclose(to_grid(small, 8, 8), to_grid(large, 8, 8), atol=0.12)
+    assert torch.equal(draw(scene, 25, 64, 64).moving, draw(scene, 25, 192, 192).moving)
+
+
+def test_camera_pan_moves_everything_the_same_way():
+    scene = one("stays")
+    panned = Scene(scene.things, scene.background, pan=0.3)
+    masks = draw([panned], 9, 96, 192).masks[0].numpy()
+    shift = [centre(mask[-1])[1] - centre(mask[0])[1] for mask in masks]
+    assert shift == pytest.approx([-0.3, -0.3], abs=0.02)
+
+
+def test_texture_is_still_without_a_pan_and_moves_with_it():
+    for pan, moves in ((0.0, False), (0.3, True)):
+        scene = Scene(one("stays").things, (40, 40, 40), texture_seed=1, pan=pan)
+        corner = draw([scene], 5, 64, 96).frames[0, :, :12, :20].float()
+        assert bool((corner[0] != corner[-1]).float().mean() > 0.5) == moves
+        assert corner[0].std() > 1
+
+
+def test_latent_frames_pool_one_frame_and_then_four():
+    masks = torch.zeros(1, 9, 16, 16, dtype=torch.bool)
+    masks[0, 0, :8, :8] = True
+    masks[0, 5, 8:, 8:] = True
+    cells = to_grid(masks, 2, 2)
+    assert cells.shape == (1, 3, 2, 2)
+    assert cells[0, 0].tolist() == [[1, 0], [0, 0]]
+    assert cells[0, 1].sum() == 0
+    assert cells[0, 2].tolist() == [[0, 0], [0, 0.25]]
+    moving = torch.tensor([False] * 5 + [True] + [False] * 3)
+    assert to_latent_frames(moving).tolist() == [False, False, True]
+
+
+def test_captions_name_what_is_there():
+    scene = one("rises", other=Thing("ring", "blinks", 1.2, 0.5, 0.2, 0.6))
+    assert scene.caption == "a ball rises while a ring blinks"
+    assert (scene.concepts, scene.motions) == (("ball", "ring"), ("rises", "blinks"))
