@@ -65,16 +65,23 @@ class Task:
 
 
 def run_tasks(
-    tasks: Sequence[Task], output_dir: Path, work: Callable[[Sample], Output], fps: int, tally: Tally
+    tasks: Sequence[Task],
+    output_dir: Path,
+    work: Callable[[Sample], Output],
+    tally: Tally,
+    more: Mapping[str, Any],
 ) -> None:
-    """Do the tasks one by one, and write each as soon as it is there."""
+    """Do the tasks one by one, and write each as soon as it is there.
+
+    more: recorded with each sample (fps among it), and no reason to do a finished one again.
+    """
     for count, task in enumerate(tasks, 1):
         start, stage = time.perf_counter(), "maps"
         log.info("[%d/%d] %s", count, len(tasks), task.name)
         try:
             output = work(task.sample)
             stage = "write"
-            write_sample(output_dir / task.name, output, task.request, fps)
+            write_sample(output_dir / task.name, output, task.request, more)
         except Exception as error:
             tally.failed.append(task.name)
             record_failure(output_dir, task.name, stage, error)
@@ -83,13 +90,13 @@ def run_tasks(
         log.info("[%d/%d] %s: %.1f s", count, len(tasks), output_dir / task.name, time.perf_counter() - start)
 
 
-def write_sample(folder: Path, output: Output, wanted: Mapping[str, Any], fps: int) -> None:
+def write_sample(folder: Path, output: Output, wanted: Mapping[str, Any], more: Mapping[str, Any]) -> None:
     """The folder of one sample: output.mp4, npy/<key>.npy and meta.json, all or nothing."""
 
     def write(partial: Path) -> None:
         start = time.perf_counter()
-        write_video(partial / "output.mp4", output.frames, fps)
-        record = {**output.record, "fps": fps, "versions": versions(), "request": wanted}
+        write_video(partial / "output.mp4", output.frames, more["fps"])
+        record = {**output.record, **more, "versions": versions(), "request": wanted}
         record["seconds"] = {**output.record["seconds"], "write": round(time.perf_counter() - start, 4)}
         output.maps.write(partial, record)
 

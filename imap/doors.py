@@ -51,4 +51,5 @@ def run_plan(todo: Plan, renoising: bool) -> None:
         finally:
             pipe.maybe_free_model_hooks()  # after a failure half-way, an offloaded model may still be on the device
 
-    run_tasks(todo.tasks, todo.run.output_dir, work, todo.run.fps, todo.tally)
+    more = {"fps": todo.run.fps, "device": str(todo.model.device), "offload": todo.model.offload}
+    run_tasks(todo.tasks, todo.run.output_dir, work, todo.tally, more)

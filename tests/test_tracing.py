@@ -1,6 +1,5 @@
 """The trace leaves the pipeline alone: same bits, nothing behind, and a clear word where it cannot read."""
 
-import copy
 import gc
 import weakref
 
@@ -9,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import FirstBlockCacheConfig
+from diffusers.models.attention_processor import CogVideoXAttnProcessor2_0
 
 import imap
 from imap import tiny
@@ -233,7 +233,7 @@ def test_maps_without_a_call_say_so(pipes):
 
 
 def test_a_pipeline_of_no_known_family_is_refused():
-    with pytest.raises(imap.ImapError, match="CogVideoXPipeline, WanPipeline, HunyuanVideoPipeline"):
+    with pytest.raises(imap.ImapError, match="CogVideoXPipeline, HunyuanVideoPipeline, WanPipeline"):
         imap.trace(object(), concepts=["ball"])
 
 
@@ -244,14 +244,18 @@ def refused(pipe, match):
 
 def test_what_hooks_would_miss_is_refused_with_the_way_out():
     pipe = tiny.build("cogvideox")
-    stock = copy.copy(pipe.transformer.attn_processors)
+
+    class Other(CogVideoXAttnProcessor2_0):
+        pass
 
     pipe.transformer.fuse_qkv_projections()
-    refused(pipe, r"unfuse_qkv_projections\(\)|set_attn_processor")
-    pipe.transformer.unfuse_qkv_projections()
-    pipe.transformer.set_attn_processor(stock)
-    for block in pipe.transformer.transformer_blocks:
-        block.attn1.fused_projections = False
+    refused(pipe, r"unfuse_qkv_projections\(\)")
+    pipe.transformer.unfuse_qkv_projections()  # the advice works
+    with imap.trace(pipe, PROMPT, **WORDS):
+        call(pipe, steps=1)
+    pipe.transformer.set_attn_processor(Other())
+    refused(pipe, r"not CogVideoXAttnProcessor2_0.*set_attn_processor")
+    pipe.transformer.set_attn_processor(CogVideoXAttnProcessor2_0())
 
     pipe.transformer.enable_cache(FirstBlockCacheConfig())
     refused(pipe, r"disable_cache\(\)")
@@ -269,7 +273,77 @@ def test_fused_wan_projections_are_refused():
     pipe = tiny.build("wan")
     for block in pipe.transformer.blocks:
         block.attn2.fuse_projections()
-    refused(pipe, r"unfuse_qkv_projections\(\)")
+    refused(pipe, r"unfuse_projections\(\)")
+    for block in pipe.transformer.blocks:
+        block.attn2.unfuse_projections()
+    with imap.trace(pipe, PROMPT, **WORDS):
+        call(pipe, steps=1)
+
+
+def test_a_cache_switched_on_inside_the_block_is_noticed():
+    pipe = tiny.build("cogvideox")
+    with pytest.raises(imap.ImapError, match="were not seen at step"), imap.trace(pipe, PROMPT, **WORDS):
+        pipe.transformer.enable_cache(FirstBlockCacheConfig(threshold=1e9))
+        call(pipe, steps=3)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_weights_that_come_with_the_transformers_own_forward_change_no_map(family):
+    """As under model offload: in the transformer's pre-hook its weights are still elsewhere."""
+
+    class Elsewhere(accelerate.hooks.ModelHook):
+        def pre_forward(self, module, *args, **kwargs):
+            module.load_state_dict(self.weights, assign=True)
+            return args, kwargs
+
+        def post_forward(self, module, output):
+            module.to("meta")
+            return output
+
+    pipe = tiny.build(family)
+    seen = []
+    for offloaded in (False, True):
+        if offloaded:
+            hook = Elsewhere()
+            hook.weights = pipe.transformer.state_dict()
+            buffers = dict(pipe.transformer.named_buffers())
+            accelerate.hooks.add_hook_to_module(pipe.transformer, hook)
+            pipe.transformer.to("meta")
+            for name, buffer in buffers.items():  # those that a state dict does not hold
+                owner, _, leaf = name.rpartition(".")
+                pipe.transformer.get_submodule(owner).register_buffer(leaf, buffer, persistent=False)
+            hook.post_forward = lambda module, output: output
+        with imap.trace(pipe, PROMPT, **WORDS, imap_qk_matching_target="concepts") as trace:
+            call(pipe, steps=1)
+        seen.append(trace.maps())
+    for key in seen[0]:
+        assert np.array_equal(seen[0][key], seen[1][key])
+
+
+def test_one_latent_frame_is_refused(pipes):
+    with pytest.raises(imap.ImapError, match="num_frames=5 or more"), imap.trace(pipes("wan"), PROMPT, **WORDS):
+        call(pipes("wan"), steps=1, num_frames=1)
+
+
+def test_saving_into_a_folder_of_other_files_is_refused(pipes, tmp_path):
+    with imap.trace(pipes("wan"), PROMPT, **WORDS) as trace:
+        call(pipes("wan"), steps=1)
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(imap.ImapError, match="holds other files"):
+        trace.maps().save(tmp_path)
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_without_a_prompt_words_get_keys_of_their_own(pipes):
+    with imap.trace(pipes("wan"), concepts=["ball", "dog"]) as trace:
+        call(pipes("wan"), steps=1)
+    assert trace.maps().facts["method"]["imap_qk_matching_target"] == "concepts"
+
+
+def test_autocast_leaves_the_statistics_in_float32(pipes):
+    with torch.autocast("cpu", dtype=torch.bfloat16), imap.trace(pipes("cogvideox"), PROMPT, **WORDS) as trace:
+        call(pipes("cogvideox"), steps=1)
+    assert {x.dtype for x in trace.running.means().values()} == {torch.float32}
 
 
 def test_nan_in_a_layer_is_told_with_its_place():

@@ -74,7 +74,8 @@ class TokenizedText:
 
 def call_arguments(module: nn.Module, args: tuple, kwargs: dict) -> Mapping[str, Any]:
     """Arguments of a module call by name, however the caller passed them."""
-    return signature(module.forward).bind(*args, **kwargs).arguments
+    # of the class: an instance's forward may be wrapped by offload or cache hooks that hide its parameters
+    return signature(type(module).forward).bind(module, *args, **kwargs).arguments
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
