@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from imap.clips import write_video
-from imap.results import Output, difference, read_meta, restore, write_folder
+from imap.results import ARRAYS, META, Output, difference, read_meta, restore, write_folder
 from imap.samples import Sample
 
 log = logging.getLogger("imap")
 PACKAGES = ("imap", "torch", "diffusers", "transformers", "accelerate", "numpy", "imageio", "av")
 ERRORS = "errors.jsonl"
+VIDEO = "output.mp4"
 
 
 @dataclass
@@ -95,12 +96,12 @@ def write_sample(folder: Path, output: Output, wanted: Mapping[str, Any], more: 
 
     def write(partial: Path) -> None:
         start = time.perf_counter()
-        write_video(partial / "output.mp4", output.frames, more["fps"])
+        write_video(partial / VIDEO, output.frames, more["fps"])
         record = {**output.record, **more, "versions": versions(), "request": wanted}
         record["seconds"] = {**output.record["seconds"], "write": round(time.perf_counter() - start, 4)}
         output.maps.write(partial, record)
 
-    write_folder(folder, write)
+    write_folder(folder, write, replaces=(META, ARRAYS, VIDEO))
 
 
 def record_failure(output_dir: Path, name: str, stage: str, error: Exception) -> None:

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from imap.errors import ImapError
@@ -71,7 +72,7 @@ def check_overrides(config_name: str, overrides: Sequence[str]) -> None:
     for override in overrides:
         name, _, value = override.partition("=")
         known = groups.get(name)
-        if known and value not in [*known, "null"]:
+        if known and value not in known and (name, value) != ("experiment", "null"):
             raise ImapError(f"unknown {name} {value!r}; known are {', '.join(known)}")
     try:
         GlobalHydra.instance().clear()
@@ -79,14 +80,26 @@ def check_overrides(config_name: str, overrides: Sequence[str]) -> None:
             config = compose(config_name)
             names = _names(config)
             for override in overrides:
+                if "=" not in override and not override.startswith("~"):
+                    raise ImapError(f'cannot read {override!r}; write name=value, and texts as prompt="a red ball"')
                 name = override.partition("=")[0].lstrip("+~")
                 if name not in names and not name.startswith("hydra"):
                     near = difflib.get_close_matches(name, names, 1)
                     hint = f"; did you mean {near[0]}?" if near else "; --help lists them"
                     raise ImapError(f"unknown setting {name!r}{hint}")
-            compose(config_name, list(overrides))
+                if override.startswith("~"):
+                    raise ImapError(f"{override} would take a setting away; the doors need every one, set it instead")
+                _check_grammar(override)
+            OmegaConf.resolve(compose(config_name, list(overrides)))
     except (HydraException, OmegaConfBaseException) as error:
         raise ImapError(str(error).strip().splitlines()[0]) from None
+
+
+def _check_grammar(override: str) -> None:
+    try:
+        OverridesParser.create().parse_override(override)
+    except HydraException as error:
+        raise ImapError(f"cannot read {override}: {str(error).splitlines()[0]}; write it as name=value") from None
 
 
 def _names(config: DictConfig, prefix: str = "") -> list[str]:

@@ -50,9 +50,10 @@ def outline(model: Model) -> Outline:
         raise ImapError(
             f"cannot load {source}: {reason}; set backbone.path to a folder in diffusers format, or check the network"
         ) from None
-    if pipeline["_class_name"] != adapter.pipeline_class:
+    held = pipeline.get("_class_name", "folder of no pipeline")
+    if held != adapter.pipeline_class:
         raise ImapError(
-            f"{source} holds a {pipeline['_class_name']}, and backbone={model.name} needs a {adapter.pipeline_class}; "
+            f"{source} holds a {held}, and backbone={model.name} needs a {adapter.pipeline_class}; "
             "choose the backbone of that family"
         )
     if model.attention_backend != "default" and not adapter.takes_attention_backend:

@@ -3,7 +3,8 @@
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ LAYOUT = 1  # version of a sample folder's layout
 META = "meta.json"
 ARRAYS = "npy"
 TOKEN_ARRAYS = "prompt_tokens"
+ONE_DAY = 24 * 60 * 60  # seconds
 FACTS = ("family", "grid", "steps", "method", "read_from_prompt", "notes")
 
 
@@ -126,16 +128,20 @@ def read_meta(folder: Path) -> dict[str, Any] | None:
     return meta if isinstance(meta, dict) and meta.get("layout") == LAYOUT else None
 
 
-def write_folder(folder: Path, write: Callable[[Path], None]) -> Path:
-    """Fill a sibling folder with `write(folder)`, then put it in the place of `folder`, which may hold earlier results.
+def write_folder(folder: Path, write: Callable[[Path], None], replaces: Collection[str] = (META, ARRAYS)) -> Path:
+    """Fill a sibling folder with `write(folder)`, then put it in the place of `folder`.
 
-    A failure leaves the old folder as it was. Raises ImapError where something else than results stands there.
+    An earlier folder may hold what `replaces` names; ImapError where anything else stands there. A failure leaves it as
+    it was.
     """
     restore(folder)
-    if folder.exists() and any(folder.iterdir()) and read_meta(folder) is None:
-        raise ImapError(f"{folder} holds other files than maps; name a new folder, or empty it")
+    others = [path.name for path in folder.iterdir() if path.name not in replaces] if folder.is_dir() else []
+    if others or (folder.exists() and not folder.is_dir()):
+        raise ImapError(
+            f"{folder} holds other files than maps ({', '.join(others[:3]) or 'it is a file'}); name another"
+        )
     folder.parent.mkdir(parents=True, exist_ok=True)
-    partial, old = (folder.with_name(f".{folder.name}.{kind}") for kind in ("partial", "old"))
+    partial, old = (folder.with_name(f".{folder.name}.{kind}") for kind in (f"partial-{os.getpid()}", "old"))
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     try:
@@ -166,6 +172,9 @@ def check_writable(folder: Path) -> None:
         probe = folder / f".writable-{os.getpid()}"
         probe.touch()
         probe.unlink()
+        for left in folder.glob(".*.partial-*"):  # of a killed run; another run may be writing the young ones now
+            if time.time() - left.stat().st_mtime > ONE_DAY:
+                shutil.rmtree(left, ignore_errors=True)
     except OSError as error:
         raise ImapError(f"output_dir: cannot write to {folder}: {error.strerror}; choose another folder") from None
 

@@ -39,7 +39,7 @@ def words(value: str | Sequence[str] | None) -> tuple[str, ...]:
         if inside.startswith("[") and inside.endswith("]"):
             inside = inside[1:-1]
         value = [_unquoted(word.strip()) for word in inside.split(",")] if inside.strip() else []
-    if not all(isinstance(word, str) for word in value):
+    if not isinstance(value, Sequence) or not all(isinstance(word, str) for word in value):
         raise ImapError(f"expected words, got {value!r}")
     return tuple(" ".join(word.split()) for word in value)
 
@@ -83,7 +83,7 @@ def read_list(path: Path, concept_option: str = "st", with_video: bool = False) 
     every faulty entry.
     """
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
+        entries = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise ImapError(f"input_json: there is no file {path}") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -111,8 +111,8 @@ def _entry(entry: Any, concept_option: str, with_video: bool, folder: Path) -> S
         if key not in KEYS:
             raise ImapError(f"unknown key {key!r}; known are {', '.join(KEYS)}")
     video = entry.get("video_path") if with_video else None
-    if with_video and not video:
-        raise ImapError("video_path is missing; renoising needs a clip for every entry")
+    if with_video and not (isinstance(video, str) and video):
+        raise ImapError("video_path is missing or no text; renoising needs a clip for every entry")
     sample = make_sample(entry.get("caption"), entry.get("concepts"), entry.get("object"), video, concept_option)
     if sample.video_path and not sample.video_path.is_absolute() and not sample.video_path.exists():
         beside = folder / sample.video_path

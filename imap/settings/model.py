@@ -47,6 +47,8 @@ def model_settings(config: Mapping[str, Any]) -> Model:
         raise ImapError(
             f"backbone.offload={config['offload']} moves weights to a GPU, and the device is the CPU; set none"
         )
+    if not isinstance(config["attention_backend"], str):
+        raise ImapError(f"backbone.attention_backend={config['attention_backend']!r} is no name; set it to default")
     path = config["path"]
     if path is not None and not (Path(str(path)) / "model_index.json").is_file():
         raise ImapError(f"backbone.path: {path} is no folder in diffusers format (it has no model_index.json)")
@@ -76,7 +78,9 @@ def _device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise ImapError(f"backbone.device={name!r} is not known; it can be auto, cpu, cuda or cuda:N") from None
+        device = None
+    if device is None or device.type not in ("cpu", "cuda"):
+        raise ImapError(f"backbone.device={name!r} is not known; it can be auto, cpu, cuda or cuda:N")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ImapError(
             f"backbone.device={name}, but torch {torch.__version__} finds no CUDA GPU here; set backbone.device=cpu"
@@ -89,6 +93,6 @@ def _device(name: str) -> torch.device:
 def _dtype(name: str, value: str, automatic: torch.dtype) -> torch.dtype:
     if value == "auto":
         return automatic
-    if value not in DTYPES:
+    if str(value) not in DTYPES:
         raise ImapError(f"backbone.{name}={value!r} is not known; it can be auto, {', '.join(DTYPES)}")
     return DTYPES[value]

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from imap.samples import OPTIONS, Sample, make_sample, read_list
 from imap.settings.method import Method, checked_range
 
 METHOD_KEYS = tuple(x.name for x in fields(Method))
+
+LONGEST_SCHEDULE = 1000  # training timesteps of all three families
 
 
 @dataclass(frozen=True)
@@ -42,10 +45,18 @@ def run_settings(config: Mapping[str, Any], renoising: bool) -> Run:
         name: _positive(name, config[name]) for name in ("num_inference_steps", "height", "width", "num_frames", "fps")
     }
     guidance = config["guidance_scale"]
-    if not isinstance(guidance, int | float) or guidance < 1:
+    if isinstance(guidance, bool) or not isinstance(guidance, int | float) or not 1 <= guidance < inf:
         raise ImapError(f"guidance_scale={guidance!r} is not a number of at least 1 (1 is no guidance)")
-    if not isinstance(config["seed"], int):
-        raise ImapError(f"seed={config['seed']!r} is not a whole number")
+    seed = config["seed"]
+    if isinstance(seed, bool) or not isinstance(seed, int) or not -(2**63) <= seed < 2**64:
+        raise ImapError(f"seed={seed!r} is not a whole number that torch takes as a seed")
+    if not config["output_dir"]:
+        raise ImapError("output_dir is empty; name a folder, . for this one")
+    if numbers["num_inference_steps"] > LONGEST_SCHEDULE:
+        raise ImapError(
+            f"num_inference_steps={numbers['num_inference_steps']} is more than the {LONGEST_SCHEDULE} steps that the "
+            "models are trained on"
+        )
     run = Run(
         output_dir=Path(str(config["output_dir"])),
         seed=config["seed"],
@@ -65,6 +76,8 @@ def run_settings(config: Mapping[str, Any], renoising: bool) -> Run:
         config["test_full_denoise"],
     )
     video = config["video"] or {"resize": None, "frames": None}
+    if not isinstance(video, Mapping):
+        raise ImapError(f"video={video!r} is not known; set video.resize and video.frames")
     fit = Fit(run.height, run.width, run.num_frames, video["resize"] or "none", video["frames"] or "none")
     return Run(
         **{**vars(run), "renoise_timestep": indices, "test_full_denoise": config["test_full_denoise"], "fit": fit}
@@ -74,7 +87,7 @@ def run_settings(config: Mapping[str, Any], renoising: bool) -> Run:
 def samples_of(config: Mapping[str, Any], renoising: bool, demo: Mapping[str, Any] | None = None) -> list[Sample]:
     """Samples of a door: the list `input_json`, else the one of `prompt`, `concepts` and `motions`, else a demo."""
     option = config["concept_option"]
-    if option not in OPTIONS:
+    if str(option) not in OPTIONS:
         raise ImapError(f"concept_option={option!r} is not known; it can be s (concepts), t (motions) or st (both)")
     single = [name for name in ("prompt", "concepts", "motions", "video_path") if config.get(name) is not None]
     if config["input_json"] is not None:

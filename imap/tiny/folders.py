@@ -4,12 +4,14 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import diffusers
 import transformers
 from diffusers import DiffusionPipeline
+from transformers.utils import logging as transformers_logging
 
 # Counts up with every change of the weights, configs or tokenizers that build() makes: older folders are left alone.
 VERSION = 1
@@ -32,12 +34,25 @@ def saved(name: str, build: Callable[[], DiffusionPipeline], root: Path | None =
     scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=root))
     try:
         fresh = scratch / "fresh"
-        build().save_pretrained(fresh)
+        with _no_progress_bars():
+            build().save_pretrained(fresh)
         (fresh / CONTENTS).write_text(_listing(fresh))
         _put(fresh, target, aside=scratch / "broken")
     finally:
         shutil.rmtree(scratch)
     return target
+
+
+@contextmanager
+def _no_progress_bars() -> Iterator[None]:
+    """A bar for a few kilobytes would be the first thing that a new user reads."""
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()
 
 
 def _put(fresh: Path, target: Path, aside: Path) -> None:

@@ -1,0 +1,298 @@
+"""What cannot be done is told before a weight is loaded: one line on stderr, a status, and no traceback."""
+
+import gc
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DiffusionPipeline
+from hydra import compose, initialize_config_dir
+
+import imap.doors
+import main_Renoising
+import main_Sampling
+from imap import tiny
+from imap.clips import write_video
+from imap.commandline import literal, main
+from imap.presets import config_folder
+
+ROOT = Path(__file__).parents[1]
+DOORS = {"sampling": main_Sampling.run, "renoising": main_Renoising.run}
+SMALL = ["height=32", "width=48", "num_frames=9", "num_inference_steps=2"]
+ASKED = ["prompt=A red ball rolls past a dog.", "concepts=ball, dog"]
+ENTRY = {"caption": "A dog runs.", "concepts": "dog", "object": "running"}
+LONG = ", ".join(["a dog", " ".join(["small dog"] * 8)])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick_collections():
+    """imageio collects garbage whenever it opens or closes a file, and diffusers' modules are much to walk over."""
+    tiny.folder("cogvideox")  # made once on a machine
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of lists, clips and model folders, of which only `clip.mp4` is good."""
+    root = tmp_path_factory.mktemp("files")
+    lists = {
+        "broken": "[{",
+        "object": json.dumps(ENTRY),
+        "empty": "[]",
+        "unknown": json.dumps([ENTRY, {**ENTRY, "concept": "dog"}]),
+        "silent": json.dumps([{**ENTRY, "caption": " "}]),
+        "wordless": json.dumps([{"caption": "A dog runs."}]),
+        "twice": json.dumps([{**ENTRY, "concepts": "dog, dog"}]),
+        "number": json.dumps([{**ENTRY, "concepts": 5}]),
+        "no_clip": json.dumps([ENTRY]),
+        "long": json.dumps([{**ENTRY, "concepts": LONG}]),
+        "all_long": json.dumps([{**ENTRY, "concepts": LONG}] * 2),
+        "good": json.dumps([ENTRY]),
+    }
+    for name, text in lists.items():
+        (root / f"{name}.json").write_text(text)
+    write_video(root / "clip.mp4", np.zeros((9, 32, 48, 3), np.uint8), 8)
+    (root / "text.mp4").write_text("no video")
+    (root / "zero.mp4").write_bytes(b"")
+    (root / "cut.mp4").write_bytes((root / "clip.mp4").read_bytes()[:300])
+    (root / "no_index").mkdir()
+    for name, index in (("bare_index", "{}"), ("broken_index", "{")):
+        shutil.copytree(tiny.folder("wan"), root / name, ignore=shutil.ignore_patterns("*.safetensors"))
+        (root / name / "model_index.json").write_text(index)
+    return root
+
+
+@pytest.fixture
+def refusal(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
+    """Runs a door that must refuse, and returns what it said. `{files}` in an argument is the folder of files.
+
+    whole: through Hydra's own command line; otherwise the door gets a composed configuration, which is quicker.
+    """
+
+    def no_weights(*args, **kwargs):
+        raise AssertionError("weights were loaded before all was checked")
+
+    monkeypatch.setattr(sys, "argv", ["main.py"])
+    monkeypatch.setattr(imap.doors, "load", no_weights)
+    monkeypatch.setattr(DiffusionPipeline, "from_pretrained", no_weights)
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+
+    def refused(door: str, *arguments: str, whole: bool = False, lines: int = 1) -> str:
+        arguments = [*SMALL, f"output_dir={tmp_path / 'out'}", *arguments]
+        arguments = [argument.replace("{files}", str(files)) for argument in arguments]
+        run = DOORS[door]
+        if not whole:
+            with initialize_config_dir(str(config_folder()), version_base="1.3"):
+                config = compose(door, [literal(argument) for argument in arguments])
+            run, arguments = partial(run, config), ["--composed"]  # main checks no overrides beside a flag
+        with pytest.raises(SystemExit) as stop:
+            main(run, door, arguments)
+        assert stop.value.code not in (None, 0)
+        # Python prints what sys.exit is given to stderr
+        said = capsys.readouterr().err + (f"{stop.value.code}\n" if isinstance(stop.value.code, str) else "")
+        assert said.count("\n") == lines and said.splitlines()[-1].startswith("imap: error: "), said
+        return said.splitlines()[-1].removeprefix("imap: error: ")
+
+    yield refused
+    root.handlers[:], root.level = before, level
+
+
+LISTS = [
+    ("input_json={files}/none.json", ["input_json", "there is no file", "none.json"]),
+    ("input_json={files}/broken.json", ["broken.json is not valid JSON", "line 1"]),
+    ("input_json={files}/object.json", ["object.json must hold a list"]),
+    ("input_json={files}/empty.json", ["at least one entry"]),
+    ("input_json={files}/unknown.json", ["entry 1: unknown key 'concept'; known are caption, concepts, object"]),
+    ("input_json={files}/silent.json", ["entry 0: the prompt is empty"]),
+    ("input_json={files}/wordless.json", ["entry 0: no text to look for"]),
+    ("input_json={files}/twice.json", ["entry 0: 'dog' is named twice"]),
+    ("input_json={files}/number.json", ["entry 0: expected words, got 5"]),
+    ("input_json={files}/long.json", ["'small dog small dog", "17 tokens long", "holds 16"]),
+    ("input_json={files}", ["cannot read", "Is a directory"]),
+]
+
+
+@pytest.mark.parametrize(("argument", "parts"), LISTS)
+def test_a_list_that_cannot_be_read_is_told(argument: str, parts: list[str], refusal):
+    said = refusal("sampling", argument)
+    assert all(part in said for part in parts), said
+
+
+WORDS = [
+    (["prompt=", "concepts=dog"], ["the prompt is empty"]),
+    (["prompt=  ", "concepts=dog"], ["the prompt is empty"]),
+    (["concepts=dog"], ["the prompt is empty"]),
+    (["prompt=A dog."], ["no text to look for", 'concepts="ball, dog"']),
+    (["prompt=A dog.", "concepts="], ["no text to look for"]),
+    (["prompt=A dog.", "concepts=dog", "concept_option=t"], ["no text to look for"]),
+    (["prompt=A dog.", "concepts=dog,,ball"], ["is empty", "stray comma"]),
+    (["prompt=A dog.", "concepts=dog, Dog"], ["'Dog' is named twice"]),
+    (["prompt=A dog.", "concepts=dog", "motions=dog"], ["'dog' is named twice among concepts and motions"]),
+    (
+        ["prompt=A dog.", f"concepts={LONG}"],
+        ["'small dog small dog", "17 tokens long, and the concept window holds 16"],
+    ),
+    (["prompt=A dog.", f"motions={LONG}", "backbone=tiny_wan"], ["17 tokens long"]),
+    (["prompt=A dog.", "concepts=dog", "input_json={files}/good.json"], ["input_json and prompt are both set"]),
+    (["concepts=dog", "input_json={files}/good.json"], ["input_json and concepts are both set"]),
+]
+
+
+@pytest.mark.parametrize(("arguments", "parts"), WORDS)
+def test_words_that_cannot_be_looked_for_are_told(arguments: list[str], parts: list[str], refusal):
+    said = refusal("sampling", *arguments)
+    assert all(part in said for part in parts), said
+
+
+SETTINGS = [
+    ("imap_layer=[4]", ["imap_layer names layer 4", "layers 0 to 3"]),
+    ("maps_layers=[0,5]", ["maps_layers=[0, 5]", "4 layers"]),
+    ("maps_timesteps=[0,3]", ["maps_timesteps=[0, 3] names step 2", "steps 0 to 1"]),
+    ("imap_sep_topk=7", ["imap_sep_topk=7", "6 heads", "between 1 and 6"]),
+    ("imap_sep_score=CH", ["imap_sep_score='CH'", "CHI, DBI, Silhouette, Fisher"]),
+    ("imap_qk_matching_target=concept", ["'concept'", "concepts, prompt"]),
+    ("standardize=frame", ["'frame'", "text, none"]),
+    ("concept_token=middle", ["'middle'", "first, last, mean"]),
+    ("concept_option=ts", ["concept_option='ts'", "s (concepts), t (motions) or st"]),
+    ("backbone.dtype=bf16", ["backbone.dtype='bf16'", "auto, bfloat16, float16, float32"]),
+    ("backbone.vae_dtype=half", ["backbone.vae_dtype='half'"]),
+    ("backbone.offload=full", ["backbone.offload='full'", "auto, none, model, sequential"]),
+    ("backbone.device=gpu", ["backbone.device='gpu'", "auto, cpu, cuda or cuda:N"]),
+    ("backbone.attention_backend=flash", ["backbone.attention_backend=flash", "default"]),
+    ("backbone.family=sora", ["unknown model family 'sora'", "cogvideox", "hunyuanvideo", "wan"]),
+    ("height=33", ["height=33 is not a multiple of 16", "height=32"]),
+    ("width=40", ["width=40 is not a multiple of 16"]),
+    ("num_frames=10", ["num_frames=10 is not 4k+1", "num_frames=9"]),
+    ("num_frames=0", ["num_frames=0"]),
+    ("fps=fast", ["fps='fast' is not a whole number"]),
+    ("guidance_scale=0", ["guidance_scale=0"]),
+    ("seed=1.5", ["seed=1.5 is not a whole number"]),
+    ("num_inference_steps=1001", ["num_inference_steps=1001", "1000"]),
+]
+
+
+@pytest.mark.parametrize(("argument", "parts"), SETTINGS)
+def test_a_setting_that_cannot_be_is_told(argument: str, parts: list[str], refusal):
+    said = refusal("sampling", *ASKED, argument)
+    assert all(part in said for part in parts), said
+
+
+def test_a_gpu_that_is_not_there_is_told(refusal, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert "finds no CUDA GPU here; set backbone.device=cpu" in refusal("sampling", *ASKED, "backbone.device=cuda")
+
+
+@pytest.mark.parametrize("folder", ["/proc/imap/out", "{files}/text.mp4", "{files}/text.mp4/out"])
+@pytest.mark.parametrize("door", DOORS)
+def test_an_output_folder_that_cannot_be_written_is_told(folder: str, door: str, refusal):
+    clip = ["video_path={files}/clip.mp4", "renoise_timestep=1"] if door == "renoising" else []
+    said = refusal(door, *ASKED, *clip, f"output_dir={folder}")
+    assert said.startswith("output_dir: cannot write to") and "choose another folder" in said
+
+
+PIPELINES = [
+    (["backbone.path={files}/no_index"], ["no_index is no folder in diffusers format", "model_index.json"]),
+    (["backbone.path={files}/none"], ["none is no folder in diffusers format"]),
+    (["backbone.path={files}/bare_index"], ["bare_index"]),
+    (["backbone.path={files}/broken_index"], ["broken_index", "not a valid JSON file"]),
+    (["backbone=tiny_cogvideox", "backbone.path={wan}"], ["WanPipeline", "tiny_cogvideox needs a CogVideoXPipeline"]),
+    (["backbone=hunyuanvideo", "backbone.path={wan}"], ["hunyuanvideo needs a HunyuanVideoPipeline"]),
+    (["backbone=wan2_1_1_3b", "backbone.path={wan}"], ["layers 0 to 3"]),
+]
+
+
+@pytest.mark.parametrize(("arguments", "parts"), PIPELINES)
+def test_a_folder_without_the_right_pipeline_is_told(arguments: list[str], parts: list[str], refusal):
+    own = [argument.replace("{wan}", str(tiny.folder("wan"))) for argument in arguments]
+    said = refusal("sampling", *ASKED, *own)
+    assert all(part in said for part in parts), said
+
+
+CLIPS = [
+    (["video_path={files}/none.mp4"], ["there is no file", "none.mp4"]),
+    (["video_path={files}"], ["there is no file"]),
+    (["video_path={files}/text.mp4"], ["text.mp4 cannot be decoded"]),
+    (["video_path={files}/zero.mp4"], ["zero.mp4"]),
+    (["video_path={files}/cut.mp4"], ["cut.mp4 cannot be decoded"]),
+    (["video_path={files}/clip.mp4", "width=64"], ["32x48", "32x64", "video.resize=crop", "video.resize=stretch"]),
+    (["video_path={files}/clip.mp4", "num_frames=13"], ["9 frames", "13 are expected", "video.frames=uniform"]),
+    (["video_path={files}/clip.mp4", "num_frames=13", "video.frames=first"], ["fewer than the 13", "uniform"]),
+    (["video_path={files}/clip.mp4", "video.resize=zoom"], ["video.resize='zoom'", "none, crop, stretch"]),
+    (["video_path={files}/clip.mp4", "video.frames=last"], ["video.frames='last'", "none, uniform, first"]),
+    (["video_path={files}/clip.mp4", "renoise_timestep=2"], ["renoise_timestep names step 2", "steps 0 to 1"]),
+    (["video_path={files}/clip.mp4", "renoise_timestep=[0,-1]"], ["renoise_timestep names step -1"]),
+    (["video_path={files}/clip.mp4", "renoise_timestep=0.5"], ["renoise_timestep=0.5", "renoise_timestep=[30]"]),
+    (
+        ["video_path={files}/clip.mp4", "maps_timesteps=[0,1]"],
+        ["none of", "renoise_timestep=[1] lies in maps_timesteps"],
+    ),
+    (["video_path={files}/clip.mp4", "maps_timesteps=1"], ["maps_timesteps=1 is not a range"]),
+    ([], ["video_path is missing"]),
+    (["video_path="], ["video_path is missing"]),
+    (["prompt=null", "concepts=null"], ["nothing to look at", "video_path=FILE", "input_json=FILE"]),
+    (["prompt=null", "concepts=null", "input_json={files}/no_clip.json"], ["entry 0: video_path is missing"]),
+]
+
+
+@pytest.mark.parametrize(("arguments", "parts"), CLIPS)
+def test_a_clip_that_cannot_be_read_is_told(arguments: list[str], parts: list[str], refusal):
+    said = refusal("renoising", *ASKED, "renoise_timestep=1", *arguments)
+    assert all(part in said for part in parts), said
+
+
+def test_nothing_is_written_for_a_run_that_is_refused(refusal, tmp_path: Path):
+    refusal("sampling", *ASKED, "imap_layer=[9]")
+    assert list(tmp_path.rglob("*.*")) == []
+
+
+def test_when_every_sample_of_a_list_is_bad_none_is_tried_and_each_has_its_reason(refusal, tmp_path: Path):
+    said = refusal("sampling", "input_json={files}/all_long.json", lines=3)
+    assert "none of the 2 samples can be run" in said and "errors.jsonl tells why" in said
+    reasons = [json.loads(line) for line in (tmp_path / "out" / "errors.jsonl").read_text().splitlines()]
+    assert [reason["stage"] for reason in reasons] == ["check", "check"] and "17 tokens" in reasons[1]["error"]
+
+
+WHOLE = [
+    ("sampling", ["input_json={files}/none.json"], "input_json: there is no file"),
+    ("sampling", ["prompt=A dog.", "concepts="], "no text to look for"),
+    ("sampling", [*ASKED, "maps_timesteps=[0,3]"], "maps_timesteps=[0, 3] names step 2"),
+    ("sampling", [*ASKED, "backbone=tiny"], "unknown backbone 'tiny'; known are cogvideox_2b, cogvideox_5b, hunyuan"),
+    ("sampling", [*ASKED, "promt=A dog."], "unknown setting 'promt'; did you mean prompt?"),
+    ("sampling", [*ASKED, "backbone.attention=x"], "unknown setting 'backbone.attention'; did you mean backbone.att"),
+    ("sampling", [*ASKED, "video.resize=crop"], "unknown setting 'video.resize'"),
+    ("sampling", [*ASKED, "imap_layer=[1"], "imap_layer=[1"),
+    ("sampling", ["prompt=A", "dog."], "cannot read 'dog.'"),
+    ("renoising", [*ASKED, "renoise_timestep=1", "video_path={files}/none.mp4"], "video_path: there is no file"),
+    ("renoising", [*ASKED, "renoise_timestep=2", "video_path={files}/clip.mp4"], "renoise_timestep names step 2"),
+]
+
+
+@pytest.mark.parametrize(("door", "arguments", "part"), WHOLE)
+def test_the_whole_door_says_one_line_and_shows_no_traceback(door: str, arguments: list[str], part: str, refusal):
+    said = refusal(door, *arguments, whole=True)
+    assert part in said, said
+
+
+def test_the_very_first_run_on_a_machine_says_one_line_too(refusal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert "imap_layer names layer 9" in refusal("sampling", *ASKED, "imap_layer=[9]")
+
+
+def test_a_real_process_says_one_line_and_ends_with_status_1(tmp_path: Path):
+    command = [sys.executable, "main_Sampling.py", *SMALL, *ASKED, "imap_layer=[9]", f"output_dir={tmp_path}"]
+    ended = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}
+    )
+    assert ended.returncode == 1 and ended.stdout == ""
+    assert ended.stderr.startswith("imap: error: imap_layer names layer 9") and ended.stderr.count("\n") == 1
