@@ -26,8 +26,9 @@ from imap.tracing import Trace, trace
 
 @dataclass(frozen=True)
 class Renoised:
-    """Maps of a real clip; the latents that the pipeline left, in its own layout; the frames it denoised to, where
-    `test_full_denoise` asked for them, uint8 (frames, height, width, 3); seconds by stage."""
+    """Maps of a real clip; the latents that the pipeline left, in its own layout (None once they are decoded); frames,
+    uint8 (frames, height, width, 3): the clip as it was read, or with `test_full_denoise` what it was denoised to;
+    seconds by stage."""
 
     maps: Maps
     latents: Tensor | None
@@ -81,7 +82,8 @@ def renoise(
     stages, generator = Stages(), torch.Generator("cpu").manual_seed(seed)
     if clip is not None:
         with stages.stage("decode_clip"):
-            clip = fit_clip(as_clip(clip), Fit(height, width, num_frames, resize, frames))
+            name = str(clip) if isinstance(clip, str | Path) else "the clip"
+            clip = fit_clip(as_clip(clip), Fit(height, width, num_frames, resize, frames), name)
     clean, noise = _clean_and_noise(backbone, clip, latents, noise, generator, stages)
     with ExitStack() as opened:
         with stages.stage("encode_text"), torch.no_grad():
@@ -96,7 +98,7 @@ def renoise(
         maps = tracing.maps()
     if test_full_denoise:
         return Renoised(maps, None, to_pixels(result[0]), stages.seconds)
-    return Renoised(maps, result, None, stages.seconds)
+    return Renoised(maps, result, clip, stages.seconds)
 
 
 def _clean_and_noise(
@@ -174,10 +176,9 @@ class _Denoising:
 
 def renoise_video(pipe: Any, sample: Sample, run: Run) -> Output:
     """Maps of a sample's clip. Its video is the clip as the model got it, or what `test_full_denoise` made of it."""
-    clip = fit_clip(as_clip(sample.video_path), run.fit, str(sample.video_path))
     result = renoise(
         pipe,
-        clip,
+        sample.video_path,
         prompt=sample.prompt,
         concepts=sample.concepts,
         motions=sample.motions,
@@ -187,12 +188,11 @@ def renoise_video(pipe: Any, sample: Sample, run: Run) -> Output:
         guidance_scale=run.guidance_scale,
         negative_prompt=run.negative_prompt,
         seed=run.seed,
+        **vars(run.fit),
         **run.method,
     )
     kind = "denoised from the noised clip" if run.test_full_denoise else "the clip"
-    return Output(
-        clip if result.frames is None else result.frames, result.maps, {"video": kind, "seconds": result.seconds}
-    )
+    return Output(result.frames, result.maps, {"video": kind, "seconds": result.seconds})
 
 
 @contextmanager
