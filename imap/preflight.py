@@ -42,6 +42,10 @@ def plan(config: Mapping[str, Any], renoising: bool) -> Plan:
     method = method_settings(run.method, paper, found.num_layers, found.num_heads, adapter.default_concept_token)
     method.check_steps(run.num_inference_steps)
     check_video_size(run.height, run.width, run.num_frames, found.size_multiple, adapter.temporal_factor)
+    if run.negative_prompt and not adapter.takes_negative_prompt:
+        raise ImapError(
+            f"negative_prompt is set, and the guidance of backbone={model.name} is built in; leave it empty"
+        )
     check_writable(run.output_dir)
     settings = {"model": model.recorded(), **run.recorded(), "method": vars(method)}
     tally, tasks = Tally(), []

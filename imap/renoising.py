@@ -20,7 +20,7 @@ from imap.results import Maps, Output
 from imap.samples import Sample
 from imap.schedule import noised, part_of_schedule
 from imap.settings.run import Run, check_renoise_timestep
-from imap.stages import Stages
+from imap.timing import Stages
 from imap.tracing import Trace, trace
 
 

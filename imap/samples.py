@@ -30,7 +30,7 @@ class Sample:
         return re.sub(r"[^a-z0-9]+", "-", plain)[:48].strip("-") or "sample"
 
 
-def words(value: str | Sequence[str] | None) -> tuple[str, ...]:
+def split_texts(value: str | Sequence[str] | None) -> tuple[str, ...]:
     """Texts from a list, or from one string as a person types it: "a, b" or "[a, b]"."""
     if value is None:
         return ()
@@ -70,8 +70,8 @@ def make_sample(
         raise ImapError(f"concept_option={concept_option!r} is not known; it can be s (concepts), t (motions) or st")
     if not isinstance(prompt, str) or not prompt.strip():
         raise ImapError("the prompt is empty; describe the video in a sentence")
-    nouns = words(concepts) if "s" in concept_option else ()
-    verbs = words(motions) if "t" in concept_option else ()
+    nouns = split_texts(concepts) if "s" in concept_option else ()
+    verbs = split_texts(motions) if "t" in concept_option else ()
     check_words(nouns, verbs)
     return Sample(prompt.strip(), nouns, verbs, Path(video_path) if video_path else None)
 

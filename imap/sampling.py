@@ -9,7 +9,7 @@ from imap.clips import to_pixels
 from imap.results import Output
 from imap.samples import Sample
 from imap.settings.run import Run
-from imap.stages import Stages
+from imap.timing import Stages
 from imap.tracing import trace
 
 

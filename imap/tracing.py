@@ -19,7 +19,7 @@ from imap.maps.running import RunningMaps
 from imap.maps.separability import SCORES
 from imap.presets import preset_for
 from imap.results import Maps
-from imap.samples import words
+from imap.samples import split_texts
 from imap.settings.method import Method, method_settings
 from imap.steps import Steps
 from imap.wording import Wording
@@ -291,4 +291,4 @@ def trace(
     method = method_settings(
         given, preset.paper, backbone.num_layers, backbone.num_heads, backbone.default_concept_token
     )
-    return Trace(backbone, method, Wording(backbone, method, words(concepts), words(motions), prompt))
+    return Trace(backbone, method, Wording(backbone, method, split_texts(concepts), split_texts(motions), prompt))

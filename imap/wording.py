@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from imap.backbones.base import CONCEPT_WINDOW, Backbone, TokenizedText
-from imap.backbones.words import tokens_of
+from imap.backbones.tokens import tokens_of
 from imap.errors import ImapError
 from imap.maps.layer import Texts
 from imap.samples import check_words

@@ -188,6 +188,11 @@ def test_a_setting_that_cannot_be_is_told(argument: str, parts: list[str], refus
     assert all(part in said for part in parts), said
 
 
+def test_a_negative_prompt_that_the_model_cannot_take_is_told(refusal):
+    said = refusal("sampling", *ASKED, "backbone=tiny_hunyuanvideo", "negative_prompt=blurry")
+    assert "negative_prompt is set" in said and "leave it empty" in said
+
+
 def test_a_gpu_that_is_not_there_is_told(refusal, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert "finds no CUDA GPU here; set backbone.device=cpu" in refusal("sampling", *ASKED, "backbone.device=cuda")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from imap import ImapError
-from imap.samples import Sample, check_words, make_sample, numbered, read_list, words
+from imap.samples import Sample, check_words, make_sample, numbered, read_list, split_texts
 
 ENTRY = {"caption": "A dog runs.", "concepts": "dog, grass", "object": "running"}
 
@@ -47,13 +47,13 @@ def written(tmp_path: Path):
     ],
 )
 def test_words_come_out_of_every_way_to_write_them(typed, expected: tuple[str, ...]):
-    assert words(typed) == expected
+    assert split_texts(typed) == expected
 
 
 @pytest.mark.parametrize("value", [["ball", 5], [None], [["ball"]], 5, 1.5, True, {"ball": 1}])
 def test_what_is_no_word_is_an_imap_error(value):
     with pytest.raises(ImapError, match="expected words"):
-        words(value)
+        split_texts(value)
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,7 @@ class Backbone(ABC):
     batched_guidance: ClassVar[bool] = False  # guidance as one call on [unconditional, conditional] rows
     default_concept_token: ClassVar[str] = "first"
     processor_reads_fused_flag: ClassVar[bool] = False  # or whether fusing sets another processor
+    takes_negative_prompt: ClassVar[bool] = True
     takes_attention_backend: ClassVar[bool] = True  # whether its stock processor runs through diffusers' dispatcher
 
     def __init__(self, pipe: DiffusionPipeline) -> None:

@@ -21,7 +21,7 @@ from imap.backbones.base import (
     pick_token,
     split_heads,
 )
-from imap.backbones.words import tokenize
+from imap.backbones.tokens import tokenize
 from imap.maps.concept_stream import concept_head_outputs
 
 TEMPLATE_BEFORE = DEFAULT_PROMPT_TEMPLATE["template"].split("{}")[0]
@@ -39,6 +39,7 @@ class HunyuanVideo(Backbone):
     pipeline_class = "HunyuanVideoPipeline"
     processor_class = "HunyuanVideoAttnProcessor2_0"
     joint_attention = True
+    takes_negative_prompt = False
     # the text encoder is causal: its first token knows only the first piece of a word
     default_concept_token = "last"
 

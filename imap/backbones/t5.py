@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from imap.backbones.base import CONCEPT_WINDOW, Backbone, TokenizedText, pick_token
-from imap.backbones.words import tokenize
+from imap.backbones.tokens import tokenize
 
 
 class T5Backbone(Backbone):
