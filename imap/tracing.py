@@ -2,11 +2,11 @@
 
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from types import TracebackType
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -14,7 +14,8 @@ from imap.backbones import backbone_of
 from imap.backbones.base import Backbone, Grid, Seen, call_arguments
 from imap.backbones.probe import refuse_untraceable
 from imap.errors import ImapError
-from imap.maps.layer import Layer, LayerMaps, Rule, Texts, layer_maps
+from imap.gather import HeadChoices, gather
+from imap.maps.layer import Layer, Rule, Texts, layer_maps
 from imap.maps.running import RunningMaps
 from imap.maps.separability import SCORES
 from imap.presets import preset_for
@@ -42,15 +43,16 @@ class Trace:
         self.rule = Rule(score, method.imap_sep_topk, wording.standardize, method.softmax, scale)
         self.running = RunningMaps(range(*method.maps_layers), method.imap_layer, method.softmax, len(wording.texts))
         self.steps = Steps(backbone, method)
+        self.choices = HeadChoices(score)
         self.grid: Grid | None = None
         self._row: int | None = None  # the conditional row while a call is read, else None
         self._own_call = False
         self._embeddings: Tensor | None = None
         self._tokens: Tensor | None = None
         self._call: Mapping[str, Any] = {}
+        self._encoded: list[list[int]] = []  # token ids of every text that the pipeline has encoded
         self._texts: Texts | None = None
         self._prompt_slots = 0  # how many slots, coming first, are the prompt's
-        self._choices: dict[tuple[int, int], LayerMaps] = {}
         self._handles: list[Any] = []
 
     def __enter__(self) -> "Trace":
@@ -81,6 +83,8 @@ class Trace:
         keep = self._handles.append
         keep(transformer.register_forward_pre_hook(self._call_begins, with_kwargs=True))
         keep(transformer.register_forward_hook(self._call_ends))
+        if self.wording.reads_prompt:
+            keep(backbone.pipe.text_encoder.register_forward_pre_hook(self._text_encoded, with_kwargs=True))
         for layer in self._hooked_layers():
             block, seen = backbone.blocks[layer], Seen()
             begins = self._guarded(partial(self._block_begins, seen))
@@ -134,9 +138,25 @@ class Trace:
             self._lay_out(call, latents.device)
         self._call, self._tokens, self._row = call, None, row
 
+    def _text_encoded(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
+        ids = kwargs.get("input_ids", args[0] if args else None)
+        if ids is not None:
+            self._encoded += ids.tolist()
+
+    def _check_prompt(self) -> None:
+        """Rows are read by the place of words in the trace's prompt, so the pipeline must have encoded the same."""
+        own = list(self.wording.tokenized.ids)
+        places = ((row, start) for row in self._encoded for start in range(len(row) - len(own) + 1))
+        if self._encoded and not any(row[start : start + len(own)] == own for row, start in places):
+            raise ImapError(
+                "the pipeline was called with another prompt than the trace was given; "
+                "give both the same, or set imap_qk_matching_target=concepts"
+            )
+
     def _lay_out(self, call: Mapping[str, Any], device: torch.device) -> None:
         prompt = (0, 1)
         if self.wording.reads_prompt:
+            self._check_prompt()
             prompt = self.backbone.prompt_slots(call, len(self.wording.tokenized.pieces))
         self._prompt_slots = prompt[0]
         self._texts = self.wording.layout(*prompt).to(device)
@@ -146,7 +166,7 @@ class Trace:
             return
         self._row, self._tokens, self._call = None, None, {}
         step = self.steps.index
-        missed = [layer for layer in self.method.layers if (layer, step) not in self._choices]
+        missed = [layer for layer in self.method.layers if (layer, step) not in self.choices]
         if missed:
             raise ImapError(
                 f"layers {missed} were not seen at step {step}: a cache or compiled code passes their modules by; "
@@ -183,8 +203,7 @@ class Trace:
             with torch.autocast(o.device.type, enabled=False):  # statistics are float32, whatever the model runs in
                 read = layer_maps(Layer(q, o, torch.cat(keys, dim=1), concepts), texts, self.rule)
             self.running.add(layer, read.maps)
-            # two rows of a few dozen numbers: all that is kept of every layer and step
-            self._choices[layer, self.steps.index] = LayerMaps({}, read.scores, read.chosen)
+            self.choices.add(layer, self.steps.index, read)
         seen.clear()
 
     def maps(self) -> Maps:
@@ -192,55 +211,8 @@ class Trace:
         if not self.steps.read:
             called = f"maps_timesteps={self.method.maps_timesteps}" if self.steps.index >= 0 else "it was not called"
             raise ImapError(f"no step was read ({called}); call the pipeline inside the `with imap.trace(...)` block")
-        count = len(self.wording.texts)
-        size = (self.grid.height, self.grid.width)
-        arrays = {key: x.unflatten(-1, size).cpu().numpy() for key, x in self.running.means().items()}
-        scores, heads = self._chosen_heads()
-        self._check_finite(arrays, scores)
-        tokens = {key: x[count:] for key, x in arrays.items() if len(x) > count}
-        method = {name: getattr(self.method, name) for name in self.method.__dataclass_fields__}
-        facts = {
-            "family": self.backbone.family,
-            "grid": {"frames": self.grid.frames, "height": self.grid.height, "width": self.grid.width},
-            "steps": sorted(self.steps.read),
-            "method": method | {"standardize": "text" if self.wording.standardize else "none"},
-            **self.wording.facts(),
-        }
-        return Maps(
-            {key: x[:count] for key, x in arrays.items()},
-            self.wording.texts,
-            self.wording.motions,
-            heads,
-            scores,
-            facts,
-            tokens,
-            self.wording.tokenized.pieces if tokens else (),
-        )
-
-    def _chosen_heads(self) -> tuple[dict[int, dict[int, list[float]]], dict[int, dict[int, list[int]]]]:
-        """Scores and motion heads, best first, by layer and step."""
-        device = next(iter(self._choices.values())).scores.device
-        values = torch.stack([x.scores.to(device) for x in self._choices.values()]).cpu()
-        chosen = torch.stack([x.chosen.to(device) for x in self._choices.values()]).cpu()
-        order = values.argsort(dim=1, descending=self.rule.score.larger_is_better)
-        scores: dict[int, dict[int, list[float]]] = {}
-        heads: dict[int, dict[int, list[int]]] = {}
-        for i, (layer, step) in enumerate(self._choices):
-            scores.setdefault(layer, {})[step] = values[i].tolist()
-            heads.setdefault(layer, {})[step] = [head for head in order[i].tolist() if chosen[i, head]]
-        if not chosen.any():
-            self.wording.note(f"no head passes the {self.method.imap_sep_score} threshold: the sel_imap maps are zero")
-        return scores, heads
-
-    def _check_finite(self, arrays: Mapping[str, np.ndarray], scores: Mapping[int, Mapping[int, list[float]]]) -> None:
-        bad = [key for key, array in arrays.items() if not np.isfinite(array).all()]
-        if bad:
-            where = [(s, n) for n, steps in scores.items() for s, x in steps.items() if not np.isfinite(x).all()]
-            first = "first at step {}, layer {}".format(*min(where)) if where else "in the text keys"
-            raise ImapError(
-                f"the maps {', '.join(bad)} are not finite, {first}: the model itself made NaN or infinity there; "
-                "try dtype=bfloat16 or float32 instead of float16"
-            )
+        read = {"family": self.backbone.family, "grid": asdict(self.grid), "steps": sorted(self.steps.read)}
+        return gather(self.running.means(), self.choices, self.grid, self.method, self.wording, read)
 
 
 def trace(

@@ -377,6 +377,19 @@ def test_inflected_words_are_found_in_the_prompt_and_others_get_keys_of_their_ow
     assert np.isfinite(maps.of("zebra")).all()
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_another_prompt_than_the_traces_is_refused_and_a_negative_one_is_not(pipes, family):
+    pipe = pipes(family)
+    target = {"imap_qk_matching_target": "prompt"}
+    with pytest.raises(imap.ImapError, match="another prompt"), imap.trace(pipe, PROMPT, **WORDS, **target):
+        call(pipe, prompt="a green kite")
+    negative = {"negative_prompt": "blurry"} | ({"true_cfg_scale": 2.0} if family == "hunyuanvideo" else {})
+    with imap.trace(pipe, PROMPT, **WORDS, **target):
+        call(pipe, steps=1, **negative)
+    with imap.trace(pipe, PROMPT, **WORDS, **target):
+        call(pipe, steps=1, prompt=None, **backbone_of(pipe).encode_prompt(PROMPT, ""))
+
+
 def test_words_absent_from_the_prompt_do_not_move_the_others(pipes):
     seen = []
     for concepts in (["dog"], ["dog", "zebra"]):

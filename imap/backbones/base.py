@@ -65,9 +65,10 @@ class ConceptStep:
 
 @dataclass(frozen=True)
 class TokenizedText:
-    """A text as its encoder sees it: pieces, and for each the characters [start, stop) that it covers."""
+    """A text as its encoder sees it: token ids, pieces, and for each the characters [start, stop) that it covers."""
 
     text: str
+    ids: tuple[int, ...]
     pieces: tuple[str, ...]
     spans: tuple[tuple[int, int], ...]
 

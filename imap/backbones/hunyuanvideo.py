@@ -138,8 +138,9 @@ class HunyuanVideo(Backbone):
 def in_template(tokenizer: Any, text: str, length: int) -> TokenizedText:
     """The first `length` tokens that the pipeline keeps of a text in its prompt template, with spans in the text."""
     whole = tokenize(tokenizer, DEFAULT_PROMPT_TEMPLATE["template"].format(text), TEMPLATE_TOKENS + length)
-    spans = ((a - len(TEMPLATE_BEFORE), b - len(TEMPLATE_BEFORE)) for a, b in whole.spans[TEMPLATE_TOKENS:])
-    return TokenizedText(text, whole.pieces[TEMPLATE_TOKENS:], tuple(spans))
+    kept = slice(TEMPLATE_TOKENS, None)
+    spans = ((a - len(TEMPLATE_BEFORE), b - len(TEMPLATE_BEFORE)) for a, b in whole.spans[kept])
+    return TokenizedText(text, whole.ids[kept], whole.pieces[kept], tuple(spans))
 
 
 def _heads_first(x: Tensor) -> Tensor:

@@ -11,10 +11,11 @@ def tokenize(tokenizer: Any, text: str, max_length: int) -> TokenizedText:
     """Tokens of a text, special tokens included and cut to max_length, with the characters that each covers."""
     if getattr(tokenizer, "is_fast", False):
         encoded = tokenizer(text, truncation=True, max_length=max_length, return_offsets_mapping=True)
-        pieces = tokenizer.convert_ids_to_tokens(encoded["input_ids"])
-        return TokenizedText(text, tuple(pieces), tuple(tuple(span) for span in encoded["offset_mapping"]))
-    pieces = tokenizer.convert_ids_to_tokens(tokenizer(text, truncation=True, max_length=max_length)["input_ids"])
-    return TokenizedText(text, tuple(pieces), tuple(_walk(text, pieces)))
+        ids, spans = encoded["input_ids"], [tuple(span) for span in encoded["offset_mapping"]]
+        return TokenizedText(text, tuple(ids), tuple(tokenizer.convert_ids_to_tokens(ids)), tuple(spans))
+    ids = tokenizer(text, truncation=True, max_length=max_length)["input_ids"]
+    pieces = tokenizer.convert_ids_to_tokens(ids)
+    return TokenizedText(text, tuple(ids), tuple(pieces), tuple(_walk(text, pieces)))
 
 
 def _walk(text: str, pieces: Sequence[str]) -> list[tuple[int, int]]:

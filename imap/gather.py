@@ -1,0 +1,87 @@
+"""What a trace has gathered on the device, as maps on the host."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from imap.backbones.base import Grid
+from imap.errors import ImapError
+from imap.maps.layer import LayerMaps
+from imap.maps.separability import Score
+from imap.results import Maps
+from imap.settings.method import Method
+from imap.wording import Wording
+
+Table = dict[int, dict[int, list]]  # [layer][step], a value per head
+
+
+class HeadChoices:
+    """Score of every head and the motion heads, by layer and step: two rows of a few dozen numbers, on the device."""
+
+    def __init__(self, score: Score) -> None:
+        self.score = score
+        self._rows: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
+
+    def add(self, layer: int, step: int, read: LayerMaps) -> None:
+        self._rows[layer, step] = (read.scores, read.chosen)
+
+    def __contains__(self, place: tuple[int, int]) -> bool:
+        return place in self._rows
+
+    def tables(self) -> tuple[Table, Table]:
+        """Scores of all heads, and motion heads best first."""
+        device = next(iter(self._rows.values()))[0].device  # of the first: blocks may sit on several
+        values, chosen = (torch.stack([row[i].to(device) for row in self._rows.values()]).cpu() for i in (0, 1))
+        order = values.argsort(dim=1, descending=self.score.larger_is_better)
+        scores: Table = {}
+        heads: Table = {}
+        for i, (layer, step) in enumerate(self._rows):
+            scores.setdefault(layer, {})[step] = values[i].tolist()
+            heads.setdefault(layer, {})[step] = [head for head in order[i].tolist() if chosen[i, head]]
+        return scores, heads
+
+
+def gather(
+    means: Mapping[str, Tensor],
+    choices: HeadChoices,
+    grid: Grid,
+    method: Method,
+    wording: Wording,
+    read: Mapping[str, Any],
+) -> Maps:
+    """Maps from the running means (rows, f, p), with what else is known of the run. ImapError for values not finite."""
+    count, size = len(wording.texts), (grid.height, grid.width)
+    arrays = {key: x.unflatten(-1, size).cpu().numpy() for key, x in means.items()}
+    scores, heads = choices.tables()
+    check_finite(arrays, scores)
+    if not any(chosen for steps in heads.values() for chosen in steps.values()):
+        wording.note(f"no head passes the {method.imap_sep_score} threshold: the sel_imap maps are zero")
+    settings = vars(method) | {"standardize": "text" if wording.standardize else "none"}
+    tokens = {key: x[count:] for key, x in arrays.items() if len(x) > count}
+    return Maps(
+        {key: x[:count] for key, x in arrays.items()},
+        wording.texts,
+        wording.motions,
+        heads,
+        scores,
+        {**read, "method": settings, **wording.facts()},
+        tokens,
+        wording.tokenized.pieces if tokens else (),
+    )
+
+
+def check_finite(arrays: Mapping[str, np.ndarray], scores: Table) -> None:
+    """Raise ImapError that names the maps that are not finite, and where the model first was not."""
+    bad = [key for key, array in arrays.items() if not np.isfinite(array).all()]
+    if bad:
+        where = [
+            (step, layer) for layer, steps in scores.items() for step, x in steps.items() if not np.isfinite(x).all()
+        ]
+        first = "first at step {}, layer {}".format(*min(where)) if where else "in the text keys"
+        raise ImapError(
+            f"the maps {', '.join(bad)} are not finite, {first}: the model itself made NaN or infinity there; "
+            "try dtype=bfloat16 or float32 instead of float16"
+        )
