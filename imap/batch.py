@@ -52,7 +52,8 @@ def is_finished(folder: Path, wanted: Mapping[str, Any]) -> bool:
         return False
     changed = difference(meta.get("request"), wanted)
     if changed:
-        log.info("%s: done again, for another %s", folder.name, ", ".join(x.split(".", 1)[-1] for x in changed[:4]))
+        names = ", ".join(x.split(".", 1)[-1] for x in changed[:4])
+        log.info("%s: asked for with other settings (%s); the new result will replace the old one", folder.name, names)
     return not changed
 
 

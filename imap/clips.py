@@ -43,7 +43,7 @@ def iterate_clip(path: str | Path) -> Iterator[np.ndarray]:
     """
     path, shape = Path(path), None
     if not path.is_file():
-        raise ImapError(f"video_path: there is no file {path}")
+        raise ImapError(f"video_path: there is no file {path.absolute()}")
     try:
         for frame in iio.imiter(path, plugin="pyav", format="rgb24"):
             if shape not in (None, frame.shape):

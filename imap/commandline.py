@@ -15,6 +15,20 @@ from omegaconf.errors import OmegaConfBaseException
 from imap.errors import ImapError
 from imap.presets import config_folder
 
+# flags of Hydra that make sense for the doors; each comes before any value of its own
+HYDRA_FLAGS = (
+    "--hydra-help",
+    "--version",
+    "--cfg",
+    "-c",
+    "--resolve",
+    "--info",
+    "-i",
+    "--multirun",
+    "-m",
+    "--run",
+    "-r",
+)
 TEXTS = ("prompt", "negative_prompt", "concepts", "motions", "video_path", "input_json", "output_dir", "backbone.path")
 
 
@@ -25,6 +39,9 @@ def main(run: Callable[[], None], config_name: str, argv: Sequence[str] | None =
         print(manual(config_name, run.__doc__ or ""))
         return
     try:
+        for flag in arguments:
+            if flag.startswith("-") and flag.partition("=")[0] not in HYDRA_FLAGS:
+                raise ImapError(f"unknown flag {flag}; settings are written name=value, such as height=480")
         if not any(argument.startswith("-") for argument in arguments):
             check_overrides(config_name, arguments)
         sys.argv[1:] = arguments
@@ -47,6 +64,7 @@ def manual(config_name: str, about: str) -> str:
         f"{about.strip()}\n\n"
         f"Usage: python main_{config_name.capitalize()}.py [setting=value ...]\n\n"
         f"Backbones: {backbones}\n\n"
+        "${...} names the setting whose value is taken. With no argument: backbone=tiny_cogvideox, its own prompt.\n\n"
         f"SETTINGS\n{door}\nMETHOD\n{method}\n"
         f"BACKBONE, here of backbone=cogvideox_5b; set them as backbone.dtype=... and so on\n{backbone}\n"
         "Hydra's own flags (--cfg job, --multirun ...): --hydra-help"
@@ -92,7 +110,9 @@ def check_overrides(config_name: str, overrides: Sequence[str]) -> None:
                 _check_grammar(override)
             OmegaConf.resolve(compose(config_name, list(overrides)))
     except (HydraException, OmegaConfBaseException) as error:
-        raise ImapError(str(error).strip().splitlines()[0]) from None
+        reason = str(error).strip().splitlines()[0]
+        hint = "; write a list as name=[1,2]" if reason.startswith("Ambiguous value") else ""
+        raise ImapError(reason + hint) from None
 
 
 def _check_grammar(override: str) -> None:

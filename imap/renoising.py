@@ -31,8 +31,8 @@ class Renoised:
     seconds by stage."""
 
     maps: Maps
-    latents: Tensor | None
-    frames: np.ndarray | None = None
+    latents: Tensor | None = field(repr=False)
+    frames: np.ndarray | None = field(default=None, repr=False)
     seconds: dict[str, float] = field(default_factory=dict)
 
 

@@ -21,7 +21,7 @@ ONE_DAY = 24 * 60 * 60  # seconds
 FACTS = ("family", "grid", "steps", "method", "read_from_prompt", "notes")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Maps(Mapping[str, np.ndarray]):
     """Saliency maps by key, each float32 (texts, frames, height, width) in patches; see METHOD 6 for the keys.
 
@@ -38,6 +38,10 @@ class Maps(Mapping[str, np.ndarray]):
     facts: Mapping[str, Any] = field(default_factory=dict)
     token_arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
     tokens: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        shape = next(iter(self.arrays.values())).shape if self.arrays else ()
+        return f"Maps of {', '.join(self.texts)}, each {shape}: {', '.join(self.arrays)}"
 
     def __getitem__(self, key: str) -> np.ndarray:
         if key not in self.arrays:

@@ -85,7 +85,7 @@ def read_list(path: Path, concept_option: str = "st", with_video: bool = False) 
     try:
         entries = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
-        raise ImapError(f"input_json: there is no file {path}") from None
+        raise ImapError(f"input_json: there is no file {path.absolute()}") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ImapError(f"input_json: {path} is not valid JSON: {error}") from None
     except OSError as error:

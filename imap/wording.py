@@ -51,7 +51,9 @@ class Wording:
 
     def _standardize(self, method: Method) -> bool:
         if method.standardize == "text" and not self.reads_prompt and len(self.texts) == 1:
-            self.note("standardize=none: standardizing a single concept over text would leave only its sign")
+            self.note(
+                "a single concept is not standardized (standardize=none): over one text only its sign would be left"
+            )
             return False
         return method.standardize == "text"
 

@@ -95,7 +95,7 @@ def refusal(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
         if not whole:
             with initialize_config_dir(str(config_folder()), version_base="1.3"):
                 config = compose(door, [literal(argument) for argument in arguments])
-            run, arguments = partial(run, config), ["--composed"]  # main checks no overrides beside a flag
+            run, arguments = partial(run, config), ["--run"]  # main checks no overrides beside a flag
         with pytest.raises(SystemExit) as stop:
             main(run, door, arguments)
         assert stop.value.code not in (None, 0)

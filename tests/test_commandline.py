@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 from imap import ImapError
 from imap.commandline import TEXTS, check_overrides, literal, main
 from imap.presets import config_folder
-from imap.samples import words
+from imap.samples import split_texts
 
 ROOT = Path(__file__).parents[1]
 NASTY = [
@@ -166,7 +166,7 @@ def test_other_settings_keep_hydras_grammar():
     "typed", ["ball,dog", "ball, dog", " ball ,dog ", "[ball,dog]", "[ball, dog]", "['ball', \"dog\"]"]
 )
 def test_concepts_are_the_same_however_a_list_is_typed(typed: str):
-    assert words(composed(f"concepts={typed}")["concepts"]) == ("ball", "dog")
+    assert split_texts(composed(f"concepts={typed}")["concepts"]) == ("ball", "dog")
 
 
 @pytest.mark.parametrize("text", ['a "b", it\'s = ${seed}\\', "--help", "a\nb", *random_texts(2)])

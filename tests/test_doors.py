@@ -241,7 +241,7 @@ def test_a_finished_run_loads_no_model(name: str, door, loads: list, tmp_path: P
     assert loads == ["cogvideox"]
     status, said = door(name, *ASKED, *more)
     assert status == 0 and loads == ["cogvideox"]
-    assert "0 done, 1 already finished, 0 failed" in said and "done again" not in said
+    assert "0 done, 1 already finished, 0 failed" in said and "other settings" not in said
     assert (tmp_path / "out" / FOLDER / "meta.json").stat().st_mtime_ns == written
 
 
@@ -252,8 +252,8 @@ def test_only_a_setting_that_changes_the_result_does_a_sample_again(door, loads:
         assert "1 already finished" in door("sampling", *request, same)[1], same
     for other in ("seed=7", "imap_sep_topk=3", "guidance_scale=2", "concepts=ball", "negative_prompt=bad"):
         _, said = door("sampling", *request, other)
-        assert "1 done" in said and f"{FOLDER}: done again, for another " in said, other
-        assert other.partition("=")[0] in said.split("for another ")[1].splitlines()[0]
+        assert "1 done" in said and f"{FOLDER}: asked for with other settings (" in said, other
+        assert other.partition("=")[0] in said.split("other settings (")[1].splitlines()[0]
     assert len(loads) == 6 and visible(tmp_path / "out") == [FOLDER]
 
 
@@ -264,7 +264,7 @@ def test_another_clip_in_the_same_file_does_the_sample_again_and_says_so_once(do
     before = arrays(tmp_path / "out" / FOLDER)
     moving_square(path, 9, 32, 48, level=90)
     _, said = door("renoising", *request)
-    assert "1 done" in said and said.count("done again, for another video_sha256") == 1
+    assert "1 done" in said and said.count("asked for with other settings (video_sha256)") == 1
     assert not np.array_equal(arrays(tmp_path / "out" / FOLDER)["imap"], before["imap"])
 
 
@@ -372,7 +372,7 @@ def test_a_model_of_ones_own_is_sampled_from_its_folder(door, tmp_path: Path):
     assert door("sampling", *request, "backbone=tiny_wan")[0] == 0
     before = arrays(tmp_path / "out" / FOLDER)
     status, said = door("sampling", *request, *path)
-    assert status == 0 and "done again, for another " in said and "RANDOM" not in said
+    assert status == 0 and "asked for with other settings (" in said and "RANDOM" not in said
     assert not np.array_equal(arrays(tmp_path / "out" / FOLDER)["imap"], before["imap"])
 
 

@@ -406,11 +406,11 @@ def test_a_single_word_of_the_prompt_is_standardized_over_the_prompt(record, fam
     assert maps.facts["method"]["standardize"] == "text"
 
 
+@pytest.mark.parametrize(("all_layer", "chosen_layers"), [(2, [0, 2]), (1, [2])])  # 1 is not read, or 0
 @pytest.mark.parametrize("family", FAMILIES)
-def test_chosen_steps_and_layers_are_the_same_choice_of_the_reference(record, family):
-    pipe = pipeline(family)
-    choice = {"maps_timesteps": [1, 2], "maps_layers": [1, 2], "imap_layer": [0, 2]}
-    maps, expected = run(record, Setting(family, "concepts"), pipe, **choice)
-    assert set(maps.scores) == {0, 1, 2}
+def test_chosen_steps_and_layers_are_the_same_choice_of_the_reference(record, family, all_layer, chosen_layers):
+    choice = {"maps_timesteps": [1, 2], "maps_layers": [all_layer, all_layer + 1], "imap_layer": chosen_layers}
+    maps, expected = run(record, Setting(family, "concepts"), pipeline(family), **choice)
+    assert set(maps.scores) == {all_layer, *chosen_layers}
     assert_heads_agree(maps, expected, [1])
-    assert_maps_agree(maps, expected.means([1], [1], [0, 2]))
+    assert_maps_agree(maps, expected.means([1], [all_layer], chosen_layers))

@@ -126,7 +126,7 @@ def check_renoise_timestep(
         if not 0 <= i < num_inference_steps:
             raise ImapError(
                 f"renoise_timestep names step {i}, but num_inference_steps={num_inference_steps} has steps 0 to "
-                f"{num_inference_steps - 1}; choose one of them"
+                f"{num_inference_steps - 1}; set renoise_timestep to one of them, such as [{num_inference_steps // 2}]"
             )
     run = range(indices[0], num_inference_steps) if full else indices
     wanted = [i for i in run if maps_timesteps is None or i in range(*maps_timesteps)]
