@@ -1,6 +1,6 @@
 """Maps equal those of the authors' release, on its own inputs (golden/README.md; skipped where it is not at hand).
 
-About five minutes on two cores, half of it the run from the command line, most of which decodes the video.
+About six minutes on two idle cores, half of it the run from the command line, most of which decodes the video.
 """
 
 import json
