@@ -1,6 +1,6 @@
 """Maps equal those of the authors' release, on its own inputs (golden/README.md; skipped where it is not at hand).
 
-About six minutes on two idle cores, half of it the run from the command line, most of which decodes the video.
+Some nine minutes of one core, half of it the run from the command line, most of which decodes the video.
 """
 
 import json
