@@ -12,6 +12,7 @@ from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 from tqdm import tqdm
 
+from imap.api import trace
 from imap.backbones.base import Backbone
 from imap.clips import Fit, as_clip, check_video_size, fit_clip, to_pixels, to_tensor
 from imap.errors import ImapError
@@ -21,7 +22,7 @@ from imap.samples import Sample
 from imap.schedule import noised, part_of_schedule
 from imap.settings.run import Run, check_renoise_timestep
 from imap.timing import Stages
-from imap.tracing import Trace, trace
+from imap.tracing import Trace
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,12 @@ from typing import Any
 
 import torch
 
+from imap.api import trace
 from imap.clips import to_pixels
 from imap.results import Output
 from imap.samples import Sample
 from imap.settings.run import Run
 from imap.timing import Stages
-from imap.tracing import trace
 
 
 def sample_video(pipe: Any, sample: Sample, run: Run) -> Output:
