@@ -18,8 +18,11 @@ class Preset:
     family: str
     num_layers: int
     num_heads: int
-    is_published: bool  # a checkpoint on the hub, not a small pipeline made here
+    is_trained: bool  # a checkpoint, not a small pipeline of random weights
     paper: dict[str, Any]
+
+
+OmegaConf.register_new_resolver("imap", lambda path: str(Path(__file__).parent / path), replace=True)
 
 
 def config_folder() -> Path:
@@ -42,7 +45,7 @@ def presets() -> dict[str, Preset]:
             config["family"],
             config["num_layers"],
             config["num_heads"],
-            config["id"] is not None,
+            config["id"] is not None or config["path"] is not None,
             config["paper"],
         )
     return found
@@ -53,7 +56,7 @@ def preset_for(family: str, num_layers: int, num_heads: int) -> Preset:
 
     A model of a size that the paper does not have gets every layer, a fifth of its heads and its family's text target.
     """
-    of_family = [preset for preset in presets().values() if preset.family == family and preset.is_published]
+    of_family = [preset for preset in presets().values() if preset.family == family and preset.is_trained]
     for preset in of_family:
         if (preset.num_layers, preset.num_heads) == (num_layers, num_heads):
             return preset

@@ -37,7 +37,8 @@ class Trace:
         self.backbone, self.method, self.wording = backbone, method, wording
         score = SCORES[method.imap_sep_score]
         scale = backbone.cross_attention_scale
-        self.rule = Rule(score, method.imap_sep_topk, wording.standardize, method.softmax, scale)
+        consensus = method.surrogate == "consensus"
+        self.rule = Rule(score, method.imap_sep_topk, wording.standardize, method.softmax, consensus, scale)
         self.running = RunningMaps(range(*method.maps_layers), method.imap_layer, method.softmax, len(wording.texts))
         self.steps = Steps(backbone, method)
         self.choices = HeadChoices(score)

@@ -163,6 +163,7 @@ SETTINGS = [
     ("imap_sep_score=CH", ["imap_sep_score='CH'", "CHI, DBI, Silhouette, Fisher"]),
     ("imap_qk_matching_target=concept", ["'concept'", "concepts, prompt"]),
     ("standardize=frame", ["'frame'", "text, none"]),
+    ("surrogate=mean", ["'mean'", "per_head, consensus"]),
     ("concept_token=middle", ["'middle'", "first, last, mean"]),
     ("concept_option=ts", ["concept_option='ts'", "s (concepts), t (motions) or st"]),
     ("backbone.dtype=bf16", ["backbone.dtype='bf16'", "auto, bfloat16, float16, float32"]),

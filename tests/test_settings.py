@@ -40,6 +40,7 @@ def test_what_is_not_given_is_the_papers_and_then_the_default():
         imap_sep_score="CHI",
         imap_sep_topk=2,
         imap_qk_matching_target="prompt",
+        surrogate="per_head",
         standardize="text",
         softmax=False,
         concept_token="last",

@@ -40,6 +40,7 @@ class Rule:
     topk: int
     standardize: bool
     softmax: bool
+    consensus: bool = False  # one surrogate per frame and text for all heads of the layer, not one for each
     cross_attention_scale: float | None = None  # given: softmax over texts of scaled logits (Wan); None: plain logits
 
 
@@ -82,10 +83,12 @@ def layer_maps(layer: Layer, texts: Texts, rule: Rule) -> LayerMaps:
     chosen = motion_heads(scores, rule.score, rule.topk)
     share = chosen / chosen.sum().clamp(min=1)
 
+    if rule.consensus:
+        agreed = surrogates(sum(_logits(layer, group).sum(dim=0, keepdim=True) for group in groups))
     for group in groups:
-        q, o, keys = layer.q[group].float(), layer.o[group].float(), layer.keys[group].float()
-        logits = rearrange(keys @ rearrange(q, "h f p d -> h d (f p)"), "h t (f p) -> h t f p", f=frames)
-        z = _columns(o, surrogates(logits), texts.weights, rule.standardize)
+        o, logits = layer.o[group].float(), _logits(layer, group)
+        index = agreed.expand(len(o), -1, -1) if rule.consensus else surrogates(logits)
+        z = _columns(o, index, texts.weights, rule.standardize)
         columns += z.sum(dim=0)
         motion += torch.einsum("h,hftp->ftp", share[group], z)
         if rule.cross_attention_scale is not None:
@@ -105,6 +108,14 @@ def layer_maps(layer: Layer, texts: Texts, rule: Rule) -> LayerMaps:
         kept["concept_attention_maps"] = (concept, texts.baseline_weights[last], texts.baseline_rows[:, last])
     maps = {key: _rows(x, weights, rows, rule.softmax) for key, (x, weights, rows) in kept.items()}
     return LayerMaps(maps, scores, chosen)
+
+
+def _logits(layer: Layer, group: slice) -> Tensor:
+    """<Q[h, f, p], K[h, t]> of a group of heads, (h, t, f, p)."""
+    q = layer.q[group].float()
+    return rearrange(
+        layer.keys[group].float() @ rearrange(q, "h f p d -> h d (f p)"), "h t (f p) -> h t f p", f=q.shape[1]
+    )
 
 
 def _columns(o: Tensor, index: Tensor, weights: Tensor, standardize: bool) -> Tensor:

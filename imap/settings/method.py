@@ -9,6 +9,7 @@ from imap.errors import ImapError
 SCORE_NAMES = ("CHI", "DBI", "Silhouette", "Fisher")
 TARGETS = ("concepts", "prompt")
 STANDARDIZE = ("text", "none")
+SURROGATES = ("per_head", "consensus")
 CONCEPT_TOKENS = ("first", "last", "mean")
 
 
@@ -22,6 +23,7 @@ class Method:
     imap_sep_score: str
     imap_sep_topk: int  # -1: by threshold
     imap_qk_matching_target: str
+    surrogate: str  # the patch that answers a text best: in every head, or in the mean over the heads of a layer
     standardize: str
     softmax: bool
     concept_token: str
@@ -49,6 +51,7 @@ METHOD_DEFAULTS = {
     "maps_layers": None,
     "maps_timesteps": None,
     "imap_sep_score": "CHI",
+    "surrogate": "per_head",
     "standardize": "text",
     "softmax": False,
     "prompt_tokens": False,
@@ -93,6 +96,7 @@ def method_settings(
 
     value["imap_sep_score"] = _choice("imap_sep_score", value["imap_sep_score"], SCORE_NAMES)
     value["imap_qk_matching_target"] = _choice("imap_qk_matching_target", value["imap_qk_matching_target"], TARGETS)
+    value["surrogate"] = _choice("surrogate", value["surrogate"], SURROGATES)
     value["standardize"] = _choice("standardize", value["standardize"], STANDARDIZE)
     value["concept_token"] = _choice("concept_token", value["concept_token"], CONCEPT_TOKENS)
     for name in ("softmax", "prompt_tokens"):

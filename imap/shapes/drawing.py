@@ -16,10 +16,12 @@ TEMPORAL = 4  # frames per latent frame after the first, which is one frame
 @dataclass(frozen=True)
 class Drawn:
     """A batch of clips. frames: uint8 (b, f, height, width, 3). masks: bool (b, things, f, height, width), what shows
-    of each thing. moving: bool (b, things, f), whether its verb happens."""
+    of each thing; places: the same, with a blinking thing where it would show. moving: bool (b, things, f), whether its
+    verb happens."""
 
     frames: Tensor
     masks: Tensor
+    places: Tensor
     moving: Tensor
 
 
@@ -36,17 +38,33 @@ def draw(scenes: Sequence[Scene], frames: int, height: int, width: int, device: 
     for b, scene in enumerate(scenes):
         for k, thing in enumerate(scene.things):
             distance[b, k] = _DISTANCES[thing.noun](dx[b, k], dy[b, k], radius[b, k])
-    cover = (0.5 - distance * height).clamp(0, 1) * rearrange(shows, "b k f -> b k f 1 1")
+    shape = (0.5 - distance * height).clamp(0, 1)
+    cover = shape * rearrange(shows, "b k f -> b k f 1 1")
     picture = torch.stack([_background(scene, frames, height, width, device) for scene in scenes])
-    visible = torch.empty_like(cover)
-    for k in reversed(range(SLOTS)):
-        later = 1 - visible[:, k + 1 :].sum(dim=1).clamp(max=1)
-        visible[:, k] = cover[:, k] * later
+    colours = torch.tensor([[NOUNS[thing.noun] for thing in scene.things] for scene in scenes], device=device).float()
     for k in range(SLOTS):
-        colours = torch.tensor([NOUNS[scene.things[k].noun] for scene in scenes], device=device).float()
-        alpha = cover[:, k].unsqueeze(-1)
-        picture = picture * (1 - alpha) + alpha * rearrange(colours, "b c -> b 1 1 1 c")
-    return Drawn(picture.round().byte(), visible > 0.5, moving > 0.5)
+        colour = rearrange(colours[:, k], "b c -> b 1 1 1 c")
+        for alpha in (_trails(cover[:, k], moving[:, k], scenes), cover[:, k]):
+            picture = torch.lerp(picture, colour, alpha.unsqueeze(-1))
+    return Drawn(picture.round().byte(), _unhidden(cover) > 0.5, _unhidden(shape) > 0.5, moving > 0.5)
+
+
+def _unhidden(cover: Tensor) -> Tensor:
+    """Cover (b, things, ...) of each thing less what later ones hide of it."""
+    clear = 1 - cover.flip(1).cumsum(dim=1).flip(1) + cover
+    return cover * clear.clamp(min=0)
+
+
+def _trails(cover: Tensor, moving: Tensor, scenes: Sequence[Scene]) -> Tensor:
+    """(b, f, h, w): where a moving thing was within the last eighth of the clip, the fainter the longer ago."""
+    trail = torch.zeros_like(cover)
+    if not any(scene.trails for scene in scenes):
+        return trail
+    length = max(1, cover.shape[1] // 8)
+    for age in range(1, length + 1):
+        trail[:, age:] = torch.maximum(trail[:, age:], cover[:, :-age] * 0.6 * (1 - age / (length + 1)))
+    left = torch.tensor([scene.trails for scene in scenes], device=cover.device).float()
+    return trail * rearrange(left, "b -> b 1 1 1") * rearrange(moving, "b f -> b f 1 1")
 
 
 def _track(scene: Scene, slot: int, frames: int) -> np.ndarray:

@@ -22,8 +22,8 @@ NOUNS = {
 VERBS = ("rises", "falls", "grows", "blinks", "stays")
 MOVING = VERBS[:-1]
 TOP, MIDDLE, BOTTOM = 0.2, 0.5, 0.8
-RADIUS, SMALL, LARGE = 0.12, 0.06, 0.19
-BLINK = 1 / 12  # of the clip: how long a blinking object is gone, and there again
+RADIUS, SMALL, LARGE = 0.15, 0.08, 0.22
+BLINK = 1 / 6  # of the clip: how long a blinking object is gone, and there again
 SLOTS = 2  # objects in a scene
 
 
@@ -47,6 +47,7 @@ class Scene:
     background: tuple[int, int, int]
     texture_seed: int | None = None  # None: a plain background
     pan: float = 0.0  # camera: share of the height that the view moves to the right during the clip
+    trails: bool = False  # moving things leave a fading trace
 
     @property
     def caption(self) -> str:
@@ -69,6 +70,7 @@ class Conditions:
     texture: float = 0.0
     pan: float = 0.0
     occlusion: float = 0.0  # the second object may stand in the first one's way
+    trails: float = 0.0
 
 
 def scenes(seed: int, count: int, conditions: Conditions | None = None) -> Iterator[Scene]:
@@ -108,12 +110,13 @@ def _scene(rng: np.random.Generator, verbs: Sequence[str], conditions: Condition
         (shade, shade, shade),
         int(rng.integers(2**31)) if rng.random() < conditions.texture else None,
         float(rng.uniform(-0.3, 0.3)) if rng.random() < conditions.pan else 0.0,
+        bool(rng.random() < conditions.trails),
     )
 
 
 def _columns(rng: np.random.Generator, hidden: bool) -> tuple[float, float]:
     """Two columns, in either order, apart by a large object unless one may hide the other."""
-    apart = 0.1 if hidden else LARGE + RADIUS
+    apart = 0.1 if hidden else LARGE + RADIUS + 0.02
     while True:
         x = rng.uniform(0.2, 0.8, SLOTS)
         if abs(x[0] - x[1]) >= apart:

@@ -36,32 +36,35 @@ po ra re ri ro sa se sh si st ta te th ti to tion ty un us ve wa ck ll ee oo ss 
 WORD_SCORE, SYLLABLE_SCORE, LETTER_SCORE = -5.0, -8.0, -10.0
 
 
-def sentencepiece() -> PreTrainedTokenizerFast:
-    """Returns a tokenizer like T5's and UMT5's: pieces with "▁", `<pad>` 0, `</s>` 1 at the end, `<unk>` 2."""
-    words = [f"▁{form}" for form in _forms(WORDS)]
+def sentencepiece(words: str = WORDS) -> PreTrainedTokenizerFast:
+    """Returns a tokenizer like T5's and UMT5's: pieces with "▁", `<pad>` 0, `</s>` 1 at the end, `<unk>` 2.
+
+    words: separated by white space; each is one token.
+    """
+    whole = [f"▁{form}" for form in _forms(words)]
     letters = ["▁", *string.ascii_letters, *string.digits, *string.punctuation]
-    tokenizer = _unigram(["<pad>", "</s>", "<unk>"], words, letters, space="▁", unk_id=2)
+    tokenizer = _unigram(["<pad>", "</s>", "<unk>"], whole, letters, space="▁", unk_id=2)
     tokenizer.normalizer = normalizers.NFKC()
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()])
     tokenizer.decoder = decoders.Metaspace()
     return _ready(tokenizer, "$A </s>", 512, pad_token="<pad>", eos_token="</s>", unk_token="<unk>")
 
 
-def llama() -> PreTrainedTokenizerFast:
+def llama(words: str = WORDS) -> PreTrainedTokenizerFast:
     """Returns a tokenizer like Llama 3's: bytes, `<|begin_of_text|>` at the start, `<pad>` on the right.
 
     HunyuanVideoPipeline's template text before the prompt has 95 tokens, whatever prompt follows.
     """
     specials = {"pad_token": "<pad>", "bos_token": "<|begin_of_text|>", "eos_token": "<|end_of_text|>"}
     marks = ["<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"]
-    tokenizer = _bytes([*specials.values(), *marks], WORDS + TEMPLATE_WORDS)
+    tokenizer = _bytes([*specials.values(), *marks], words + TEMPLATE_WORDS)
     return _ready(tokenizer, "<|begin_of_text|> $A", 512, **specials)
 
 
-def clip() -> PreTrainedTokenizerFast:
+def clip(words: str = WORDS) -> PreTrainedTokenizerFast:
     """Returns a tokenizer like CLIP's: lower case, `<|startoftext|>` ... `<|endoftext|>`, which also pads, 77 long."""
     # The end token must not be number 2: CLIPTextModel takes that for an old config and pools elsewhere.
-    tokenizer = _bytes(["<|startoftext|>", "<|endoftext|>"], WORDS)
+    tokenizer = _bytes(["<|startoftext|>", "<|endoftext|>"], words)
     tokenizer.normalizer = normalizers.Lowercase()
     specials = {"pad_token": "<|endoftext|>", "bos_token": "<|startoftext|>", "eos_token": "<|endoftext|>"}
     return _ready(tokenizer, "<|startoftext|> $A <|endoftext|>", 77, **specials)

@@ -60,10 +60,10 @@ def oracle(case, texts, rule):
     chi = np.array([calinski_harabasz_score(head.reshape(-1, WIDTH), labels) for head in o])
     heads = chi.argsort()[::-1][: rule.topk] if rule.topk > 0 else np.flatnonzero(chi > rule.score.threshold)
     z, logits = np.zeros((2, HEADS, slots, FRAMES, PATCHES))
+    logits[:] = np.einsum("htd,hfpd->htfp", keys, q)
     for h in range(HEADS):
         for f in range(FRAMES):
-            logits[h, :, f] = keys[h] @ q[h, f].T
-            pick = logits[h, :, f].argmax(axis=1)
+            pick = (logits.mean(axis=0) if rule.consensus else logits[h])[:, f].argmax(axis=1)
             g = (o[h, f] @ o[h, f].T)[:, pick].T
             counted = g[repeated(texts.weights)]
             if not rule.standardize:
@@ -110,10 +110,11 @@ def _groups(request, monkeypatch):
 @pytest.mark.usefixtures("_groups")
 @pytest.mark.parametrize("softmax", [False, True], ids=["", "softmax"])
 @pytest.mark.parametrize("standardize", [True, False], ids=["", "none"])
+@pytest.mark.parametrize("consensus", [False, True], ids=["", "consensus"])
 @pytest.mark.parametrize("name", CASES)
-def test_maps_of_a_layer_are_the_loops_whatever_the_head_groups(name, standardize, softmax):
+def test_maps_of_a_layer_are_the_loops_whatever_the_head_groups(name, consensus, standardize, softmax):
     scale = WIDTH**-0.5 if name == "cross" else None
-    assert_like_oracle(*CASES[name], Rule(CHI, 2, standardize, softmax, scale))
+    assert_like_oracle(*CASES[name], Rule(CHI, 2, standardize, softmax, consensus, scale))
 
 
 @pytest.mark.usefixtures("_groups")

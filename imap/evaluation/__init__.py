@@ -1,0 +1,1 @@
+"""Scores of maps against ground truth: arrays in, numbers out."""

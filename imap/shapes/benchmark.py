@@ -1,0 +1,22 @@
+"""Score every map against the embedded world's ground truth: python -m imap.shapes.benchmark"""
+
+import hydra
+from omegaconf import DictConfig
+
+from imap.commandline import main
+from imap.presets import config_folder
+
+
+@hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="shapes_benchmark")
+def run(config: DictConfig) -> None:
+    """Score cross attention, ConceptAttention, GramCol and IMAP against what the embedded world shows, and when.
+
+    Clips of a frozen split are renoised and read. Needs scikit-learn (pip install -e ".[shapes]").
+    """
+    from imap.shapes.report import benchmark
+
+    benchmark(config)
+
+
+if __name__ == "__main__":
+    main(run, "shapes_benchmark")

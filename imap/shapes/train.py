@@ -1,0 +1,22 @@
+"""Train a small model on the embedded world: python -m imap.shapes.train backbone=shapes_cogvideox"""
+
+import hydra
+from omegaconf import DictConfig
+
+from imap.commandline import main
+from imap.presets import config_folder
+
+
+@hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="shapes_train")
+def run(config: DictConfig) -> None:
+    """Train a small pipeline on clips of the embedded world: the VAE, then the transformer on its latents.
+
+    The same command goes on where it was stopped. A GPU is used when there is one.
+    """
+    from imap.shapes.training.run import train
+
+    train(config)
+
+
+if __name__ == "__main__":
+    main(run, "shapes_train")

@@ -1,0 +1,1 @@
+"""How the small models are trained: autoencoder, latents of the clips, denoiser, and the figures of merit."""

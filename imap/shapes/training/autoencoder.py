@@ -1,0 +1,67 @@
+"""The small VAE of a family: real 8x8 pixels and 4 frames to a latent cell, trained on windows of the world's clips."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from einops import rearrange, reduce
+from torch import Tensor, nn
+
+from imap.shapes.drawing import TEMPORAL, Drawn, draw
+from imap.shapes.training.fit import Fit
+from imap.shapes.world import scenes
+
+SEEDS = 10_000_000  # of the autoencoder's clips, apart from every other use
+WINDOW = 2 * TEMPORAL + 1  # frames
+
+
+@dataclass(frozen=True)
+class Autoencoding:
+    """How the VAE is trained."""
+
+    steps: int
+    batch: int
+    lr: float
+    kl: float  # weight of the Kullback-Leibler term
+    foreground: float  # weight of an object's pixel over one of the background, less one
+
+
+def fit_autoencoder(vae: nn.Module, path: Path, how: Autoencoding, clip: tuple[int, int, int], seed: int) -> Fit:
+    """Train a VAE on clips of (frames, height, width) until `how.steps`; the running mean is in the Fit's `mean`."""
+    fit = Fit(vae.train(), path, how.steps, how.lr, ema=0.99, anneal=0.6)
+    device = next(vae.parameters()).device
+
+    def loss_of(step: int) -> Tensor:
+        rng = torch.Generator().manual_seed(SEEDS + seed * how.steps + step)
+        drawn = draw(list(scenes(SEEDS + seed * how.steps + step, how.batch)), *clip, device)
+        start = int(torch.randint(0, clip[0] - WINDOW + 1, (1,), generator=rng))
+        video = to_video(drawn.frames[:, start : start + WINDOW])
+        weight = rearrange(drawn.masks[:, :, start : start + WINDOW].any(dim=1), "b f h w -> b 1 f h w")
+        posterior = vae.encode(video).latent_dist
+        noise = torch.randn(posterior.mean.shape, generator=rng).to(device)
+        decoded = vae.decode(posterior.mean + posterior.std * noise).sample
+        error = ((decoded - video).square() * (1 + how.foreground * weight)).mean()
+        return error + how.kl * kl(posterior.mean, posterior.logvar)
+
+    fit.run(loss_of)
+    return fit
+
+
+def kl(mean: Tensor, logvar: Tensor) -> Tensor:
+    """Mean over latents of the divergence from a standard normal, in nats."""
+    return 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
+
+
+def to_video(frames: Tensor) -> Tensor:
+    """uint8 (b, f, h, w, 3) to the VAE's (b, 3, f, h, w) in [-1, 1]."""
+    return rearrange(frames.float() / 127.5 - 1, "b f h w c -> b c f h w")
+
+
+@torch.no_grad()
+def quality(vae: nn.Module, drawn: Drawn) -> tuple[float, float]:
+    """Peak signal-to-noise ratio in dB of decoded clips: all pixels, and those of objects."""
+    video = to_video(drawn.frames)
+    decoded = vae.decode(vae.encode(video).latent_dist.mode()).sample.clamp(-1, 1)
+    error = reduce((decoded - video).square(), "b c f h w -> b f h w", "mean")
+    return tuple(10 * math.log10(4 / x.mean().item()) for x in (error, error[drawn.masks.any(dim=1)]))

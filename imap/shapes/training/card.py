@@ -1,0 +1,67 @@
+"""The model card: what the weights are, how they were made, and what they reach."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from imap.shapes import world
+
+CARD = """---
+library_name: diffusers
+tags: [imap, shapes]
+---
+# A small {family} of the embedded world
+
+A `{pipeline}` of the real diffusers classes, trained from nothing on clips that imap draws: two coloured shapes
+({nouns}), each of which {verbs}. Captions read "a ball rises while a box stays". Any other word is unknown to it.
+It is a stand-in with exact ground truth for trying and testing maps, and no model of anything else.
+
+| | |
+|---|---|
+| data | world version {version}; {clips} clips of {frames} frames, {height}x{width} |
+| weights | {parameters} |
+| seed | {seed} |
+| trained on | {device}: {vae_seconds:.0f} s for {vae_steps} steps of the VAE, {seconds:.0f} s for {steps} of the transformer |
+| command | `{command}` |
+
+## What it reaches
+
+VAE: {psnr:.1f} dB over all pixels, {object_psnr:.1f} dB over those of objects.
+
+Mean squared error on {held_out} held-out clips by timestep, and how much it rises when the caption is altered:
+
+{gap}
+
+{asked} captions sampled with {sample_steps} steps, guidance {guidance}, judged by colour:
+
+{obedience}
+
+## Settings
+
+```yaml
+{settings}```
+"""
+
+
+def card(facts: Mapping[str, Any], gap: Mapping[str, Mapping[float, float]], obedience: Mapping[str, float]) -> str:
+    """The card's text."""
+    told = {
+        "nouns": ", ".join(world.NOUNS),
+        "verbs": ", ".join(world.VERBS[:-1]) + " or " + world.VERBS[-1],
+        "version": world.VERSION,
+        "gap": gap_table(gap),
+        "obedience": "\n".join(f"- {name}: {100 * share:.0f} %" for name, share in obedience.items()),
+        "settings": yaml.safe_dump(facts["settings"], sort_keys=False),
+    }
+    return CARD.format(**{**facts, **told})
+
+
+def gap_table(gap: Mapping[str, Mapping[float, float]]) -> str:
+    """Caption gaps as a Markdown table."""
+    levels = list(next(iter(gap.values())))
+    rows = [f"| caption | {' | '.join(f't={round(1000 * level)}' for level in levels)} |", "|---" * (len(levels) + 1) + "|"]
+    for kind, values in gap.items():
+        form = "{:.3f}" if kind == "true" else "{:+.3f}"
+        rows.append(f"| {kind} | {' | '.join(form.format(values[level]) for level in levels)} |")
+    return "\n".join(rows)

@@ -1,0 +1,64 @@
+"""The small transformer and its word embeddings, trained on latents of the world's clips."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from imap.shapes.models import Recipe
+from imap.shapes.training.bank import Bank
+from imap.shapes.training.fit import Fit
+
+
+@dataclass(frozen=True)
+class Denoising:
+    """How the transformer is trained."""
+
+    steps: int
+    batch: int
+    lr: float
+    dropout: float  # share of captions left empty, for guidance
+    foreground: float  # weight of an object's cell over one of the background, less one
+
+
+def fit_denoiser(
+    recipe: Recipe,
+    pipe: Any,
+    bank: Bank,
+    path: Path,
+    how: Denoising,
+    seed: int,
+    every: int,
+    event: Callable[[Any, int], str],
+) -> Fit:
+    """Train transformer and text encoder; event is given a pipeline of the running mean each `every` steps."""
+    learners = nn.ModuleDict({"transformer": pipe.transformer, "text_encoder": pipe.text_encoder}).train()
+    fit = Fit(learners, path, how.steps, how.lr, ema=0.995, anneal=0.5)
+    channel_axis = 1 + (bank.latents.shape[1] == bank.cover.shape[1])
+
+    def loss_of(step: int) -> Tensor:
+        rng = np.random.default_rng([seed, step])
+        chosen = rng.integers(len(bank.latents), size=how.batch)
+        # high noise more often: only there does a denoiser need the words
+        level = torch.from_numpy(np.sqrt(rng.random(how.batch))).float()
+        noise = torch.randn(bank.latents[chosen].shape, generator=torch.Generator().manual_seed(seed * how.steps + step))
+        captions = ["" if rng.random() < how.dropout else bank.scenes[i].caption for i in chosen]
+        clean = bank.latents[chosen].float()
+        noisy, timesteps, target = recipe.noised(pipe, clean, noise.to(clean), level.to(clean))
+        predicted = recipe.predict(pipe, noisy, timesteps, recipe.text(pipe, captions))
+        weight = 1 + how.foreground * bank.cover[chosen].float()
+        weight = (weight / weight.mean()).unsqueeze(channel_axis)
+        return ((predicted - target).square() * weight).mean()
+
+    fit.run(loss_of, every, lambda step: event(averaged(pipe, fit), step))
+    return fit
+
+
+def averaged(pipe: Any, fit: Fit) -> Any:
+    """The pipeline with the running mean of its weights."""
+    return type(pipe)(**{**pipe.components, **{name: x.eval() for name, x in fit.mean.module.items()}})

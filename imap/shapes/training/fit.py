@@ -1,0 +1,71 @@
+"""A training loop that can stop at any step and go on: everything it knows is in one file, written atomically."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from tqdm import tqdm
+
+CHECKPOINT_SECONDS = 60
+
+
+class Fit:
+    """Trains `module` with AdamW, a warm-up, a linear way down to zero, and a running mean (EMA) of its weights.
+
+    What a step draws must depend on its number alone: then a run that was stopped gives the weights of one that was not.
+    """
+
+    def __init__(self, module: nn.Module, path: Path, steps: int, lr: float, ema: float, anneal: float) -> None:
+        self.module, self.path, self.steps = module, path, steps
+        self.optimizer = torch.optim.AdamW(module.parameters(), lr=lr, betas=(0.9, 0.98), weight_decay=0.01)
+        warmup, down = min(50, steps), max(1, round(anneal * steps))
+        self.schedule = LambdaLR(self.optimizer, lambda step: min((step + 1) / warmup, 1, max(steps - step, 0) / down))
+        self.mean = AveragedModel(module, multi_avg_fn=get_ema_multi_avg_fn(ema), use_buffers=True)
+        self.step, self.seconds, self.losses = 0, 0.0, []
+        if path.is_file():
+            self._restore(torch.load(path, map_location=next(module.parameters()).device, weights_only=True))
+
+    def run(self, loss_of: Callable[[int], Tensor], every: int = 0, event: Callable[[int], str] | None = None) -> None:
+        """Go on to the last step. loss_of takes the step's number; event, each `every` steps, returns a line to print."""
+        saved = time.monotonic()
+        bar = tqdm(range(self.step, self.steps), self.path.stem, initial=self.step, total=self.steps, mininterval=5)
+        for step in bar:
+            started = time.monotonic()
+            loss = loss_of(step)
+            loss.backward()
+            nn.utils.clip_grad_norm_(self.module.parameters(), 1.0)
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+            self.schedule.step()
+            self.mean.update_parameters(self.module)
+            self.losses.append(loss.detach())  # stays on the device
+            self.seconds += time.monotonic() - started
+            self.step = step + 1
+            if step % 10 == 0:
+                bar.set_postfix(loss=f"{torch.stack(self.losses[-20:]).mean().item():.4f}")
+            if event is not None and (self.step % every == 0 or self.step == self.steps):
+                bar.write(event(self.step))
+            if time.monotonic() - saved > CHECKPOINT_SECONDS or self.step == self.steps:
+                self.save()
+                saved = time.monotonic()
+
+    def save(self) -> None:
+        """Write the checkpoint."""
+        losses = torch.stack(self.losses).cpu()
+        state = {name: getattr(self, name).state_dict() for name in ("module", "optimizer", "schedule", "mean")}
+        state |= {"step": self.step, "seconds": self.seconds, "losses": losses}
+        part = self.path.with_suffix(".part")
+        torch.save(state, part)
+        os.replace(part, self.path)
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        for name in ("module", "optimizer", "schedule", "mean"):
+            getattr(self, name).load_state_dict(state[name])
+        self.step, self.seconds = state["step"], state["seconds"]
+        self.losses = list(state["losses"].to(self.optimizer.param_groups[0]["params"][0].device))

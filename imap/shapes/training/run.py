@@ -1,0 +1,140 @@
+"""The stages of training in order: VAE, latents, transformer, and the finished pipeline with its card."""
+
+import json
+import logging
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from einops import rearrange
+from omegaconf import OmegaConf
+from torch import Tensor
+
+from imap.backbones import backbone_of
+from imap.shapes.drawing import draw
+from imap.shapes.models import RECIPES, Recipe
+from imap.shapes.training import sheet
+from imap.shapes.training.autoencoder import Autoencoding, fit_autoencoder, quality, to_video
+from imap.shapes.training.bank import bank
+from imap.shapes.training.card import card, gap_table
+from imap.shapes.training.denoiser import Denoising, averaged, fit_denoiser
+from imap.shapes.training.fit import Fit
+from imap.shapes.training.gap import caption_gap, verb_gap
+from imap.shapes.training.obedience import shares
+from imap.shapes.world import scenes
+
+log = logging.getLogger("imap")
+HELD_OUT = 99_000  # bank seed of clips that no model is trained on
+STATISTICS = 40_000_000  # seed of the clips that the VAE's mean and deviation are taken over
+
+
+def train(config: Any) -> None:
+    """Train as configured, from whatever was done before in the output folder."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
+    told = OmegaConf.to_container(config, resolve=True)
+    backbone, out = told.pop("backbone"), Path(told["output_dir"])
+    if told["threads"]:
+        torch.set_num_threads(told["threads"])
+    device = torch.device("cuda" if told["device"] == "auto" and torch.cuda.is_available() else "cpu")
+    if told["device"] != "auto":
+        device = torch.device(told["device"])
+    paper = backbone["paper"]
+    clip = (paper["num_frames"], paper["height"], paper["width"])
+    recipe, seed = RECIPES[backbone["family"]], told["seed"]
+    out.mkdir(parents=True, exist_ok=True)
+    pipe = recipe.build(seed).to(device)
+
+    vae = fit_autoencoder(pipe.vae, out / "autoencoder.pt", Autoencoding(**told["autoencoder"]), clip, seed)
+    pipe.vae = vae.mean.module.eval().requires_grad_(False)
+    set_statistics(recipe, pipe, clip)
+    pipe = type(pipe)(**pipe.components)  # pipelines read the statistics when they are made
+    psnr = quality(pipe.vae, draw(list(scenes(STATISTICS + 1, 32)), *clip, device))
+    log.info("VAE: %.1f dB over all pixels, %.1f dB over those of objects", *psnr)
+
+    own = backbone_of(pipe)
+    clips = bank(own, out / "clips", told["clips"], clip, seed, device)
+    held_out = bank(own, out / "held_out", told["held_out"], clip, HELD_OUT, device)
+
+    def report(learning: Any, step: int) -> str:
+        gap = caption_gap(recipe, learning, held_out)
+        asked = sheet.captions_to_sample(8)
+        sheet.write_sheet(sheet.sampled(learning, asked, clip, seed), out / f"samples-{step:06}.png")
+        with (out / "gap.jsonl").open("a") as lines:
+            lines.write(json.dumps({"step": step, "verb_gap": verb_gap(gap), "gap": gap}) + "\n")
+        return f"step {step}: wrong verbs cost {verb_gap(gap):+.3f} at t = 800 to 900\n{gap_table(gap)}"
+
+    how = Denoising(**told["denoiser"])
+    fit = fit_denoiser(recipe, pipe, clips, out / "denoiser.pt", how, seed, told["report_every"], report)
+
+    finished = averaged(pipe, fit)
+    gap, asked = caption_gap(recipe, finished, held_out), sheet.captions_to_sample(told["asked"])
+    videos = sheet.sampled(finished, asked, clip, seed)
+    sheet.write_sheet(videos, out / "samples.png")
+    obedience = shares(sheet.judged(videos, asked))
+    command = "python -m imap.shapes.train " + " ".join(sys.argv[1:])
+    facts = _facts(finished, vae, fit, psnr, clip, told, device, command.strip())
+    export(finished, out / "pipeline", card(facts, gap, obedience))
+    log.info("%s\n%s", gap_table(gap), obedience)
+    log.info("%s", out / "pipeline")
+
+
+def set_statistics(recipe: Recipe, pipe: Any, clip: tuple[int, int, int], count: int = 64) -> None:
+    """Let the VAE's configuration bring its latents to mean 0 (where it has a mean) and deviation 1."""
+    with torch.no_grad():
+        device = next(pipe.vae.parameters()).device
+        drawn = [draw(list(scenes(STATISTICS + i, 16)), *clip, device) for i in range(count // 16)]
+        latents = torch.cat([pipe.vae.encode(to_video(x.frames)).latent_dist.mode() for x in drawn])
+    channels: Tensor = rearrange(latents, "b c f h w -> c (b f h w)")
+    recipe.set_statistics(pipe.vae, channels.mean(dim=1), channels.std(dim=1))
+
+
+def export(pipe: Any, folder: Path, text: str) -> None:
+    """Write a pipeline folder in float16, with its card as README.md."""
+    part = folder.with_name(folder.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    halved = type(pipe)(**pipe.components)
+    halved.to(torch.float16)
+    halved.save_pretrained(part)
+    halved.to(torch.float32)
+    (part / "README.md").write_text(text, encoding="utf-8")
+    shutil.rmtree(folder, ignore_errors=True)
+    part.rename(folder)
+
+
+def _facts(
+    pipe: Any,
+    vae: Fit,
+    fit: Fit,
+    psnr: tuple[float, float],
+    clip: tuple[int, int, int],
+    told: Mapping[str, Any],
+    device: torch.device,
+    command: str,
+) -> dict[str, Any]:
+    sizes = {name: x for name, x in pipe.components.items() if isinstance(x, torch.nn.Module)}
+    return {
+        "family": backbone_of(pipe).family,
+        "pipeline": type(pipe).__name__,
+        "clips": told["clips"],
+        "frames": clip[0],
+        "height": clip[1],
+        "width": clip[2],
+        "parameters": ", ".join(f"{name} {sum(p.numel() for p in x.parameters()):,}" for name, x in sizes.items()),
+        "seed": told["seed"],
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} CPU threads",
+        "vae_seconds": vae.seconds,
+        "vae_steps": vae.steps,
+        "seconds": fit.seconds,
+        "steps": fit.steps,
+        "command": command,
+        "psnr": psnr[0],
+        "object_psnr": psnr[1],
+        "held_out": told["held_out"],
+        "asked": told["asked"],
+        "sample_steps": sheet.STEPS,
+        "guidance": sheet.GUIDANCE,
+        "settings": told,
+    }

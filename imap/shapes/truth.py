@@ -1,0 +1,87 @@
+"""What maps of a clip should show, word by word, in the cells of the model's grid."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from imap.evaluation import scores
+from imap.shapes.drawing import Drawn, to_grid, to_latent_frames
+from imap.shapes.world import Scene
+
+IN, OUT = 0.5, 0.2  # share of a cell that an object fills: above it is true, below it is not, between it is not counted
+NAN = float("nan")
+
+
+@dataclass(frozen=True)
+class NounTruth:
+    """One noun: booleans (frames, height, width), where its things are, where none is, and where other nouns' are."""
+
+    word: str
+    own: np.ndarray
+    none: np.ndarray
+    other: np.ndarray
+
+    def scores(self, x: np.ndarray) -> dict[str, float]:
+        """Scores of a map (frames, height, width)."""
+        counted = self.own | self.none
+        return {
+            "ap": scores.average_precision(x[counted], self.own[counted]),
+            "auc": scores.auc(x, self.own, self.none),
+            "iou": scores.best_iou(x[counted], self.own[counted]),
+            "own_other": scores.auc(x, self.own & ~self.other, self.other & ~self.own),
+        }
+
+
+@dataclass(frozen=True)
+class VerbTruth:
+    """One verb that moves: place, where its thing is or, while it blinks, would be; moving (frames,)."""
+
+    word: str
+    place: np.ndarray
+    none: np.ndarray
+    other: np.ndarray
+    moving: np.ndarray
+
+    @property
+    def event(self) -> np.ndarray:
+        """Where and when it happens."""
+        return self.place & self.moving[:, None, None]
+
+    def scores(self, x: np.ndarray) -> dict[str, float]:
+        """Scores of a map (frames, height, width). own_other: the mover against the other thing, in moving frames."""
+        counted = self.place | self.none
+        moving = self.moving[:, None, None]
+        return {
+            "ap": scores.average_precision(x[counted], self.event[counted]),
+            "in_object": scores.in_object_auc(x, self.place, self.moving),
+            "correlation": scores.temporal_correlation(x, self.moving),
+            "own_other": scores.auc(x, self.event & ~self.other, self.other & ~self.place & moving),
+        }
+
+
+def truths(scene: Scene, drawn: Drawn, index: int, grid: tuple[int, int]) -> list[NounTruth | VerbTruth]:
+    """Truth for each word of clip `index` of a drawn batch, on a (height, width) grid."""
+    masks, places = (to_grid(x[index], *grid).numpy() for x in (drawn.masks, drawn.places))
+    moving = to_latent_frames(drawn.moving[index]).numpy()
+    found: list[NounTruth | VerbTruth] = []
+    for noun in scene.concepts:
+        own = np.array([thing.noun == noun for thing in scene.things])
+        cover = masks[own].max(axis=0)
+        other = masks[~own].max(axis=0) > IN if not own.all() else np.zeros(cover.shape, bool)
+        found.append(NounTruth(noun, cover > IN, cover < OUT, other))
+    for k, thing in enumerate(scene.things):
+        if moving[k].any():
+            other = np.delete(places, k, axis=0).max(axis=0) > IN
+            found.append(VerbTruth(thing.verb, places[k] > IN, places[k] < OUT, other, moving[k]))
+    return found
+
+
+def frame_difference(frames: torch.Tensor, grid: tuple[int, int]) -> np.ndarray:
+    """What changes from frame to frame, in the cells of the grid: a detector of motion that knows no word.
+
+    frames: uint8 (f, h, w, 3). Returns (latent frames, height, width).
+    """
+    gray = frames.float().mean(dim=-1)
+    change = torch.cat([torch.zeros_like(gray[:1]), gray.diff(dim=0).abs()])
+    return to_grid(change, *grid).numpy()

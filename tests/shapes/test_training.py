@@ -1,0 +1,215 @@
+"""Training goes on where it stopped, its figures of merit tell right from wrong, and its end is a pipeline to load."""
+
+import numpy as np
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from torch import nn
+
+from imap.backbones import backbone_of
+from imap.loading import load
+from imap.outline import outline
+from imap.presets import config_folder
+from imap.settings.model import model_settings
+from imap.shapes.drawing import draw
+from imap.shapes.models import RECIPES
+from imap.shapes.training import bank as bank_module
+from imap.shapes.training import sheet
+from imap.shapes.training.autoencoder import kl, to_video
+from imap.shapes.training.bank import bank
+from imap.shapes.training.fit import Fit
+from imap.shapes.training.gap import LEVELS, caption_gap, captions, verb_gap
+from imap.shapes.training.obedience import shares
+from imap.shapes.training.run import set_statistics, train
+from imap.shapes.world import Conditions, scenes
+
+CLIP = (9, 32, 32)
+SHARD = 8
+
+
+@pytest.fixture(autouse=True)
+def _small_shards(monkeypatch):
+    monkeypatch.setattr(bank_module, "SHARD", SHARD)
+    monkeypatch.setattr(sheet, "STEPS", 2)
+
+
+def fitted(path, steps, stop=None):
+    """Fit of a line, that may be interrupted after some steps."""
+    torch.manual_seed(0)
+    fit = Fit(nn.Linear(3, 1), path, steps, lr=0.1, ema=0.9, anneal=0.5)
+
+    def loss_of(step):
+        if step == stop:
+            raise KeyboardInterrupt
+        x = torch.randn(16, 3, generator=torch.Generator().manual_seed(step))
+        return (fit.module(x) - x.sum(dim=1, keepdim=True)).square().mean()
+
+    try:
+        fit.run(loss_of)
+    except KeyboardInterrupt:
+        fit.save()
+    return fit
+
+
+def test_a_run_that_was_stopped_gives_the_weights_of_one_that_was_not(tmp_path):
+    whole = fitted(tmp_path / "whole.pt", 40)
+    assert fitted(tmp_path / "stopped.pt", 40, stop=17).step == 17
+    resumed = fitted(tmp_path / "stopped.pt", 40)
+    assert resumed.step == 40 and len(resumed.losses) == 40
+    for a, b in zip(whole.module.parameters(), resumed.module.parameters(), strict=True):
+        assert torch.equal(a, b)
+    for a, b in zip(whole.mean.parameters(), resumed.mean.parameters(), strict=True):
+        assert torch.equal(a, b)
+    assert torch.stack(resumed.losses[-5:]).mean() < 0.05 * torch.stack(resumed.losses[:5]).mean()
+    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".part"] == []
+
+
+def test_altered_captions_alter_what_they_say_and_nothing_else():
+    for scene in scenes(0, 60):
+        found = captions(scene)
+        split = {kind: [part.split() for part in text.split(" while ")] for kind, text in found.items() if text}
+        true, nouns, verbs = split["true"], split["wrong nouns"], split["wrong verbs"]
+        assert found["true"] == scene.caption and found["empty"] == ""
+        assert [x[2] for x in nouns] == [x[2] for x in true] and not {x[1] for x in nouns} & {x[1] for x in true}
+        assert [x[1] for x in verbs] == [x[1] for x in true] and not {x[2] for x in verbs} & {x[2] for x in true}
+        assert [x[2] for x in split["exchanged verbs"]] == [x[2] for x in true][::-1]
+        assert (true[0][1] == true[1][1]) == (nouns[0][1] == nouns[1][1])  # twins stay twins
+
+
+@pytest.fixture(scope="module")
+def asked():
+    return sheet.captions_to_sample(20)
+
+
+@pytest.fixture(scope="module")
+def videos(asked):
+    return draw(asked, 25, 64, 64).frames.numpy()
+
+
+def test_true_videos_obey_their_captions_with_and_without_noise(videos, asked):
+    noise = np.random.default_rng(0).normal(0, 15, videos.shape)
+    for shown in (videos, np.clip(videos + noise, 0, 255).astype(np.uint8)):
+        assert set(shares(sheet.judged(shown, asked)).values()) == {1.0}
+
+
+def test_videos_that_stand_still_run_backwards_or_show_others_do_not(videos, asked):
+    still = shares(sheet.judged(np.repeat(videos[:, :1], 25, axis=1), asked))
+    assert still["present"] == 1 and still["obeys, stays"] == 1
+    assert all(still[f"obeys, {verb}"] == 0 for verb in ("rises", "falls", "grows", "blinks"))
+    backwards = shares(sheet.judged(videos[:, ::-1], asked))
+    assert all(backwards[f"obeys, {verb}"] == 0 for verb in ("rises", "falls", "grows"))
+    assert backwards["obeys, blinks"] == 1 and backwards["obeys, stays"] == 1
+    others = sheet.judged(np.roll(videos, 1, axis=0), asked)
+    assert shares(others)["obeys"] < 0.25
+    assert shares(sheet.judged(np.zeros_like(videos), asked)) == pytest.approx(
+        {"present": 0, "obeys": 0, **{f"obeys, {verb}": 0 for verb in ("rises", "falls", "grows", "blinks", "stays")}}
+    )
+
+
+def test_kl_is_torchs():
+    mean, logvar = torch.randn(50), torch.randn(50)
+    own = torch.distributions.Normal(mean, (0.5 * logvar).exp())
+    expected = torch.distributions.kl_divergence(own, torch.distributions.Normal(torch.zeros(50), torch.ones(50)))
+    assert kl(mean, logvar) == pytest.approx(expected.mean().item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("family", RECIPES)
+def test_latents_reach_the_transformer_with_deviation_one(family, monkeypatch):
+    recipe = RECIPES[family]
+    pipe = recipe.build(0)
+    set_statistics(recipe, pipe, CLIP)
+    pipe = type(pipe)(**pipe.components)
+    video = to_video(draw(list(scenes(1, 32)), *CLIP).frames)
+    posterior = type(pipe.vae.encode(video[:1]).latent_dist)
+    monkeypatch.setattr(posterior, "sample", lambda self, generator=None: self.mode())  # untrained: mostly noise
+    latents = backbone_of(pipe).encode_clip(video, torch.Generator())
+    channels = latents.transpose(0, backbone_of(pipe).channel_axis).flatten(1)
+    if family == "wan":  # a mean and a deviation for each channel
+        assert channels.mean(dim=1).abs().max() < 0.3
+        assert channels.std(dim=1).tolist() == pytest.approx([1.0] * 8, rel=0.3)
+    else:
+        assert channels.var(dim=1).mean().sqrt().item() == pytest.approx(1, rel=0.2)
+
+
+@pytest.mark.parametrize("family", RECIPES)
+def test_noise_levels_run_from_the_clip_to_noise(family):
+    recipe = RECIPES[family]
+    pipe = recipe.build(0)
+    clean, noise = torch.randn(2, 4, *backbone_of(pipe).latent_shape(*CLIP)[1:], generator=torch.Generator().manual_seed(0))
+    levels = torch.tensor([0.0, 0.3, 0.7, 0.999])
+    noisy, timesteps, target = recipe.noised(pipe, clean, noise, levels)
+    assert noisy.shape == target.shape == clean.shape
+    assert timesteps.tolist() == pytest.approx([0, 300, 700, 999])
+    assert (noisy[0] - clean[0]).std() < 0.05 and (noisy[3] - noise[3]).std() < 0.05
+    apart = [(noisy[i] - clean[i]).std().item() for i in range(4)]
+    assert apart == sorted(apart)
+    # what is predicted gives back the clip
+    if family == "cogvideox":
+        alphas = pipe.scheduler.alphas_cumprod[timesteps].view(-1, 1, 1, 1, 1)
+        recovered = (alphas.sqrt() * noisy - (1 - alphas).sqrt() * target).float()
+    else:
+        recovered = noisy - levels.view(-1, 1, 1, 1, 1) * target
+    torch.testing.assert_close(recovered, clean, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("family", RECIPES)
+def test_a_model_that_knows_no_word_has_no_caption_gap(family, tmp_path):
+    recipe = RECIPES[family]
+    pipe = recipe.build(0)
+    held_out = bank(backbone_of(pipe), tmp_path, 3, CLIP, 0, "cpu")
+    pipe.text_encoder.get_input_embeddings().weight.data[:] = 1.0
+    gap = caption_gap(recipe, pipe, held_out)
+    assert list(gap["true"]) == list(LEVELS) and min(gap["true"].values()) > 0.1
+    assert verb_gap(gap) == pytest.approx(0, abs=1e-6)
+    assert gap["wrong nouns"][0.8] == pytest.approx(0, abs=1e-6)
+    pipe = recipe.build(0)
+    assert caption_gap(recipe, pipe, held_out)["wrong verbs"][0.9] != 0
+
+
+def test_a_bank_is_encoded_once_and_knows_its_scenes(tmp_path):
+    own = backbone_of(RECIPES["cogvideox"].build(0))
+    first = bank(own, tmp_path, SHARD + 5, CLIP, 0, "cpu")
+    assert first.latents.shape == (SHARD + 5, 3, 8, 4, 4) and first.cover.shape == (SHARD + 5, 3, 4, 4)
+    assert len(first.scenes) == SHARD + 5 and 0 < first.cover.mean() < 0.5
+    times = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    again = bank(own, tmp_path, SHARD, CLIP, 0, "cpu")
+    assert times == {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    assert torch.equal(again.latents, first.latents[:SHARD]) and again.scenes == first.scenes[:SHARD]
+    other = bank(own, tmp_path / "other", 5, CLIP, 1, "cpu")
+    assert other.scenes != first.scenes[:5]
+
+
+@pytest.mark.parametrize("family", RECIPES)
+def test_training_ends_in_a_pipeline_that_the_real_loading_code_loads(family, tmp_path):
+    out = tmp_path / "run"
+    short = [
+        f"backbone=shapes_{family}",
+        f"output_dir={out}",
+        "clips=4",
+        "held_out=3",
+        "asked=2",
+        "report_every=2",
+        "autoencoder.steps=2",
+        "autoencoder.batch=1",
+        "denoiser.steps=2",
+        "denoiser.batch=2",
+        *(f"backbone.paper.{name}={value}" for name, value in zip(("num_frames", "height", "width"), CLIP, strict=True)),
+    ]
+    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+        config = compose("shapes_train", short)
+        train(config)
+        for name in ("autoencoder.pt", "denoiser.pt", "gap.jsonl", "samples.png", "samples-000002.png"):
+            assert (out / name).is_file(), name
+        card = (out / "pipeline/README.md").read_text()
+        assert "wrong verbs" in card and "world version 1" in card and "2 of the transformer" in card
+        chosen = compose("sampling", [f"backbone=shapes_{family}", f"backbone.path={out / 'pipeline'}"])
+    model = model_settings({**chosen.backbone, "device": "cpu"})
+    pipe = load(model, outline(model).source)
+    assert pipe.transformer.dtype == torch.float32
+    weights = sum(path.stat().st_size for path in (out / "pipeline").rglob("*.safetensors"))
+    assert weights < 20e6
+
+
+def test_captions_to_sample_name_two_nouns():
+    assert all(len(scene.concepts) == 2 for scene in sheet.captions_to_sample(30))
+    assert sheet.captions_to_sample(5) != list(scenes(0, 5, Conditions(twins=0.0)))
