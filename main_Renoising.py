@@ -19,4 +19,4 @@ def run(config: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    main(run, "renoising")
+    main(run, "renoising", "main_Renoising.py")

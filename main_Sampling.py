@@ -19,4 +19,4 @@ def run(config: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    main(run, "sampling")
+    main(run, "sampling", "main_Sampling.py")

@@ -37,9 +37,10 @@ def trace(
     imap_layer: layers of the `_layers` maps. maps_layers: [start, stop) of the others, all by default.
     maps_timesteps: [start, stop) of step indices, all by default. imap_sep_score: CHI, DBI, Silhouette or Fisher.
     imap_sep_topk: motion heads per layer and step, or -1 for the score's threshold. imap_qk_matching_target: concepts
-    or prompt. surrogate: per_head or consensus. standardize: text or none. softmax: over the texts. concept_token: first,
-    last or mean of a concept's tokens. prompt_tokens: with target prompt, maps of every prompt token besides. What is
-    not given is the paper's setting for that model. Raises ImapError for settings that the model does not have, before anything runs.
+    or prompt. surrogate: per_head or consensus. standardize: text or none. softmax: over the texts. concept_token:
+    first, last or mean of a concept's tokens. prompt_tokens: with target prompt, maps of every prompt token besides.
+    What is not given is the paper's setting for that model. Raises ImapError for settings that the model does not
+    have, before anything runs.
     """
     given = {
         "imap_layer": imap_layer,

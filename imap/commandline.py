@@ -1,9 +1,11 @@
 """The command line of both doors: text as a person types it, and errors in one line."""
 
 import difflib
+import inspect
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -32,11 +34,14 @@ HYDRA_FLAGS = (
 TEXTS = ("prompt", "negative_prompt", "concepts", "motions", "video_path", "input_json", "output_dir", "backbone.path")
 
 
-def main(run: Callable[[], None], config_name: str, argv: Sequence[str] | None = None) -> None:
-    """Run a hydra.main function on the command line, with texts taken literally and errors in one line each."""
+def main(run: Callable[[], None], config_name: str, program: str, argv: Sequence[str] | None = None) -> None:
+    """Run a hydra.main function on the command line, with texts taken literally and errors in one line each.
+
+    program: what stands behind `python` when it is called.
+    """
     arguments = [literal(argument) for argument in (sys.argv[1:] if argv is None else argv)]
     if {"--help", "-h"} & set(arguments):
-        print(manual(config_name, run.__doc__ or ""))
+        print(manual(config_name, program, inspect.getdoc(run) or ""))
         return
     try:
         for flag in arguments:
@@ -52,23 +57,38 @@ def main(run: Callable[[], None], config_name: str, argv: Sequence[str] | None =
         sys.exit("imap: interrupted; run the same command again to go on")
 
 
-def manual(config_name: str, about: str) -> str:
+@contextmanager
+def errors_in_one_line() -> Iterator[None]:
+    """Leave the process with one line for an ImapError in a hydra.main function: Hydra would make a page of it."""
+    try:
+        yield
+    except ImapError as error:
+        sys.exit(f"imap: error: {error}")
+
+
+def manual(config_name: str, program: str, about: str) -> str:
     """The settings of a door with the comments of their configuration files, which say what each is for."""
     folder = config_folder()
-    backbones = ", ".join(sorted(path.stem for path in (folder / "backbone").glob("*.yaml")))
-    files = [f"{config_name}.yaml", "method/imap.yaml", "backbone/cogvideox_5b.yaml"]
-    door, method, backbone = ((folder / name).read_text(encoding="utf-8") for name in files)
-    door = re.sub(r"(?s)^(#[^\n]*\n)defaults:.*?\n\n|\nhydra:.*", "", door)
-    method = method.partition("\n")[2]
-    return (
-        f"{about.strip()}\n\n"
-        f"Usage: python main_{config_name.capitalize()}.py [setting=value ...]\n\n"
-        f"Backbones: {backbones}\n\n"
-        "${...} names the setting whose value is taken. With no argument: backbone=tiny_cogvideox, its own prompt.\n\n"
-        f"SETTINGS\n{door}\nMETHOD\n{method}\n"
-        f"BACKBONE, here of backbone=cogvideox_5b; set them as backbone.dtype=... and so on\n{backbone}\n"
-        "Hydra's own flags (--cfg job, --multirun ...): --hydra-help"
-    )
+    backbones = [path.stem for path in sorted((folder / "backbone").glob("*.yaml"))]
+    door = (folder / f"{config_name}.yaml").read_text(encoding="utf-8")
+    groups = dict(re.findall(r"(?m)^  - (\w+): (\w+)$", door))
+    own = [name for name in backbones if name.startswith("shapes_")] if "method" not in groups else backbones
+    shown = groups["backbone"] if "method" not in groups else "cogvideox_5b"
+    settings = re.sub(r"(?s)^(#[^\n]*\n)defaults:.*?\n\n|\nhydra:.*", "", door)
+    parts = [
+        about,
+        f"Usage: python {program} [setting=value ...]",
+        f"Backbones: {', '.join(own)}",
+        f"${{...}} names the setting whose value is taken. With no argument: backbone={groups['backbone']}"
+        + (", its own prompt or clips." if "method" in groups else "."),
+        f"SETTINGS\n{settings}",
+    ]
+    if "method" in groups:
+        method = (folder / "method" / f"{groups['method']}.yaml").read_text(encoding="utf-8")
+        parts.append("METHOD\n" + method.partition("\n")[2])
+    backbone = (folder / "backbone" / f"{shown}.yaml").read_text(encoding="utf-8")
+    parts.append(f"BACKBONE, here of backbone={shown}; set them as backbone.dtype=... and so on\n{backbone}")
+    return "\n\n".join([*parts, "Hydra's own flags (--cfg job, --multirun ...): --hydra-help"])
 
 
 def literal(argument: str) -> str:

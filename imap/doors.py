@@ -7,7 +7,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from imap.batch import run_tasks
-from imap.errors import ImapError
+from imap.commandline import errors_in_one_line
 from imap.loading import load
 from imap.preflight import Plan, plan
 from imap.renoising import renoise_video
@@ -25,13 +25,10 @@ def run_door(config: Any, renoising: bool) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
     for noisy in ("httpx", "diffusers", "transformers"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
-    try:
+    with errors_in_one_line():
         todo = plan(OmegaConf.to_container(config, resolve=True), renoising)
         if todo.tasks:
             run_plan(todo, renoising)
-    except ImapError as error:
-        # not raised on: Hydra would print its own report of it
-        sys.exit(f"imap: error: {error}")
     log.info("%s: %s", todo.run.output_dir, todo.tally)
     if todo.tally.failed:
         sys.exit(1)

@@ -35,8 +35,7 @@ def plan(config: Mapping[str, Any], renoising: bool) -> Plan:
     One sample of several with a bad clip or a concept that is too long is counted as failed, and the others go on.
     """
     model, run = model_settings(config["backbone"]), run_settings(config, renoising)
-    demo = config["backbone"].get("demo") if not renoising else None
-    samples = list(numbered(samples_of(config, renoising, demo)))
+    samples = list(numbered(samples_of(config, renoising, config["backbone"].get("demo"))))
     found = outline(model)
     adapter, paper = found.adapter, config["backbone"]["paper"]
     method = method_settings(run.method, paper, found.num_layers, found.num_heads, adapter.default_concept_token)

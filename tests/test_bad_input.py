@@ -97,7 +97,7 @@ def refusal(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
                 config = compose(door, [literal(argument) for argument in arguments])
             run, arguments = partial(run, config), ["--run"]  # main checks no overrides beside a flag
         with pytest.raises(SystemExit) as stop:
-            main(run, door, arguments)
+            main(run, door, f"main_{door.capitalize()}.py", arguments)
         assert stop.value.code not in (None, 0)
         # Python prints what sys.exit is given to stderr
         said = capsys.readouterr().err + (f"{stop.value.code}\n" if isinstance(stop.value.code, str) else "")

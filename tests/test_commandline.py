@@ -177,7 +177,7 @@ def test_main_hands_the_text_through_hydras_own_command_line(text: str, argument
     def run(config):
         seen.append(OmegaConf.to_container(config, resolve=True))
 
-    main(run, "sampling", [f"prompt={text}", "seed=3"])
+    main(run, "sampling", "main_Sampling.py", [f"prompt={text}", "seed=3"])
     assert seen[0]["prompt"] == text and seen[0]["seed"] == 3
 
 
@@ -201,7 +201,7 @@ def test_help_names_every_setting_and_runs_nothing(door: str, flag: str, argumen
         """About this door."""
         raise AssertionError("--help must not run anything")
 
-    main(run, door, ["prompt=a", flag])
+    main(run, door, f"main_{door.capitalize()}.py", ["prompt=a", flag])
     shown = capsys.readouterr().out
     config = composed(door=door)
     names = [*config, *config["backbone"], *config.get("video", {})]
@@ -266,7 +266,7 @@ def test_an_interrupted_run_says_how_to_go_on(arguments: None):
         raise KeyboardInterrupt
 
     with pytest.raises(SystemExit, match="run the same command again"):
-        main(run, "sampling", [])
+        main(run, "sampling", "main_Sampling.py", [])
 
 
 def test_an_error_is_one_line_and_a_status(arguments: None):
@@ -274,5 +274,5 @@ def test_an_error_is_one_line_and_a_status(arguments: None):
         raise ImapError("no such thing; do another")
 
     with pytest.raises(SystemExit) as stop:
-        main(run, "sampling", [])
+        main(run, "sampling", "main_Sampling.py", [])
     assert stop.value.code == "imap: error: no such thing; do another"

@@ -94,7 +94,9 @@ def samples_of(config: Mapping[str, Any], renoising: bool, demo: Mapping[str, An
         if single:
             raise ImapError(f"input_json and {single[0]} are both set; give a list or a single sample, not both")
         return read_list(Path(str(config["input_json"])), option, with_video=renoising)
-    if not single and demo:
+    if not single and demo and renoising and demo.get("input_json"):
+        return read_list(Path(demo["input_json"]), option, with_video=True)
+    if not single and demo and not renoising:
         return [make_sample(demo["prompt"], demo["concepts"], demo["motions"], None, option)]
     if not single:
         raise ImapError(

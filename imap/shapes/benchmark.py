@@ -3,7 +3,7 @@
 import hydra
 from omegaconf import DictConfig
 
-from imap.commandline import main
+from imap.commandline import errors_in_one_line, main
 from imap.presets import config_folder
 
 
@@ -15,8 +15,9 @@ def run(config: DictConfig) -> None:
     """
     from imap.shapes.report import benchmark
 
-    benchmark(config)
+    with errors_in_one_line():
+        benchmark(config)
 
 
 if __name__ == "__main__":
-    main(run, "shapes_benchmark")
+    main(run, "shapes_benchmark", "-m imap.shapes.benchmark")

@@ -38,12 +38,17 @@ def benchmark(config: Any) -> None:
     paper = told["backbone"]["paper"]
     clip = (paper["num_frames"], paper["height"], paper["width"])
     settings = {name: told[name] for name in METHOD}
-    settings["maps_layers"] = [min(told["imap_layer"]), max(told["imap_layer"]) + 1]  # read no layer that is not asked for
+    settings["maps_layers"] = [
+        min(told["imap_layer"]),
+        max(told["imap_layer"]) + 1,
+    ]  # read no layer that is not asked for
     reading = Reading(clip, told["noises"], settings)
     out = Path(told["output_dir"])
     out.mkdir(parents=True, exist_ok=True)
 
-    title = f"{told['backbone']['name']}, split {split.name} ({split.hash}), {len(scenes)} clips, {told['noises']} noises"
+    title = (
+        f"{told['backbone']['name']}, split {split.name} ({split.hash}), {len(scenes)} clips, {told['noises']} noises"
+    )
     if told["sweep"]:
         records = list(_sweep(pipe, scenes, reading))
     else:

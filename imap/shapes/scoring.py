@@ -27,7 +27,7 @@ SURROGATES = {"per_head": "", "consensus": ", consensus surrogate"}
 
 @dataclass(frozen=True)
 class Record:
-    """Scores of one map: a row of the table, the clip's number, the word, its kind (noun or verb), and the noise's seed."""
+    """Scores of one map: the table's row, the clip's number, the word, its kind (noun or verb), the noise's seed."""
 
     row: str
     clip: int

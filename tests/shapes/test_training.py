@@ -135,7 +135,9 @@ def test_latents_reach_the_transformer_with_deviation_one(family, monkeypatch):
 def test_noise_levels_run_from_the_clip_to_noise(family):
     recipe = RECIPES[family]
     pipe = recipe.build(0)
-    clean, noise = torch.randn(2, 4, *backbone_of(pipe).latent_shape(*CLIP)[1:], generator=torch.Generator().manual_seed(0))
+    clean, noise = torch.randn(
+        2, 4, *backbone_of(pipe).latent_shape(*CLIP)[1:], generator=torch.Generator().manual_seed(0)
+    )
     levels = torch.tensor([0.0, 0.3, 0.7, 0.999])
     noisy, timesteps, target = recipe.noised(pipe, clean, noise, levels)
     assert noisy.shape == target.shape == clean.shape
@@ -193,7 +195,10 @@ def test_training_ends_in_a_pipeline_that_the_real_loading_code_loads(family, tm
         "autoencoder.batch=1",
         "denoiser.steps=2",
         "denoiser.batch=2",
-        *(f"backbone.paper.{name}={value}" for name, value in zip(("num_frames", "height", "width"), CLIP, strict=True)),
+        *(
+            f"backbone.paper.{name}={value}"
+            for name, value in zip(("num_frames", "height", "width"), CLIP, strict=True)
+        ),
     ]
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
         config = compose("shapes_train", short)

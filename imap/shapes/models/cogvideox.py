@@ -53,9 +53,7 @@ class CogVideoX(Recipe):
 
     def text(self, pipe: Any, captions: Sequence[str]) -> dict[str, Tensor]:
         slots = pipe.transformer.config.max_text_seq_length
-        embeddings, _ = pipe.encode_prompt(
-            list(captions), do_classifier_free_guidance=False, max_sequence_length=slots
-        )
+        embeddings, _ = pipe.encode_prompt(list(captions), do_classifier_free_guidance=False, max_sequence_length=slots)
         return {"encoder_hidden_states": embeddings}
 
     def noised(self, pipe: Any, clean: Tensor, noise: Tensor, level: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -12,7 +12,17 @@ from diffusers import (
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, LlamaConfig, LlamaModel, PreTrainedTokenizerFast
 
-from imap.shapes.models.base import HEAD_WIDTH, HEADS, LATENT_CHANNELS, LAYERS, TEXT_SLOTS, TEXT_WIDTH, WORDS, Recipe, flow
+from imap.shapes.models.base import (
+    HEAD_WIDTH,
+    HEADS,
+    LATENT_CHANNELS,
+    LAYERS,
+    TEXT_SLOTS,
+    TEXT_WIDTH,
+    WORDS,
+    Recipe,
+    flow,
+)
 from imap.tiny import tokenizers
 from imap.tiny.seeding import seeded
 

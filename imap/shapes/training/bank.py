@@ -33,7 +33,7 @@ class Bank:
 def bank(
     backbone: Any, folder: Path, clips: int, clip: tuple[int, int, int], seed: int, device: torch.device | str
 ) -> Bank:
-    """`clips` clips of (frames, height, width) through the VAE of `backbone`; shards that are there are not made again."""
+    """`clips` clips of (frames, height, width) through the backbone's VAE; shards that are there are not made again."""
     folder.mkdir(parents=True, exist_ok=True)
     parts, shown = [], []
     for shard in tqdm(range(-(-clips // SHARD)), "encoding clips", unit=f"{SHARD} clips"):

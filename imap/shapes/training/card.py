@@ -22,7 +22,7 @@ It is a stand-in with exact ground truth for trying and testing maps, and no mod
 | data | world version {version}; {clips} clips of {frames} frames, {height}x{width} |
 | weights | {parameters} |
 | seed | {seed} |
-| trained on | {device}: {vae_seconds:.0f} s for {vae_steps} steps of the VAE, {seconds:.0f} s for {steps} of the transformer |
+| trained on | {device}: VAE {vae_steps} steps, {vae_seconds:.0f} s; transformer {steps} steps, {seconds:.0f} s |
 | command | `{command}` |
 
 ## What it reaches
@@ -60,7 +60,10 @@ def card(facts: Mapping[str, Any], gap: Mapping[str, Mapping[float, float]], obe
 def gap_table(gap: Mapping[str, Mapping[float, float]]) -> str:
     """Caption gaps as a Markdown table."""
     levels = list(next(iter(gap.values())))
-    rows = [f"| caption | {' | '.join(f't={round(1000 * level)}' for level in levels)} |", "|---" * (len(levels) + 1) + "|"]
+    rows = [
+        f"| caption | {' | '.join(f't={round(1000 * level)}' for level in levels)} |",
+        "|---" * (len(levels) + 1) + "|",
+    ]
     for kind, values in gap.items():
         form = "{:.3f}" if kind == "true" else "{:+.3f}"
         rows.append(f"| {kind} | {' | '.join(form.format(values[level]) for level in levels)} |")

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from einops import rearrange
 from torch import Tensor, nn
 
 from imap.shapes.models import Recipe
@@ -46,7 +45,9 @@ def fit_denoiser(
         chosen = rng.integers(len(bank.latents), size=how.batch)
         # high noise more often: only there does a denoiser need the words
         level = torch.from_numpy(np.sqrt(rng.random(how.batch))).float()
-        noise = torch.randn(bank.latents[chosen].shape, generator=torch.Generator().manual_seed(seed * how.steps + step))
+        noise = torch.randn(
+            bank.latents[chosen].shape, generator=torch.Generator().manual_seed(seed * how.steps + step)
+        )
         captions = ["" if rng.random() < how.dropout else bank.scenes[i].caption for i in chosen]
         clean = bank.latents[chosen].float()
         noisy, timesteps, target = recipe.noised(pipe, clean, noise.to(clean), level.to(clean))

@@ -3,22 +3,24 @@
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 CHECKPOINT_SECONDS = 60
+PARTS = ("module", "optimizer", "schedule", "mean")
 
 
 class Fit:
     """Trains `module` with AdamW, a warm-up, a linear way down to zero, and a running mean (EMA) of its weights.
 
-    What a step draws must depend on its number alone: then a run that was stopped gives the weights of one that was not.
+    What a step draws must depend on its number alone: then a run that was stopped ends in the same weights.
     """
 
     def __init__(self, module: nn.Module, path: Path, steps: int, lr: float, ema: float, anneal: float) -> None:
@@ -26,13 +28,13 @@ class Fit:
         self.optimizer = torch.optim.AdamW(module.parameters(), lr=lr, betas=(0.9, 0.98), weight_decay=0.01)
         warmup, down = min(50, steps), max(1, round(anneal * steps))
         self.schedule = LambdaLR(self.optimizer, lambda step: min((step + 1) / warmup, 1, max(steps - step, 0) / down))
-        self.mean = AveragedModel(module, multi_avg_fn=get_ema_multi_avg_fn(ema), use_buffers=True)
+        self.mean = AveragedModel(module, avg_fn=partial(_running_mean, ema), use_buffers=True)
         self.step, self.seconds, self.losses = 0, 0.0, []
         if path.is_file():
             self._restore(torch.load(path, map_location=next(module.parameters()).device, weights_only=True))
 
     def run(self, loss_of: Callable[[int], Tensor], every: int = 0, event: Callable[[int], str] | None = None) -> None:
-        """Go on to the last step. loss_of takes the step's number; event, each `every` steps, returns a line to print."""
+        """Go on to the last step. loss_of takes the step's number; event, each `every` steps, returns what to print."""
         saved = time.monotonic()
         bar = tqdm(range(self.step, self.steps), self.path.stem, initial=self.step, total=self.steps, mininterval=5)
         for step in bar:
@@ -58,14 +60,19 @@ class Fit:
     def save(self) -> None:
         """Write the checkpoint."""
         losses = torch.stack(self.losses).cpu()
-        state = {name: getattr(self, name).state_dict() for name in ("module", "optimizer", "schedule", "mean")}
+        state = {name: getattr(self, name).state_dict() for name in PARTS}
         state |= {"step": self.step, "seconds": self.seconds, "losses": losses}
         part = self.path.with_suffix(".part")
         torch.save(state, part)
         os.replace(part, self.path)
 
     def _restore(self, state: dict[str, Any]) -> None:
-        for name in ("module", "optimizer", "schedule", "mean"):
+        for name in PARTS:
             getattr(self, name).load_state_dict(state[name])
         self.step, self.seconds = state["step"], state["seconds"]
-        self.losses = list(state["losses"].to(self.optimizer.param_groups[0]["params"][0].device))
+        self.losses = list(state["losses"].to(next(self.module.parameters()).device))
+
+
+def _running_mean(decay: float, mean: Tensor, new: Tensor, count: Tensor) -> Tensor:
+    """Mean that forgets the first steps sooner than `decay` would."""
+    return torch.lerp(mean.float(), new.float(), 1 - torch.clamp((1 + count) / (10 + count), max=decay)).to(mean.dtype)

@@ -1,4 +1,4 @@
-"""Does the model use the words? How much its loss rises when the caption is altered: the figure of merit of training."""
+"""Does the model use the words? How much its loss rises when the caption is altered: what training is judged by."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -28,7 +28,9 @@ def look(video: np.ndarray, scene: Scene) -> list[Seen]:
 
 
 def _look(video: np.ndarray, noun: str, verb: str) -> Seen:
-    distances = np.stack([np.linalg.norm(video.astype(np.float32) - np.float32(colour), axis=-1) for colour in NOUNS.values()])
+    distances = np.stack(
+        [np.linalg.norm(video.astype(np.float32) - np.float32(colour), axis=-1) for colour in NOUNS.values()]
+    )
     own = list(NOUNS).index(noun)
     mask = (distances[own] < NEAR) & (distances.argmin(axis=0) == own)
     area = mask.mean(axis=(1, 2))

@@ -124,7 +124,9 @@ def _facts(
         "width": clip[2],
         "parameters": ", ".join(f"{name} {sum(p.numel() for p in x.parameters()):,}" for name, x in sizes.items()),
         "seed": told["seed"],
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} CPU threads",
+        "device": torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else f"{torch.get_num_threads()} CPU threads",
         "vae_seconds": vae.seconds,
         "vae_steps": vae.steps,
         "seconds": fit.seconds,

@@ -1,0 +1,142 @@
+"""The benchmark scores every map against the truth; what knows nothing scores like chance; splits stay as they are."""
+
+import csv
+import dataclasses
+import json
+import sys
+
+import numpy as np
+import pytest
+from hydra import compose, initialize_config_dir
+
+from imap import ImapError
+from imap.presets import config_folder
+from imap.shapes.models import RECIPES
+from imap.shapes.render import main, render
+from imap.shapes.report import benchmark
+from imap.shapes.scoring import Reading, Record, score_baselines, score_model
+from imap.shapes.split import SPLITS
+from imap.shapes.tables import markdown, summary, write_records
+from imap.shapes.world import Conditions, scenes
+
+CLIP = (9, 32, 32)
+SETTINGS = {"num_inference_steps": 4, "renoise_timestep": [2]}
+
+
+def test_splits_are_frozen_and_share_no_clip():
+    drawn = {name: split.scenes() for name, split in SPLITS.items()}
+    assert {name: len(own) for name, own in drawn.items()} == {"dev-1": 40, "plain-1": 60, "hard-1": 60}
+    assert not set(drawn["dev-1"]) & set(drawn["plain-1"])
+    assert any(scene.texture_seed is not None for scene in drawn["hard-1"]) and any(s.pan for s in drawn["hard-1"])
+
+
+def test_a_split_that_is_drawn_otherwise_is_refused():
+    with pytest.raises(ImapError, match=r"split plain-1 should have hash .* and has"):
+        dataclasses.replace(SPLITS["plain-1"], seed=1).scenes()
+
+
+@pytest.mark.parametrize("family", RECIPES)
+def test_every_map_of_a_model_is_scored_for_every_word(family):
+    shown = list(scenes(0, 3))
+    found = list(score_model(RECIPES[family].build(0), shown, Reading(CLIP, 2, SETTINGS)))
+    rows = ["cross attention", "ConceptAttention", "GramCol", "IMAP"]
+    rows += ["GramCol, consensus surrogate", "IMAP, consensus surrogate"]
+    if family == "wan":
+        rows.remove("ConceptAttention")
+    assert {record.row for record in found} == set(rows)
+    words = sum(len(s.concepts) + sum(t.verb != "stays" for t in s.things) for s in shown)
+    assert len(found) == len(rows) * words * 2
+    assert {record.noise for record in found} == {0, 1}
+    again = list(score_model(RECIPES[family].build(0), shown, Reading(CLIP, 2, SETTINGS)))
+    values = [[x for r in records for x in r.scores.values()] for records in (found, again)]
+    assert values[1] == pytest.approx(values[0], nan_ok=True)
+
+
+def test_what_knows_no_word_scores_like_chance():
+    shown = SPLITS["plain-1"].scenes()[:20]
+    records = list(score_baselines(shown, Reading((25, 64, 64), 3, {}), (8, 8)))
+    nouns, verbs = summary(records, "noun"), summary(records, "verb")
+    share = nouns["uniform"]["ap"][0]  # of true cells
+    assert 0.02 < share < 0.12 and nouns["random"]["ap"][0] == pytest.approx(share, abs=0.04)
+    assert nouns["uniform"]["auc"][0] == 0.5 and nouns["random"]["own_other"][0] == pytest.approx(0.5, abs=0.1)
+    assert verbs["random"]["in_object"][0] == pytest.approx(0.5, abs=0.1)
+    assert verbs["object in all frames"]["in_object"][0] == 0.5 and verbs["object in all frames"]["own_other"][0] == 1
+    assert verbs["frame difference"]["in_object"][0] > 0.85 and verbs["frame difference"]["correlation"][0] > 0.6
+    assert "frame difference" not in nouns
+
+
+def record(row, clip, word, value, kind="noun", noise=0):
+    return Record(row, clip, kind, word, noise, {"ap": value})
+
+
+def test_a_clip_counts_once_however_many_words_and_noises_it_has(tmp_path):
+    records = [record("a", 0, "ball", 0.2), record("a", 0, "box", 0.4), record("a", 0, "box", 0.6, noise=1)]
+    records += [record("a", 1, "kite", 0.8), record("a", 2, "kite", float("nan")), record("b", 0, "ball", 0.1)]
+    found = summary(records, "noun")
+    assert found["a"]["ap"][0] == pytest.approx((0.4 + 0.8) / 2)
+    assert found["a"]["ap"][1:] == pytest.approx((0.4, 0.8))
+    assert list(found) == ["a", "b"] and summary(records, "verb") == {}
+    table = markdown(found, "noun").splitlines()
+    assert table[2] == "| a | .60 [.40, .80] | - | - | - |" and len(table) == 4
+    write_records(records, tmp_path / "r.csv")
+    rows = list(csv.DictReader((tmp_path / "r.csv").open()))
+    assert len(rows) == 6 and rows[2]["noise"] == "1" and float(rows[3]["value"]) == 0.8
+
+
+@pytest.mark.parametrize("sweep", [False, True])
+def test_the_benchmark_writes_its_table_its_records_and_its_settings(sweep, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["benchmark", "clips=2"])
+    folder = tmp_path / "model"
+    RECIPES["cogvideox"].build(0).save_pretrained(folder)
+    size = zip(("num_frames", "height", "width"), CLIP, strict=True)
+    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+        config = compose(
+            "shapes_benchmark",
+            [
+                f"backbone.path={folder}",
+                "backbone.device=cpu",
+                f"output_dir={tmp_path / 'out'}",
+                "clips=2",
+                "noises=1",
+                f"sweep={sweep}",
+                "num_inference_steps=4",
+                "renoise_timestep=[2]",
+                *(f"backbone.paper.{name}={value}" for name, value in size),
+            ],
+        )
+    benchmark(config)
+    text = (tmp_path / "out/table.md").read_text()
+    rows = ["cross attention, layer 3", "IMAP, step 1"] if sweep else ["random", "GramCol, untrained", "| IMAP |"]
+    assert all(row in text for row in rows) and "`python -m imap.shapes.benchmark clips=2`" in text
+    told = json.loads((tmp_path / "out/summary.json").read_text())
+    assert told["settings"]["split"] == "plain-1" and np.isfinite(next(iter(told["noun"].values()))["ap"]).all()
+
+
+def test_an_unknown_split_is_refused_before_a_weight_is_loaded():
+    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+        config = compose("shapes_benchmark", ["split=plain", "backbone.path=null"])
+    with pytest.raises(ImapError, match="unknown split 'plain'; known are dev-1, plain-1, hard-1"):
+        benchmark(config)
+
+
+def test_rendered_clips_are_a_list_that_renoising_reads(tmp_path, monkeypatch, capsys):
+    from imap.clips import as_clip
+    from imap.samples import read_list
+    from imap.shapes.drawing import draw
+
+    path = render(tmp_path / "a", 3, (9, 32, 48), 8, 5, Conditions())
+    samples, own = read_list(path, with_video=True), list(scenes(5, 3))
+    assert [sample.prompt for sample in samples] == [scene.caption for scene in own]
+    assert [sample.motions for sample in samples] == [scene.motions for scene in own]
+    drawn = draw(own, 9, 32, 48)
+    for index, sample in enumerate(samples):
+        clip = as_clip(str(sample.video_path))
+        assert clip.shape == (9, 32, 48, 3)
+        assert np.abs(clip.astype(float) - drawn.frames[index].numpy()).mean() < 8
+        truth = np.load(sample.video_path.with_name(f"truth-{sample.video_path.stem}.npz"))
+        assert np.array_equal(truth["masks"], drawn.masks[index]) and truth["verbs"].tolist() == [
+            thing.verb for thing in own[index].things
+        ]
+    monkeypatch.setattr(sys, "argv", ["render", str(tmp_path / "b"), "--count", "1", "--height", "32", "--width", "32"])
+    main()
+    assert "main_Renoising.py input_json=" in capsys.readouterr().out and (tmp_path / "b/clips.json").is_file()

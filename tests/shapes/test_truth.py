@@ -1,0 +1,86 @@
+"""Ground truth says of a map what its maker knows: where, when, both, or neither."""
+
+import numpy as np
+import pytest
+
+from imap.shapes.drawing import draw
+from imap.shapes.truth import NounTruth, VerbTruth, frame_difference, truths
+from imap.shapes.world import Scene, Thing
+
+GRID = (16, 16)
+
+
+def clip(verb, noun="ball", other_noun="box", frames=25):
+    things = (
+        Thing(noun, verb, 0.25, 0.5, 0.3, 0.7),
+        Thing(other_noun, "stays", 0.75, 0.5, 0.2, 0.6),
+    )
+    scene = Scene(things, (30, 30, 30))
+    return scene, draw([scene], frames, 128, 128)
+
+
+def of(scene, drawn, word):
+    return next(truth for truth in truths(scene, drawn, 0, GRID) if truth.word == word)
+
+
+def test_each_noun_and_each_moving_verb_has_its_truth():
+    scene, drawn = clip("rises")
+    found = truths(scene, drawn, 0, GRID)
+    assert [(type(x), x.word) for x in found] == [(NounTruth, "ball"), (NounTruth, "box"), (VerbTruth, "rises")]
+    assert all(x.own.shape == (7, *GRID) for x in found[:2])
+
+
+def test_a_map_of_the_object_finds_the_noun_and_not_the_other():
+    scene, drawn = clip("rises")
+    ball = of(scene, drawn, "ball")
+    assert ball.scores(ball.own.astype(float)) == pytest.approx({"ap": 1, "auc": 1, "iou": 1, "own_other": 1})
+    other = ball.scores(ball.other.astype(float))
+    assert other["own_other"] == 0 and other["ap"] < 0.1
+    both = ball.scores((ball.own | ball.other).astype(float))
+    assert both["own_other"] == 0.5 and 0.3 < both["ap"] < 0.7
+
+
+def test_cells_on_an_objects_edge_are_not_counted():
+    scene, drawn = clip("stays")
+    ball = of(scene, drawn, "ball")
+    edge = ~(ball.own | ball.none)
+    assert edge.any() and not (ball.own & ball.none).any()
+    assert ball.scores(ball.own + 2.0 * edge)["ap"] == 1
+
+
+@pytest.mark.parametrize("verb", ["rises", "falls", "grows", "blinks"])
+def test_a_map_of_the_event_finds_the_verb_and_the_object_at_all_times_only_where(verb):
+    scene, drawn = clip(verb)
+    truth = of(scene, drawn, verb)
+    event = truth.scores(truth.event.astype(float))
+    assert event["ap"] == 1 and event["in_object"] == 1 and event["own_other"] == 1 and event["correlation"] > 0.7
+    always = truth.scores(truth.place.astype(float))
+    assert always["in_object"] == 0.5 and 0.3 < always["ap"] < 0.8
+    still = truth.scores((truth.place & ~truth.moving[:, None, None]).astype(float))
+    assert still["in_object"] == 0 and still["correlation"] < -0.6
+
+
+def test_a_blinking_thing_has_a_place_while_it_is_gone():
+    scene, drawn = clip("blinks")
+    assert (drawn.places[0, 0].any(dim=-1).any(dim=-1)).all()
+    assert not (drawn.masks[0, 0].any(dim=-1).any(dim=-1)).all()
+    assert of(scene, drawn, "blinks").place.any(axis=(1, 2)).all()
+
+
+def test_twins_are_one_noun_and_the_verb_tells_them_apart():
+    scene, drawn = clip("rises", other_noun="ball")
+    found = truths(scene, drawn, 0, GRID)
+    assert [x.word for x in found] == ["ball", "rises"]
+    assert not found[0].other.any() and np.isnan(found[0].scores(found[0].own.astype(float))["own_other"])
+    assert found[1].other.any() and not (found[1].other & found[1].place).any()
+
+
+def test_frame_difference_is_where_something_changes():
+    scene, drawn = clip("rises")
+    change = frame_difference(drawn.frames[0], GRID)
+    assert change.shape == (7, *GRID) and (change[0] == 0).all()
+    truth = of(scene, drawn, "rises")
+    still = ~truth.moving
+    still[1:] &= ~truth.moving[:-1]
+    assert (change[still] == 0).all()
+    assert truth.scores(change)["correlation"] > 0.7
