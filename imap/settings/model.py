@@ -40,7 +40,7 @@ class Model:
 
 def model_settings(config: Mapping[str, Any]) -> Model:
     """A checked Model from the `backbone` group of a composed configuration."""
-    device = _device(str(config["device"]))
+    device = device_of(str(config["device"]))
     if config["offload"] not in OFFLOADS:
         raise ImapError(f"backbone.offload={config['offload']!r} is not known; it can be {', '.join(OFFLOADS)}")
     if config["offload"] in ("model", "sequential") and device.type == "cpu":
@@ -72,7 +72,8 @@ def model_settings(config: Mapping[str, Any]) -> Model:
     )
 
 
-def _device(name: str) -> torch.device:
+def device_of(name: str, setting: str = "backbone.device") -> torch.device:
+    """The device of a setting; `auto` is a GPU when there is one. Raises ImapError for one that is not there."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -80,13 +81,11 @@ def _device(name: str) -> torch.device:
     except RuntimeError:
         device = None
     if device is None or device.type not in ("cpu", "cuda"):
-        raise ImapError(f"backbone.device={name!r} is not known; it can be auto, cpu, cuda or cuda:N")
+        raise ImapError(f"{setting}={name!r} is not known; it can be auto, cpu, cuda or cuda:N")
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise ImapError(
-            f"backbone.device={name}, but torch {torch.__version__} finds no CUDA GPU here; set backbone.device=cpu"
-        )
+        raise ImapError(f"{setting}={name}, but torch {torch.__version__} finds no CUDA GPU here; set {setting}=cpu")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ImapError(f"backbone.device={name}, but there are {torch.cuda.device_count()} GPUs; numbers start at 0")
+        raise ImapError(f"{setting}={name}, but there are {torch.cuda.device_count()} GPUs; numbers start at 0")
     return device
 
 

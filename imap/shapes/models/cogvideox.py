@@ -23,21 +23,24 @@ from imap.shapes.models.base import (
     WORDS,
     Recipe,
 )
+from imap.shapes.models.words import bind_t5
 from imap.tiny import tokenizers
 from imap.tiny.seeding import seeded
 
 
 class CogVideoX(Recipe):
-    """Text encoder of no layers: each token is its word and nothing else."""
+    """CogVideoXPipeline, its T5 set by `bind_t5`."""
 
     family = "cogvideox"
 
     def build(self, seed: int = 0) -> CogVideoXPipeline:
         tokenizer = tokenizers.sentencepiece(WORDS)
         with seeded(seed):
+            text_encoder = T5EncoderModel(_text_config(len(tokenizer))).eval()
+            bind_t5(text_encoder)
             return CogVideoXPipeline(
                 tokenizer=tokenizer,
-                text_encoder=T5EncoderModel(_text_config(len(tokenizer))).eval(),
+                text_encoder=text_encoder,
                 vae=_vae().eval(),
                 transformer=_transformer().eval(),
                 scheduler=CogVideoXDPMScheduler(
@@ -68,7 +71,7 @@ class CogVideoX(Recipe):
 
 
 def _text_config(vocab_size: int) -> T5Config:
-    return T5Config(vocab_size=vocab_size, d_model=TEXT_WIDTH, d_kv=8, d_ff=64, num_layers=0, num_heads=4)
+    return T5Config(vocab_size=vocab_size, d_model=TEXT_WIDTH, d_kv=16, d_ff=16, num_layers=1, num_heads=4)
 
 
 def _transformer() -> CogVideoXTransformer3DModel:

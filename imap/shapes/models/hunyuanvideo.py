@@ -23,6 +23,7 @@ from imap.shapes.models.base import (
     Recipe,
     flow,
 )
+from imap.shapes.models.words import bind_llama
 from imap.tiny import tokenizers
 from imap.tiny.seeding import seeded
 
@@ -31,16 +32,18 @@ POOLED_WIDTH = 16
 
 
 class HunyuanVideo(Recipe):
-    """The pipeline reads the Llama's states two layers from the end: with two layers, the words' own embeddings."""
+    """HunyuanVideoPipeline, its Llama set by `bind_llama`."""
 
     family = "hunyuanvideo"
 
     def build(self, seed: int = 0) -> HunyuanVideoPipeline:
         llama, clip = tokenizers.llama(WORDS), tokenizers.clip(WORDS)
         with seeded(seed):
+            text_encoder = LlamaModel(_text_config(llama)).eval()
+            bind_llama(text_encoder)
             return HunyuanVideoPipeline(
                 tokenizer=llama,
-                text_encoder=LlamaModel(_text_config(llama)).eval(),
+                text_encoder=text_encoder,
                 tokenizer_2=clip,
                 text_encoder_2=CLIPTextModel(_pooled_text_config(clip)).eval(),
                 vae=_vae().eval(),
@@ -67,10 +70,11 @@ def _text_config(tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:
     return LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=TEXT_WIDTH,
-        intermediate_size=32,
-        num_hidden_layers=2,
+        intermediate_size=16,
+        num_hidden_layers=3,  # the pipeline reads the states before the last two: after the first layer
         num_attention_heads=4,
-        num_key_value_heads=2,
+        num_key_value_heads=4,
+        attention_bias=True,
         max_position_embeddings=512,
         initializer_range=TEXT_WIDTH**-0.5,
         bos_token_id=tokenizer.bos_token_id,

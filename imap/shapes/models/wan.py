@@ -8,21 +8,24 @@ from torch import Tensor, nn
 from transformers import UMT5Config, UMT5EncoderModel
 
 from imap.shapes.models.base import HEAD_WIDTH, HEADS, LATENT_CHANNELS, LAYERS, TEXT_WIDTH, WORDS, Recipe, flow
+from imap.shapes.models.words import bind_t5
 from imap.tiny import tokenizers
 from imap.tiny.seeding import seeded
 
 
 class Wan(Recipe):
-    """Text encoder of no layers: each token is its word and nothing else."""
+    """WanPipeline, its UMT5 set by `bind_t5`."""
 
     family = "wan"
 
     def build(self, seed: int = 0) -> WanPipeline:
         tokenizer = tokenizers.sentencepiece(WORDS)
         with seeded(seed):
+            text_encoder = UMT5EncoderModel(_text_config(len(tokenizer))).eval()
+            bind_t5(text_encoder)
             return WanPipeline(
                 tokenizer=tokenizer,
-                text_encoder=UMT5EncoderModel(_text_config(len(tokenizer))).eval(),
+                text_encoder=text_encoder,
                 vae=_vae().eval(),
                 transformer=_transformer().eval(),
                 scheduler=UniPCMultistepScheduler(
@@ -45,7 +48,7 @@ class Wan(Recipe):
 
 
 def _text_config(vocab_size: int) -> UMT5Config:
-    return UMT5Config(vocab_size=vocab_size, d_model=TEXT_WIDTH, d_kv=8, d_ff=64, num_layers=0, num_heads=4)
+    return UMT5Config(vocab_size=vocab_size, d_model=TEXT_WIDTH, d_kv=16, d_ff=16, num_layers=1, num_heads=4)
 
 
 def _transformer() -> WanTransformer3DModel:

@@ -37,7 +37,7 @@ def fit_denoiser(
 ) -> Fit:
     """Train transformer and text encoder; event is given a pipeline of the running mean each `every` steps."""
     learners = nn.ModuleDict({"transformer": pipe.transformer, "text_encoder": pipe.text_encoder}).train()
-    fit = Fit(learners, path, how.steps, how.lr, ema=0.995, anneal=0.5)
+    fit = Fit(learners, path, how.steps, how.lr, ema=0.998, anneal=0.5)
     channel_axis = 1 + (bank.latents.shape[1] == bank.cover.shape[1])
 
     def loss_of(step: int) -> Tensor:

@@ -14,6 +14,8 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from imap.backbones import backbone_of
+from imap.errors import ImapError
+from imap.settings.model import device_of
 from imap.shapes.drawing import draw
 from imap.shapes.models import RECIPES, Recipe
 from imap.shapes.training import sheet
@@ -35,12 +37,11 @@ def train(config: Any) -> None:
     """Train as configured, from whatever was done before in the output folder."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
     told = OmegaConf.to_container(config, resolve=True)
+    check(told)
     backbone, out = told.pop("backbone"), Path(told["output_dir"])
     if told["threads"]:
         torch.set_num_threads(told["threads"])
-    device = torch.device("cuda" if told["device"] == "auto" and torch.cuda.is_available() else "cpu")
-    if told["device"] != "auto":
-        device = torch.device(told["device"])
+    device = device_of(str(told["device"]), "device")
     paper = backbone["paper"]
     clip = (paper["num_frames"], paper["height"], paper["width"])
     recipe, seed = RECIPES[backbone["family"]], told["seed"]
@@ -79,6 +80,26 @@ def train(config: Any) -> None:
     export(finished, out / "pipeline", card(facts, gap, obedience))
     log.info("%s\n%s", gap_table(gap), obedience)
     log.info("%s", out / "pipeline")
+
+
+def check(told: Mapping[str, Any]) -> None:
+    """Raise ImapError for settings that training cannot start with."""
+    name = told["backbone"]["name"]
+    if name not in {f"shapes_{family}" for family in RECIPES}:
+        known = ", ".join(f"shapes_{family}" for family in RECIPES)
+        raise ImapError(f"backbone={name} is not trained here; it can be {known}")
+    positive = {"clips": told["clips"], "report_every": told["report_every"], "held_out": told["held_out"]}
+    positive |= {"asked": told["asked"], "threads": 1 if told["threads"] is None else told["threads"]}
+    for group in ("autoencoder", "denoiser"):
+        positive |= {f"{group}.{key}": told[group][key] for key in ("steps", "batch")}
+    for key, value in positive.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ImapError(f"{key}={value!r} is not a whole number of at least 1")
+    for key, value in (
+        (f"{group}.{key}", value) for group in ("autoencoder", "denoiser") for key, value in told[group].items()
+    ):
+        if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+            raise ImapError(f"{key}={value!r} is not a number of at least 0")
 
 
 def set_statistics(recipe: Recipe, pipe: Any, clip: tuple[int, int, int], count: int = 64) -> None:
