@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from imap.clips import write_video
-from imap.results import ARRAYS, META, Output, difference, read_meta, restore, write_folder
+from imap.results import ARRAYS, META, VIDEO, VIEW, Output, difference, read_meta, restore, write_folder
 from imap.samples import Sample
 
 log = logging.getLogger("imap")
 PACKAGES = ("imap", "torch", "diffusers", "transformers", "accelerate", "numpy", "imageio", "av")
 ERRORS = "errors.jsonl"
-VIDEO = "output.mp4"
 
 
 @dataclass
@@ -102,7 +101,7 @@ def write_sample(folder: Path, output: Output, wanted: Mapping[str, Any], more: 
         record["seconds"] = {**output.record["seconds"], "write": round(time.perf_counter() - start, 4)}
         output.maps.write(partial, record)
 
-    write_folder(folder, write, replaces=(META, ARRAYS, VIDEO))
+    write_folder(folder, write, replaces=(META, ARRAYS, VIDEO, VIEW))
 
 
 def record_failure(output_dir: Path, name: str, stage: str, error: Exception) -> None:

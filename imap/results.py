@@ -15,6 +15,8 @@ from imap.errors import ImapError
 
 LAYOUT = 1  # version of a sample folder's layout
 META = "meta.json"
+VIDEO = "output.mp4"
+VIEW = "view"  # pictures of a sample, made after it
 ARRAYS = "npy"
 TOKEN_ARRAYS = "prompt_tokens"
 ONE_DAY = 24 * 60 * 60  # seconds
@@ -121,6 +123,14 @@ class Output:
     frames: np.ndarray
     maps: Maps
     record: Mapping[str, Any]
+
+
+def layout_of(folder: Path) -> int | None:
+    """Version of the layout of a folder's meta.json, whatever it is; None where there is none."""
+    try:
+        return json.loads((folder / META).read_text(encoding="utf-8")).get("layout")
+    except (OSError, ValueError, AttributeError):
+        return None
 
 
 def read_meta(folder: Path) -> dict[str, Any] | None:

@@ -13,7 +13,7 @@ def run(config: DictConfig) -> None:
 
     Clips of a frozen split are renoised and read. Needs scikit-learn (pip install -e ".[shapes]").
     """
-    from imap.shapes.report import benchmark
+    from imap.shapes.benchmarking import benchmark
 
     with errors_in_one_line():
         benchmark(config)

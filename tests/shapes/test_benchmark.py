@@ -11,9 +11,9 @@ from hydra import compose, initialize_config_dir
 
 from imap import ImapError
 from imap.presets import config_folder
+from imap.shapes.benchmarking import benchmark
 from imap.shapes.models import RECIPES
 from imap.shapes.render import main, render
-from imap.shapes.report import benchmark
 from imap.shapes.scoring import Reading, Record, score_baselines, score_model
 from imap.shapes.split import SPLITS
 from imap.shapes.tables import markdown, summary, write_records

@@ -1,4 +1,4 @@
-"""The small models: words keep to their tokens, verbs know their nouns, and the families are laid out like the real ones."""
+"""The small models: words keep to their tokens, verbs know their nouns, and sizes are those of the configurations."""
 
 import pytest
 import torch

@@ -55,7 +55,7 @@ def bind_llama(model: LlamaModel) -> None:
 
 
 def _carry(value: Tensor, output: Tensor) -> None:
-    """Let attention carry a word over in directions of its own: turned, so that it is not taken for the token's word."""
+    """Let attention carry a word over, turned into directions of its own: not taken for the token's word."""
     nn.init.orthogonal_(value)
     output.copy_(SHARE * torch.eye(*output.shape))
 

@@ -1,0 +1,60 @@
+"""Pictures of a run, from its folder alone: python -m imap.view outputs/sampling"""
+
+import argparse
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+from tqdm import tqdm
+
+from imap.errors import ImapError
+from imap.view.normalization import KINDS
+from imap.view.pictures import COLORMAPS, Look, write_pictures
+from imap.view.report import write_report
+from imap.view.sample import KEY_NAMES, open_sample, samples_in
+from imap.view.upsampling import SPACE
+
+REPORT = "report.html"
+
+
+def show(folder: Path, look: Look, pictures: bool = True, report: bool = True) -> list[Path]:
+    """Write pictures into each sample of a run folder, and its report page; returns what was written."""
+    samples = samples_in(folder)
+    written = []
+    for sample in tqdm(samples if pictures else [], "pictures", unit="sample", disable=len(samples) < 3):
+        written.append(write_pictures(open_sample(sample), look))
+    if report:
+        written.append(write_report(samples, folder / REPORT, folder.resolve().name))
+    return written
+
+
+def main() -> None:
+    """Show what the command line names."""
+    parser = argparse.ArgumentParser(
+        prog="python -m imap.view",
+        description="Overlay videos, a strip and a report page of a finished run, or of one sample's folder. No model is "
+        f"loaded. Each sample gets view/ (mp4 per word, strip.png, strip.pdf, view.json), the run gets {REPORT}.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    default = Look()
+    parser.add_argument("folder", type=Path, help="output_dir of a run, or a sample's folder in it")
+    parser.add_argument("--key", default=default.key, help=f"maps to show: auto, {', '.join(KEY_NAMES)} or another key")
+    rules = "; ".join(f"{kind}: {rule}" for kind, rule in KINDS.items())
+    parser.add_argument("--normalization", default=default.normalization, choices=KINDS, help=rules.replace("%", "%%"))
+    parser.add_argument("--colormap", default=default.colormap, choices=COLORMAPS, help="perceptually uniform")
+    parser.add_argument("--opacity", type=float, default=default.opacity, help="of the map over the video, 0 to 1")
+    parser.add_argument("--space", default=default.space, choices=SPACE, help="how a map is enlarged")
+    parser.add_argument("--gif", action="store_true", help="overlays as gif too")
+    parser.add_argument("--no-pictures", action="store_true", help="the report alone")
+    parser.add_argument("--no-report", action="store_true", help="the pictures alone")
+    told = parser.parse_args()
+    try:
+        look = Look(**{field.name: getattr(told, field.name) for field in fields(Look)})
+        for path in show(told.folder, look, not told.no_pictures, not told.no_report):
+            print(path)
+    except ImapError as error:
+        sys.exit(f"imap: error: {error}")
+
+
+if __name__ == "__main__":
+    main()

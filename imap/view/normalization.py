@@ -1,0 +1,44 @@
+"""Maps to [0, 1], by a rule that is written down beside every picture."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+KINDS = {
+    "video": "lowest to highest value of a text's map over the whole video: its frames compare",
+    "frame": "lowest to highest value of each frame alone: nothing compares, the place shows best",
+    "percentile": "1st to 99th percentile over the whole video: single cells do not set the scale",
+    "shared": "lowest to highest value over all texts of the key: texts compare",
+}
+
+
+@dataclass(frozen=True)
+class Normalized:
+    """values: (texts, frames, h, w) in [0, 1]. limits: (texts, frames, 2), which values became 0 and 1."""
+
+    kind: str
+    values: np.ndarray
+    limits: np.ndarray
+
+    def recorded(self) -> dict:
+        """The rule and its limits in plain values, one pair per text, or per text and frame."""
+        limits = self.limits if self.kind == "frame" else self.limits[:, 0]
+        return {"normalization": self.kind, "meaning": KINDS[self.kind], "limits": limits.round(6).tolist()}
+
+
+def normalize(maps: np.ndarray, kind: str = "video") -> Normalized:
+    """Maps of one key, (texts, frames, h, w), to [0, 1]. A map without spread becomes 0. kind: one of KINDS."""
+    texts, frames = maps.shape[:2]
+    if kind == "frame":
+        low, high = maps.min(axis=(2, 3)), maps.max(axis=(2, 3))
+    elif kind == "percentile":
+        low, high = np.percentile(maps, [1, 99], axis=(1, 2, 3))[..., None]
+    elif kind == "shared":
+        low, high = maps.min(), maps.max()
+    else:
+        low, high = (bound(axis=(1, 2, 3))[:, None] for bound in (maps.min, maps.max))
+    limits = np.stack([np.broadcast_to(x, (texts, frames)) for x in (low, high)], axis=-1).astype(np.float64)
+    low, high = limits[..., 0, None, None], limits[..., 1, None, None]
+    spread = high - low
+    values = np.divide(maps - low, spread, out=np.zeros(maps.shape), where=spread > 0)
+    return Normalized(kind, values.clip(0, 1).astype(np.float32), limits)

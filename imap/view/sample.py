@@ -1,0 +1,70 @@
+"""One finished sample of a run folder, as pictures need it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import imageio.v3 as iio
+import numpy as np
+
+from imap.errors import ImapError
+from imap.results import LAYOUT, META, VIDEO, Maps, layout_of, read_meta
+
+KEY_NAMES = {  # of the maps that are shown, in the order of the page
+    "sel_imap_layers": "IMAP",
+    "imap_layers": "GramCol",
+    "cross_attention_maps_layers": "cross attention",
+    "concept_attention_maps_layers": "ConceptAttention",
+}
+
+
+@dataclass(frozen=True)
+class Shown:
+    """frames: the video, uint8 (frames, height, width, 3). meta: the sample's meta.json."""
+
+    folder: Path
+    frames: np.ndarray
+    fps: int
+    maps: Maps
+    meta: Mapping[str, Any]
+
+    @property
+    def caption(self) -> str:
+        return self.meta.get("request", {}).get("sample", {}).get("prompt", self.folder.name)
+
+    def default_key(self, text: str) -> str:
+        """IMAP for a motion word, GramCol for a thing."""
+        return "sel_imap_layers" if text in self.maps.motions else "imap_layers"
+
+    @property
+    def keys(self) -> list[str]:
+        """Keys of the maps that are shown: those over the chosen layers."""
+        return [key for key in KEY_NAMES if key in self.maps]
+
+
+def open_sample(folder: Path) -> Shown:
+    """A sample's folder. Raises ImapError where it is not one, or of a layout that is not this version's."""
+    meta = read_meta(folder)
+    if meta is None:
+        found = layout_of(folder)
+        if found is not None:
+            raise ImapError(
+                f"{folder} is of layout {found}, and this version shows layout {LAYOUT}; run the sample again, or show "
+                "it with the version that wrote it"
+            )
+        raise ImapError(f"{folder} holds no finished sample: there is no readable {META}")
+    if not (folder / VIDEO).is_file():
+        raise ImapError(f"{folder} has no {VIDEO}; only folders that a run has written can be shown")
+    frames = np.stack(list(iio.imiter(folder / VIDEO, plugin="pyav", format="rgb24")))
+    return Shown(folder, frames, int(meta.get("fps", 8)), Maps.load(folder), meta)
+
+
+def samples_in(folder: Path) -> list[Path]:
+    """Folders of the finished samples of a run folder, or the folder itself where it is one. ImapError for none."""
+    if (folder / META).is_file():
+        return [folder]
+    found = sorted(path.parent for path in folder.glob(f"*/{META}") if not path.parent.name.startswith("."))
+    if not found:
+        raise ImapError(f"{folder} holds no finished samples; give the output_dir of a run, or a sample's folder")
+    return found

@@ -1,0 +1,25 @@
+"""Maps at the size and rate of their video: time as the causal VAE made it, space smooth or in blocks."""
+
+import numpy as np
+from PIL import Image
+
+SPACE = {"bilinear": Image.Resampling.BILINEAR, "nearest": Image.Resampling.NEAREST}
+
+
+def latent_frame(frame: int, latent_frames: int, frames: int) -> int:
+    """The latent frame that a video frame belongs to: the first is one frame, each later one the same number, often 4."""
+    if latent_frames == 1 or frame == 0:
+        return 0
+    return 1 + (frame - 1) * (latent_frames - 1) // (frames - 1)
+
+
+def middle_frame(latent: int, latent_frames: int, frames: int) -> int:
+    """The video frame in the middle of those that a latent frame stands for."""
+    own = [frame for frame in range(frames) if latent_frame(frame, latent_frames, frames) == latent]
+    return own[len(own) // 2]
+
+
+def upsample(x: np.ndarray, frames: int, height: int, width: int, space: str = "bilinear") -> np.ndarray:
+    """A map (latent frames, h, w) in [0, 1] to float32 (frames, height, width). space: bilinear or nearest."""
+    large = [np.asarray(Image.fromarray(frame.astype(np.float32)).resize((width, height), SPACE[space])) for frame in x]
+    return np.stack([large[latent_frame(frame, len(x), frames)] for frame in range(frames)])
