@@ -32,8 +32,8 @@ def main() -> None:
     """Show what the command line names."""
     parser = argparse.ArgumentParser(
         prog="python -m imap.view",
-        description="Overlay videos, a strip and a report page of a finished run, or of one sample's folder. No model is "
-        f"loaded. Each sample gets view/ (mp4 per word, strip.png, strip.pdf, view.json), the run gets {REPORT}.",
+        description="Overlay videos, a strip and a report page of a finished run, or of one sample's folder. No model "
+        f"is loaded. Each sample gets view/ (mp4 per word, strip.png, strip.pdf, view.json), the run gets {REPORT}.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     default = Look()

@@ -7,7 +7,7 @@ SPACE = {"bilinear": Image.Resampling.BILINEAR, "nearest": Image.Resampling.NEAR
 
 
 def latent_frame(frame: int, latent_frames: int, frames: int) -> int:
-    """The latent frame that a video frame belongs to: the first is one frame, each later one the same number, often 4."""
+    """The latent frame of a video frame: the first one stands for one frame, each later one for as many, often 4."""
     if latent_frames == 1 or frame == 0:
         return 0
     return 1 + (frame - 1) * (latent_frames - 1) // (frames - 1)

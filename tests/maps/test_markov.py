@@ -1,0 +1,70 @@
+"""lambda_2 by iteration is that of the dense matrix; its memory is linear in the tokens."""
+
+import numpy as np
+import pytest
+import torch
+
+from imap.maps.markov import second_eigenvalue
+
+
+def randn(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def dense(q, k):
+    logits = (q.double() @ k.double().mT / q.shape[-1] ** 0.5).numpy()
+    a = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    values = np.linalg.eigvals(a / a.sum(axis=-1, keepdims=True))
+    return np.sort(np.abs(values), axis=-1)[:, -2]
+
+
+@pytest.mark.parametrize("scale", [0.5, 1.0, 2.0, 4.0])
+def test_random_attention_agrees_with_the_dense_matrix(scale):
+    q, k = scale * randn(6, 150, 16), randn(6, 150, 16, seed=1)
+    np.testing.assert_allclose(second_eigenvalue(q, k).numpy(), dense(q, k), atol=1e-3)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_attention_within_blocks_has_lambda_2_near_one(seed):
+    # two groups of tokens that hardly see each other, as frames do in a layer that separates them
+    groups = torch.cat([torch.ones(40), -torch.ones(60)])[None, :, None] * torch.eye(16)[0] * 5
+    q = groups + 0.5 * randn(3, 100, 16, seed=seed)
+    found = second_eigenvalue(q, q)
+    np.testing.assert_allclose(found.numpy(), dense(q, q), atol=1e-3)
+    assert (found > 0.9).all()
+
+
+def test_a_rotation_has_complex_eigenvalues_of_which_the_size_counts():
+    # every token attends to the next one of a ring, and a little to all
+    n = 12
+    k = 6 * torch.eye(n)[None]
+    q = k.roll(1, dims=2)
+    np.testing.assert_allclose(second_eigenvalue(q, k).numpy(), dense(q, k), atol=1e-3)
+
+
+def test_uniform_attention_forgets_at_once_and_attention_to_oneself_never():
+    assert second_eigenvalue(torch.zeros(1, 30, 8), randn(1, 30, 8)).item() == pytest.approx(0, abs=1e-3)
+    own = 40 * torch.eye(16)[None]
+    assert second_eigenvalue(own, own).item() == pytest.approx(1, abs=1e-3)
+
+
+def test_the_same_every_time():
+    q, k = randn(2, 64, 8), randn(2, 64, 8, seed=1)
+    assert torch.equal(second_eigenvalue(q, k), second_eigenvalue(q, k))
+
+
+def test_no_matrix_of_tokens_by_tokens_is_formed(monkeypatch):
+    tokens, largest = 3000, 0
+
+    class Watch(torch.overrides.TorchFunctionMode):
+        def __torch_function__(self, function, types, args=(), kwargs=None):
+            nonlocal largest
+            found = function(*args, **(kwargs or {}))
+            for x in found if isinstance(found, tuple) else (found,):
+                if isinstance(x, torch.Tensor):
+                    largest = max(largest, x.numel())
+            return found
+
+    with Watch():
+        second_eigenvalue(randn(1, tokens, 8), randn(1, tokens, 8, seed=1))
+    assert largest <= tokens * 8

@@ -1,0 +1,183 @@
+"""Pictures show the right values in the right place and frame, say how they are scaled, and are the same twice."""
+
+import hashlib
+import json
+import subprocess
+import sys
+
+import imageio.v3 as iio
+import matplotlib
+import numpy as np
+import pytest
+from PIL import Image
+
+from imap import ImapError
+from imap.view import __main__ as command
+from imap.view.normalization import KINDS, normalize
+from imap.view.overlay import coloured, enlarged, overlay, side_by_side
+from imap.view.pictures import Look, write_pictures
+from imap.view.sample import open_sample, samples_in
+from imap.view.strip import columns_of
+from imap.view.upsampling import latent_frame, middle_frame, upsample
+
+FRAMES, LATENT, HEIGHT, WIDTH = 13, 4, 48, 64  # of the run in conftest
+
+
+@pytest.mark.parametrize(("frames", "latent"), [(49, 13), (25, 7), (13, 4), (1, 1)])
+def test_the_first_latent_frame_is_one_frame_and_each_later_one_four(frames, latent):
+    own = [latent_frame(frame, latent, frames) for frame in range(frames)]
+    assert own == [0, *(1 + i // 4 for i in range(frames - 1))]
+    for k in range(latent):
+        assert latent_frame(middle_frame(k, latent, frames), latent, frames) == k
+
+
+def test_each_frame_gets_its_latent_frames_map_and_corners_stay_corners(maps):
+    x = normalize(maps["imap_layers"])
+    large = upsample(x.values[0], FRAMES, HEIGHT, WIDTH)
+    assert large.shape == (FRAMES, HEIGHT, WIDTH) and large.dtype == np.float32
+    assert np.array_equal(large[1], large[4]) and not np.array_equal(large[4], large[5])
+    assert large[-1, -1, -1] == 1 and large[0, 0, 0] == 0
+    assert (np.diff(large[0], axis=0) >= 0).all() and (np.diff(large[0], axis=1) >= 0).all()
+    blocks = upsample(x.values[0], FRAMES, HEIGHT, WIDTH, "nearest")
+    assert np.array_equal(blocks[0, ::8, ::8], x.values[0, 0])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_normalization_is_what_its_name_says_and_writes_its_limits_down(kind, maps):
+    maps = maps["imap_layers"]
+    found = normalize(maps, kind)
+    assert found.values.min() >= 0 and found.values.max() <= 1
+    low, high = found.limits[..., 0, None, None], found.limits[..., 1, None, None]
+    np.testing.assert_allclose(found.values, ((maps - low) / (high - low)).clip(0, 1), atol=1e-6)
+    text = maps[0]
+    expected = {
+        "video": [[text.min(), text.max()]] * LATENT,
+        "frame": [[frame.min(), frame.max()] for frame in text],
+        "percentile": [np.percentile(text, [1, 99])] * LATENT,
+        "shared": [[maps.min(), maps.max()]] * LATENT,
+    }[kind]
+    np.testing.assert_allclose(found.limits[0], expected, rtol=1e-6)
+    told = found.recorded()
+    assert told["normalization"] == kind and np.allclose(
+        told["limits"][0], expected if kind == "frame" else expected[0]
+    )
+
+
+def test_a_map_without_spread_is_dark_and_no_error():
+    found = normalize(np.full((2, 3, 4, 4), 7.0))
+    assert (found.values == 0).all() and (found.limits == 7).all()
+
+
+def test_an_overlay_is_the_colour_at_one_and_the_darkened_video_at_zero():
+    frames = np.full((1, 2, 2, 3), 200, np.uint8)
+    x = np.array([[[0.0, 1.0], [0.5, 0.0]]], np.float32)
+    found = overlay(frames, x, "viridis", opacity=1.0)
+    assert found[0, 0, 0].tolist() == [130, 130, 130]
+    top = np.array(matplotlib.colormaps["viridis"](1.0)[:3]) * 255
+    assert np.abs(found[0, 0, 1] - top).max() <= 1
+    assert np.array_equal(overlay(frames, x, opacity=0.0), frames)
+    assert coloured(x, "magma").shape == (1, 2, 2, 3)
+
+
+def test_small_videos_are_enlarged_by_whole_cells_and_sides_are_even():
+    frames = np.random.default_rng(0).integers(0, 255, (2, 33, 47, 3)).astype(np.uint8)
+    large = enlarged(frames, 128)
+    assert large.shape == (2, 132, 188, 3) and np.array_equal(large[:, ::4, ::4], frames)
+    assert enlarged(np.zeros((1, 481, 721, 3), np.uint8)).shape == (1, 480, 720, 3)
+    assert side_by_side([frames, frames], gap=2).shape == (2, 33, 96, 3)
+
+
+def test_a_sample_gets_its_videos_its_strip_and_the_scale(run):
+    folder = samples_in(run)[0]
+    view = write_pictures(open_sample(folder), Look(gif=True))
+    names = {path.name for path in view.iterdir()}
+    slugs = ("ball", "box", "rises-----script--falls")
+    own = {f"{slug}{end}" for slug in slugs for end in (".mp4", "-side-by-side.mp4", ".gif")}
+    assert names == own | {"strip.png", "strip.pdf", "view.json"}
+    video = iio.imread(view / "ball.mp4", plugin="pyav")
+    assert video.shape == (FRAMES, 240, 320, 3)
+    # the ramp: the last frame is bright at the end and dark at the start of the video
+    assert video[-1].mean() > video[0].mean() + 40
+    both = iio.imread(view / "ball-side-by-side.mp4", plugin="pyav")
+    assert both.shape[:2] == video.shape[:2] and both.shape[2] >= 3 * 320
+    told = json.loads((view / "view.json").read_text())
+    assert told["texts"]["ball"]["key"] == "imap_layers"
+    assert told["texts"]["ball"]["limits"] == [[0.0, 2 * 357.0]]
+    assert told["texts"]["rises & </script> falls"]["key"] == "sel_imap_layers"
+    assert Image.open(view / "strip.png").size[0] > 800
+
+
+def test_the_same_data_gives_the_same_bytes(run):
+    folder = samples_in(run)[0]
+
+    def digests():
+        view = write_pictures(open_sample(folder), Look(gif=True))
+        return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in view.iterdir()}
+
+    assert digests() == digests()
+
+
+def test_other_looks_give_other_pictures_and_replace_the_old_ones(run):
+    folder = samples_in(run)[0]
+    first = write_pictures(open_sample(folder), Look(gif=True)).joinpath("strip.png").read_bytes()
+    view = write_pictures(open_sample(folder), Look("cross_attention_maps_layers", "frame", "viridis", space="nearest"))
+    assert view.joinpath("strip.png").read_bytes() != first and not list(view.glob("*.gif"))
+
+
+def test_many_latent_frames_are_thinned_to_a_readable_strip():
+    assert columns_of(7) == list(range(7)) and columns_of(13) == list(range(13))
+    assert columns_of(21)[0] == 0 and columns_of(21)[-1] == 20 and len(columns_of(21)) == 13
+
+
+def test_a_sample_with_pictures_is_written_again_like_any_other(run, write):
+    folder = samples_in(run)[0]
+    write_pictures(open_sample(folder), Look())
+    write(folder, seed=3)
+    assert not (folder / "view").exists() and open_sample(folder).frames.shape == (FRAMES, HEIGHT, WIDTH, 3)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"normalization": "max"}, "normalization='max' is not known; it can be video, frame, percentile, shared"),
+        ({"colormap": "jet"}, "colormap='jet' is not known; it can be inferno"),
+        ({"space": "cubic"}, "space='cubic' is not known"),
+        ({"opacity": 1.5}, "opacity=1.5 is not between 0 and 1"),
+    ],
+)
+def test_a_look_that_is_not_known_is_refused(given, said):
+    with pytest.raises(ImapError, match=said):
+        Look(**given)
+
+
+def test_folders_that_cannot_be_shown_say_why(run, tmp_path):
+    with pytest.raises(ImapError, match="holds no finished samples; give the output_dir of a run"):
+        samples_in(tmp_path)
+    folder = samples_in(run)[0]
+    with pytest.raises(ImapError, match=r"has no maps 'nothing'; there are sel_imap_layers, imap_layers"):
+        write_pictures(open_sample(folder), Look(key="nothing"))
+    meta = json.loads((folder / "meta.json").read_text())
+    (folder / "meta.json").write_text(json.dumps({**meta, "layout": 99}))
+    with pytest.raises(ImapError, match="of layout 99, and this version shows layout 1"):
+        open_sample(folder)
+    (folder / "meta.json").write_text(json.dumps(meta))
+    (folder / "output.mp4").unlink()
+    with pytest.raises(ImapError, match=r"has no output\.mp4"):
+        open_sample(folder)
+
+
+def test_the_command_shows_a_run_and_says_what_is_wrong(run, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["view", str(run), "--normalization", "percentile"])
+    command.main()
+    shown = capsys.readouterr().out
+    assert shown.count("view") == 2 and (run / "report.html").is_file()
+    monkeypatch.setattr(sys, "argv", ["view", str(run), "--opacity", "7"])
+    with pytest.raises(SystemExit, match="imap: error: opacity=7"):
+        command.main()
+
+
+def test_view_loads_no_model_code():
+    code = (
+        "import sys, imap.view.__main__; print([x for x in ('diffusers', 'transformers', 'hydra') if x in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
