@@ -1,9 +1,12 @@
 """A strip: latent frames across, the video and one row per text down, with the scale of the colours."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
 import numpy as np
+from einops import rearrange
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from imap.view.overlay import overlay
@@ -11,9 +14,12 @@ from imap.view.sample import KEY_NAMES, Shown
 from imap.view.upsampling import middle_frame, upsample
 
 matplotlib.rcParams["pdf.fonttype"] = 42  # text that can be searched and edited
-COLUMN = 1.1  # inches
-LABEL = 1.3  # inches for the names at the left
+COLUMN, NAMES, SCALE, TOP, BOTTOM = 1.1, 1.25, 0.75, 0.28, 0.08  # inches
 MOST_COLUMNS = 13
+LONG_SIDE = 240  # pixels of a cell
+GAP = 0.03  # between cells, of their width
+
+Row = tuple[str, str, np.ndarray, tuple[float, float] | None]
 
 
 def columns_of(latent_frames: int, most: int = MOST_COLUMNS) -> list[int]:
@@ -21,54 +27,39 @@ def columns_of(latent_frames: int, most: int = MOST_COLUMNS) -> list[int]:
     return sorted(set(np.linspace(0, latent_frames - 1, min(latent_frames, most)).round().astype(int).tolist()))
 
 
-Row = tuple[str, str, np.ndarray, tuple[float, float] | None]
-
-
-def strip(shown: Shown, rows: list[Row], colormap: str, opacity: float, space: str) -> Figure:
+def strip(shown: Shown, rows: Sequence[Row], colormap: str, opacity: float, space: str) -> Figure:
     """A figure of rows (text, key, map (latent frames, h, w) in [0, 1], values that 0 and 1 stand for)."""
-    frames, height, width = shown.frames.shape[:3]
     latent_frames = rows[0][2].shape[0]
     columns = columns_of(latent_frames)
-    cell = COLUMN * height / width
-    size = (LABEL + COLUMN * len(columns) + 0.9, cell * (len(rows) + 1) + 0.55)
-    figure = Figure(figsize=size, dpi=200)
-    grid = figure.add_gridspec(
-        len(rows) + 1,
-        len(columns),
-        left=LABEL / size[0],
-        right=1 - 0.9 / size[0],
-        top=1 - 0.32 / size[1],
-        bottom=0.2 / size[1],
-        wspace=0.04,
-        hspace=0.04,
-    )
-    middles = [middle_frame(column, latent_frames, frames) for column in columns]
-    pictures = [("video", "", shown.frames[middles])]
-    for text, key, x, _ in rows:
-        large = upsample(x, frames, height, width, space)[middles]
-        pictures.append((text, KEY_NAMES.get(key, key), overlay(shown.frames[middles], large, colormap, opacity)))
-    for row, (text, name, own) in enumerate(pictures):
-        for column, picture in enumerate(own):
-            axes = figure.add_subplot(grid[row, column])
-            axes.imshow(picture, interpolation="nearest", aspect="auto")
-            axes.set(xticks=[], yticks=[])
-            axes.spines[:].set_visible(False)
-            if row == 0:
-                axes.set_title(_time(middles[column], shown.fps), fontsize=7, color="0.35", pad=3)
-            if column == 0:
-                axes.text(-0.08, 0.5, text, transform=axes.transAxes, ha="right", va="bottom", fontsize=9)
-                axes.text(-0.08, 0.46, name, transform=axes.transAxes, ha="right", va="top", fontsize=6.5, color="0.35")
-        if row > 0:
-            place = axes.get_position()
-            bar = figure.add_axes((1 - 0.82 / size[0], place.y0, 0.09 / size[0], place.height))
-            ends = rows[row - 1][3]
-            labels = ["low", "high"] if ends is None else [f"{x:.3g}" for x in ends]
-            scale = matplotlib.cm.ScalarMappable(cmap=colormap)
-            figure.colorbar(scale, cax=bar, ticks=[0, 1]).ax.set_yticklabels(labels, fontsize=6.5)
-            bar.tick_params(length=0)
-            for label, side in zip(bar.get_yticklabels(), ("bottom", "top"), strict=True):
-                label.set_verticalalignment(side)
-            bar.spines[:].set_visible(False)
+    middles = [middle_frame(column, latent_frames, len(shown.frames)) for column in columns]
+    video = _cells(shown.frames[middles])
+    _, height, width, _ = video.shape
+    pictures = [video]
+    for _, _, x, _ in rows:
+        large = upsample(x, len(shown.frames), height, width, space)[middles]
+        pictures.append(overlay(video, large, colormap, opacity))
+    sheet, gap = _sheet(pictures)
+    inches = COLUMN / width
+    size = (NAMES + sheet.shape[1] * inches + SCALE, TOP + sheet.shape[0] * inches + BOTTOM)
+    figure = Figure(figsize=size, dpi=min(width / COLUMN, 220))
+    FigureCanvasAgg(figure)
+    box = (NAMES / size[0], BOTTOM / size[1], 1 - (NAMES + SCALE) / size[0], 1 - (TOP + BOTTOM) / size[1])
+    axes = figure.add_axes(box)
+    axes.imshow(sheet, interpolation="none", aspect="auto")
+    axes.axis("off")
+    for column, frame in enumerate(middles):
+        middle = column * (width + gap) + width / 2
+        axes.text(middle, -0.06 / inches, f"{frame / shown.fps:.1f} s", ha="center", fontsize=7, color="0.35")
+    names = [("video", "")] + [(text, KEY_NAMES.get(key, key)) for text, key, _, _ in rows]
+    for row, (text, name) in enumerate(names):
+        middle = row * (height + gap) + height / 2
+        label = text if len(text) < 18 else text[:16] + "…"
+        axes.text(-0.08 / inches, middle, label, ha="right", va="bottom" if name else "center", fontsize=9)
+        axes.text(-0.08 / inches, middle, name, ha="right", va="top", fontsize=6.5, color="0.35")
+        if name:
+            top = 1 - (TOP + (row * (height + gap) + height) * inches) / size[1]
+            place = (1 - (SCALE - 0.08) / size[0], top, 0.08 / size[0], height * inches / size[1])
+            _scale(figure, place, rows[row - 1][3], colormap)
     return figure
 
 
@@ -77,5 +68,28 @@ def save(figure: Figure, path: Path) -> None:
     figure.savefig(path, metadata={"CreationDate": None} if path.suffix == ".pdf" else {"Software": None})
 
 
-def _time(frame: int, fps: int) -> str:
-    return f"{frame / fps:.1f} s"
+def _cells(frames: np.ndarray) -> np.ndarray:
+    """Frames at a size that a strip can show: small ones in whole multiples, large ones in every so many pixels."""
+    longest = max(frames.shape[1:3])
+    factor, every = max(1, LONG_SIDE // longest), max(1, longest // LONG_SIDE)
+    return frames[:, ::every, ::every].repeat(factor, axis=1).repeat(factor, axis=2)
+
+
+def _sheet(pictures: Sequence[np.ndarray]) -> tuple[np.ndarray, int]:
+    """Rows of cells (columns, h, w, 3) as one picture with white gaps; and the gap in pixels."""
+    cells = np.stack(pictures)
+    gap = max(1, round(GAP * cells.shape[3]))
+    padded = np.pad(cells, ((0, 0), (0, 0), (0, gap), (0, gap), (0, 0)), constant_values=255)
+    return rearrange(padded, "r c h w x -> (r h) (c w) x")[:-gap, :-gap], gap
+
+
+def _scale(
+    figure: Figure, box: tuple[float, float, float, float], ends: tuple[float, float] | None, colormap: str
+) -> None:
+    """A bar of the colours, with the values at its ends."""
+    axes = figure.add_axes(box)
+    axes.imshow(np.linspace(1, 0, 256)[:, None], cmap=colormap, aspect="auto")
+    axes.axis("off")
+    labels = ("low", "high") if ends is None else tuple(f"{x:.3g}" for x in ends)
+    for place, label, side in zip((0, 1), labels, ("bottom", "top"), strict=True):
+        axes.text(1.4, place, label, transform=axes.transAxes, va=side, fontsize=6.5)
