@@ -8,10 +8,14 @@ from omegaconf import OmegaConf
 
 from imap.batch import run_tasks
 from imap.commandline import errors_in_one_line
+from imap.errors import ImapError
 from imap.loading import load
 from imap.preflight import Plan, plan
 from imap.renoising import renoise_video
 from imap.sampling import sample_video
+from imap.view.pictures import Look
+from imap.view.run import show_report, show_samples
+from imap.view.sample import samples_in
 
 log = logging.getLogger("imap")
 RANDOM_WEIGHTS = (
@@ -29,9 +33,22 @@ def run_door(config: Any, renoising: bool) -> None:
         todo = plan(OmegaConf.to_container(config, resolve=True), renoising)
         if todo.tasks:
             run_plan(todo, renoising)
+            if todo.run.pictures:
+                show(todo)
     log.info("%s: %s", todo.run.output_dir, todo.tally)
     if todo.tally.failed:
         sys.exit(1)
+
+
+def show(todo: Plan) -> None:
+    """Pictures of what was done, and the report of all that is finished. A failure here takes nothing away."""
+    done = [todo.run.output_dir / name for name in todo.tally.done]
+    try:
+        show_samples(done, Look())
+        if done:
+            log.info("%s", show_report(todo.run.output_dir, samples_in(todo.run.output_dir)))
+    except (ImapError, OSError) as error:
+        log.error("no pictures: %s", error)
 
 
 def run_plan(todo: Plan, renoising: bool) -> None:

@@ -89,7 +89,9 @@ def refusal(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
     before, level = root.handlers[:], root.level
 
     def refused(door: str, *arguments: str, whole: bool = False, lines: int = 1) -> str:
-        arguments = [*SMALL, f"output_dir={tmp_path / 'out'}", *arguments]
+        named = any(argument.startswith("backbone=") for argument in arguments)
+        start = [*SMALL, f"output_dir={tmp_path / 'out'}", *([] if named else ["backbone=tiny_cogvideox"])]
+        arguments = [*start, *arguments]
         arguments = [argument.replace("{files}", str(files)) for argument in arguments]
         run = DOORS[door]
         if not whole:
@@ -296,7 +298,15 @@ def test_the_very_first_run_on_a_machine_says_one_line_too(refusal, tmp_path: Pa
 
 
 def test_a_real_process_says_one_line_and_ends_with_status_1(tmp_path: Path):
-    command = [sys.executable, "main_Sampling.py", *SMALL, *ASKED, "imap_layer=[9]", f"output_dir={tmp_path}"]
+    command = [
+        sys.executable,
+        "main_Sampling.py",
+        "backbone=tiny_cogvideox",
+        *SMALL,
+        *ASKED,
+        "imap_layer=[9]",
+        f"output_dir={tmp_path}",
+    ]
     ended = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}
     )

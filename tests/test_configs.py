@@ -18,6 +18,7 @@ EXPERIMENTS = sorted(path.stem for path in (config_folder() / "experiment").glob
 FILES = sorted(path.relative_to(config_folder()).as_posix() for path in config_folder().rglob("*.yaml"))
 DOORS = {"sampling": False, "renoising": True}
 TINY = [f"tiny_{family}" for family in tiny.FAMILIES]
+SHAPES = [f"shapes_{family}" for family in tiny.FAMILIES]
 
 
 def layers(*ranges: int | tuple[int, int]) -> list[int]:
@@ -71,12 +72,13 @@ def test_every_backbone_composes_and_is_settled_for_both_doors(door: str, backbo
     check(config, DOORS[door])
     paper = config["backbone"]["paper"]
     assert {key: config[key] for key in paper if key in config} == {key: paper[key] for key in paper if key in config}
-    assert config["seed"] == 42 and config["fps"] == 8 and config["guidance_scale"] == 6.0
+    assert config["seed"] == 42 and config["fps"] == 8
+    assert config["guidance_scale"] == (4.0 if backbone in SHAPES else 6.0)
     assert config["negative_prompt"] == ""
 
 
-def test_the_backbones_are_the_papers_and_the_tiny_ones():
-    assert sorted(BACKBONES) == sorted([*PAPER, *TINY])
+def test_the_backbones_are_the_papers_the_trained_small_ones_and_the_tiny_ones():
+    assert sorted(BACKBONES) == sorted([*PAPER, *SHAPES, *TINY])
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

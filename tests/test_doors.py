@@ -25,7 +25,7 @@ from imap.results import read_meta
 from tests.conftest import FAMILIES
 
 ROOT = Path(__file__).parents[1]
-SMALL = ["height=32", "width=48", "num_frames=9", "num_inference_steps=2"]
+SMALL = ["height=32", "width=48", "num_frames=9", "num_inference_steps=2", "pictures=false"]
 ASKED = ["prompt=A red ball rolls past a dog.", "concepts=ball, dog", "motions=rolls"]
 FOLDER = "000-a-red-ball-rolls-past-a-dog"
 KEYS = ["imap", "sel_imap", "cross_attention_maps"]
@@ -67,7 +67,9 @@ def door(tmp_path: Path, capsys: pytest.CaptureFixture):
     before, level = root.handlers[:], root.level
 
     def run(name: str, *overrides: str) -> tuple[int, str]:
-        overrides = [literal(override) for override in [*SMALL, f"output_dir={tmp_path / 'out'}", *overrides]]
+        named = any(override.startswith("backbone=") for override in overrides)
+        start = [*SMALL, f"output_dir={tmp_path / 'out'}", *([] if named else ["backbone=tiny_cogvideox"])]
+        overrides = [literal(override) for override in [*start, *overrides]]
         with initialize_config_dir(str(config_folder()), version_base="1.3"):
             config = compose(name, overrides)
         capsys.readouterr()
@@ -382,6 +384,7 @@ def test_a_real_process_takes_any_text_writes_only_there_and_ends_with_status_1_
     prompt = 'a "ball", it\'s ${seed} = [1]: 50% \\'
     prompts, clips = [prompt, "a dog"], [clip, tmp_path / "none.mp4"]
     command = [sys.executable, str(ROOT / "main_Renoising.py"), *SMALL, "renoise_timestep=1", "output_dir=new/out"]
+    command.append("backbone=tiny_cogvideox")
     command.append(listed(tmp_path, *prompts, clips=clips))
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
@@ -390,3 +393,24 @@ def test_a_real_process_takes_any_text_writes_only_there_and_ends_with_status_1_
     assert visible(tmp_path) == ["list.json", "new"] and visible(tmp_path / "new") == ["out"]
     folder = tmp_path / "new" / "out" / "000-a-ball-it-s-seed-1-50"
     assert check_folder(folder, "cogvideox", ["ball", "dog", "rolls"], [1])["request"]["sample"]["prompt"] == prompt
+
+
+def test_a_run_ends_in_pictures_and_a_report_of_all_that_is_finished(door, tmp_path: Path):
+    assert door("sampling", *ASKED, "pictures=true", "num_inference_steps=1")[0] == 0
+    out = tmp_path / "out"
+    assert visible(out) == [FOLDER, "report.html"]
+    view = {path.name for path in (out / FOLDER / "view").iterdir()}
+    assert {"ball.mp4", "dog-side-by-side.mp4", "rolls.mp4", "strip.png", "strip.pdf", "view.json"} <= view
+    before = (out / "report.html").stat().st_mtime_ns
+    status, said = door("sampling", *ASKED, "pictures=true", "num_inference_steps=1")
+    assert status == 0 and "1 already finished" in said and (out / "report.html").stat().st_mtime_ns == before
+
+
+def test_pictures_that_cannot_be_made_take_nothing_away(door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def full(*_):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("imap.doors.show_samples", full)
+    status, said = door("sampling", *ASKED, "pictures=true")
+    assert status == 0 and "no pictures: No space left on device" in said and "1 done" in said
+    check_folder(tmp_path / "out" / FOLDER, "cogvideox", ["ball", "dog", "rolls"], [0, 1])

@@ -30,13 +30,14 @@ class Run:
     num_frames: int
     fps: int
     method: Mapping[str, Any]
+    pictures: bool = True
     renoise_timestep: tuple[int, ...] = ()
     test_full_denoise: bool = False
     fit: Fit = field(default_factory=Fit)
 
     def recorded(self) -> dict[str, Any]:
         """Every setting that changes a result, in plain values: a finished sample is one with these."""
-        return {key: _plain(x) for key, x in asdict(self).items() if key != "output_dir"}
+        return {key: _plain(x) for key, x in asdict(self).items() if key not in ("output_dir", "pictures")}
 
 
 def run_settings(config: Mapping[str, Any], renoising: bool) -> Run:
@@ -57,7 +58,10 @@ def run_settings(config: Mapping[str, Any], renoising: bool) -> Run:
             f"num_inference_steps={numbers['num_inference_steps']} is more than the {LONGEST_SCHEDULE} steps that the "
             "models are trained on"
         )
+    if not isinstance(config["pictures"], bool):
+        raise ImapError(f"pictures={config['pictures']!r} is neither true nor false")
     run = Run(
+        pictures=config["pictures"],
         output_dir=Path(str(config["output_dir"])),
         seed=config["seed"],
         guidance_scale=float(guidance),

@@ -5,27 +5,12 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
-from tqdm import tqdm
-
 from imap.errors import ImapError
 from imap.view.normalization import KINDS
-from imap.view.pictures import COLORMAPS, Look, write_pictures
-from imap.view.report import write_report
-from imap.view.sample import KEY_NAMES, open_sample, samples_in
+from imap.view.pictures import COLORMAPS, Look
+from imap.view.run import REPORT, show_report, show_samples
+from imap.view.sample import KEY_NAMES, samples_in
 from imap.view.upsampling import SPACE
-
-REPORT = "report.html"
-
-
-def show(folder: Path, look: Look, pictures: bool = True, report: bool = True) -> list[Path]:
-    """Write pictures into each sample of a run folder, and its report page; returns what was written."""
-    samples = samples_in(folder)
-    written = []
-    for sample in tqdm(samples if pictures else [], "pictures", unit="sample", disable=len(samples) < 3):
-        written.append(write_pictures(open_sample(sample), look))
-    if report:
-        written.append(write_report(samples, folder / REPORT, folder.resolve().name))
-    return written
 
 
 def main() -> None:
@@ -50,8 +35,10 @@ def main() -> None:
     told = parser.parse_args()
     try:
         look = Look(**{field.name: getattr(told, field.name) for field in fields(Look)})
-        for path in show(told.folder, look, not told.no_pictures, not told.no_report):
-            print(path)
+        samples = samples_in(told.folder)
+        written = [] if told.no_pictures else show_samples(samples, look)
+        written += [] if told.no_report else [show_report(told.folder, samples)]
+        print("\n".join(map(str, written)))
     except ImapError as error:
         sys.exit(f"imap: error: {error}")
 

@@ -14,6 +14,7 @@ common=(
   concept_option=st
   imap_sep_score=CHI
   softmax=false
+  pictures=false # of hundreds of samples; python -m imap.view makes them of a finished run
 )
 
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
