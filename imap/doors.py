@@ -27,7 +27,7 @@ RANDOM_WEIGHTS = (
 def run_door(config: Any, renoising: bool) -> None:
     """Run a door. Leaves the process with one line when nothing can start, and with status 1 when a sample failed."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
-    for noisy in ("httpx", "diffusers", "transformers"):
+    for noisy in ("httpx", "diffusers", "transformers", "fontTools", "matplotlib"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     with errors_in_one_line():
         todo = plan(OmegaConf.to_container(config, resolve=True), renoising)

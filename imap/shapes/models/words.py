@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from transformers import LlamaModel, T5EncoderModel, UMT5EncoderModel
 
 SHARE = 0.7  # of the word before, over the word itself
+AHEAD = 24  # first bucket of relative positions of 8 and more ahead, of 32 buckets
 STRONG = 20.0  # on an attention logit: exp(-20) is no share worth naming
 
 
@@ -17,9 +18,10 @@ def bind_t5(encoder: T5EncoderModel | UMT5EncoderModel) -> None:
     """Set the one layer of a T5 or UMT5 encoder: attention by relative position alone, and no feed-forward."""
     attention, feed_forward = encoder.encoder.block[0].layer
     attention, feed_forward = attention.SelfAttention, feed_forward.DenseReluDense
-    bias = attention.relative_attention_bias.weight  # (buckets, heads): 0 is the token itself, 1 the one before it
+    bias = attention.relative_attention_bias.weight  # (buckets, heads): 0 is the token itself, 1 the one before
     bias.zero_()
-    bias[0], bias[1] = STRONG, 2 * STRONG
+    # the first token has none before it: it takes what stands far behind, padding, or where that is masked, itself
+    bias[0], bias[AHEAD:], bias[1] = STRONG, 1.5 * STRONG, 2 * STRONG
     attention.q.weight.zero_()
     attention.k.weight.zero_()
     _carry(attention.v.weight, attention.o.weight)

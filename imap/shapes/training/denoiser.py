@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from imap.shapes.models import Recipe
 from imap.shapes.training.bank import Bank
+from imap.shapes.training.captions import told
 from imap.shapes.training.fit import Fit
 
 
@@ -48,7 +49,7 @@ def fit_denoiser(
         noise = torch.randn(
             bank.latents[chosen].shape, generator=torch.Generator().manual_seed(seed * how.steps + step)
         )
-        captions = ["" if rng.random() < how.dropout else bank.scenes[i].caption for i in chosen]
+        captions = [told(bank.scenes[i], rng, empty=how.dropout) for i in chosen]
         clean = bank.latents[chosen].float()
         noisy, timesteps, target = recipe.noised(pipe, clean, noise.to(clean), level.to(clean))
         predicted = recipe.predict(pipe, noisy, timesteps, recipe.text(pipe, captions))

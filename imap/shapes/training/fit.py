@@ -32,6 +32,7 @@ class Fit:
         self.step, self.seconds, self.losses = 0, 0.0, []
         if path.is_file():
             self._restore(torch.load(path, map_location=next(module.parameters()).device, weights_only=True))
+        self.start = self.step  # where this process took over
 
     def run(self, loss_of: Callable[[int], Tensor], every: int = 0, event: Callable[[int], str] | None = None) -> None:
         """Go on to the last step. loss_of takes the step's number; event, each `every` steps, returns what to print."""

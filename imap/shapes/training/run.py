@@ -55,6 +55,9 @@ def train(config: Any) -> None:
     psnr = quality(pipe.vae, draw(list(scenes(STATISTICS + 1, 32)), *clip, device))
     log.info("VAE: %.1f dB over all pixels, %.1f dB over those of objects", *psnr)
 
+    if vae.start < vae.steps:  # what another VAE has encoded is of no use
+        for name in ("clips", "held_out"):
+            shutil.rmtree(out / name, ignore_errors=True)
     own = backbone_of(pipe)
     clips = bank(own, out / "clips", told["clips"], clip, seed, device)
     held_out = bank(own, out / "held_out", told["held_out"], clip, HELD_OUT, device)
@@ -116,10 +119,15 @@ def export(pipe: Any, folder: Path, text: str) -> None:
     """Write a pipeline folder in float16, with its card as README.md."""
     part = folder.with_name(folder.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
-    halved = type(pipe)(**pipe.components)
-    halved.to(torch.float16)
-    halved.save_pretrained(part)
-    halved.to(torch.float32)
+    modules = [x for x in pipe.components.values() if isinstance(x, torch.nn.Module)]
+    for module in modules:
+        module.half()
+    pipe.save_pretrained(part)
+    for module in modules:
+        module.float()
+    for path in part.rglob("*.json"):  # transformers 4 knows this class by its older name, which 5 still takes
+        told = path.read_text(encoding="utf-8")
+        path.write_text(told.replace("TokenizersBackend", "PreTrainedTokenizerFast"), encoding="utf-8")
     (part / "README.md").write_text(text, encoding="utf-8")
     shutil.rmtree(folder, ignore_errors=True)
     part.rename(folder)
