@@ -18,7 +18,8 @@ class Preset:
     family: str
     num_layers: int
     num_heads: int
-    is_trained: bool  # a checkpoint, not a small pipeline of random weights
+    is_trained: bool  # has weights of its own, not random ones
+    is_published: bool  # on the hub: a model of the paper
     paper: dict[str, Any]
 
 
@@ -46,6 +47,7 @@ def presets() -> dict[str, Preset]:
             config["num_layers"],
             config["num_heads"],
             config["id"] is not None or config["path"] is not None,
+            config["id"] is not None,
             config["paper"],
         )
     return found
@@ -60,6 +62,6 @@ def preset_for(family: str, num_layers: int, num_heads: int) -> Preset:
     for preset in of_family:
         if (preset.num_layers, preset.num_heads) == (num_layers, num_heads):
             return preset
-    paper = dict(of_family[0].paper)
+    paper = dict(next(preset.paper for preset in of_family if preset.is_published))
     paper |= {"imap_layer": list(range(num_layers)), "imap_sep_topk": max(1, num_heads // 5)}
-    return Preset(f"{family} of {num_layers} layers", family, num_layers, num_heads, False, paper)
+    return Preset(f"{family} of {num_layers} layers", family, num_layers, num_heads, False, False, paper)

@@ -223,7 +223,7 @@ def test_help_names_every_setting_and_runs_nothing(door: str, flag: str, argumen
         (["prompt=a", "red", "ball"], "cannot read 'red'"),
         (
             ["backbone=tiny"],
-            "unknown backbone 'tiny'; known are cogvideox_2b, cogvideox_5b, hunyuanvideo, tiny_cogvideox",
+            "unknown backbone 'tiny'; known are cogvideox_2b, cogvideox_5b, hunyuanvideo, shapes_cogvideox",
         ),
         (["method=imapp"], "unknown method 'imapp'; known are imap"),
     ],

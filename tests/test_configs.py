@@ -7,7 +7,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from imap import tiny
+from imap import ImapError, tiny
 from imap.presets import config_folder, preset_for, presets
 from imap.settings.method import method_settings
 from imap.settings.model import model_settings
@@ -59,7 +59,7 @@ def composed(door: str, *overrides: str) -> dict:
 def check(config: dict, renoising: bool) -> None:
     """What a door does with a configuration before it asks for a checkpoint."""
     backbone = config["backbone"]
-    model_settings(backbone)
+    model_settings({**backbone, "path": None})  # the small trained models are not on every machine
     run = run_settings(config, renoising)
     method = method_settings(run.method, backbone["paper"], backbone["num_layers"], backbone["num_heads"], "first")
     method.check_steps(run.num_inference_steps)
@@ -197,3 +197,10 @@ def test_every_experiment_says_what_it_is_for(name: str):
 
 def test_a_key_without_a_comment_is_found():
     assert uncommented("# file\na: 1\nb: 1\nc: # told\n  d: 2\n\ne:\n  f: 1 # told\n# told\ng: 1\n") == ["b", "e"]
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_a_small_model_that_is_not_trained_yet_says_how_to_train_it(name: str, tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ImapError, match=f"train it first: python -m imap.shapes.train backbone={name}"):
+        model_settings(composed("sampling", f"backbone={name}")["backbone"])

@@ -51,7 +51,9 @@ def model_settings(config: Mapping[str, Any]) -> Model:
         raise ImapError(f"backbone.attention_backend={config['attention_backend']!r} is no name; set it to default")
     path = config["path"]
     if path is not None and not (Path(str(path)) / "model_index.json").is_file():
-        raise ImapError(f"backbone.path: {path} is no folder in diffusers format (it has no model_index.json)")
+        own = str(config["name"]).startswith("shapes_")
+        hint = f"; train it first: python -m imap.shapes.train backbone={config['name']}" if own else ""
+        raise ImapError(f"backbone.path: {path} is no folder in diffusers format (it has no model_index.json){hint}")
     shift = config["flow_shift"]
     if shift is not None and (isinstance(shift, bool) or not isinstance(shift, int | float) or shift <= 0):
         raise ImapError(f"backbone.flow_shift={shift!r} is neither null nor a number above 0")

@@ -206,7 +206,7 @@ def test_training_ends_in_a_pipeline_that_the_real_loading_code_loads(family, tm
         for name in ("autoencoder.pt", "denoiser.pt", "gap.jsonl", "samples.png", "samples-000002.png"):
             assert (out / name).is_file(), name
         card = (out / "pipeline/README.md").read_text()
-        assert "wrong verbs" in card and "world version 1" in card and "2 of the transformer" in card
+        assert "wrong verbs" in card and "world version 1" in card and "transformer 2 steps" in card
         chosen = compose("sampling", [f"backbone=shapes_{family}", f"backbone.path={out / 'pipeline'}"])
     model = model_settings({**chosen.backbone, "device": "cpu"})
     pipe = load(model, outline(model).source)

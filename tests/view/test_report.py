@@ -119,12 +119,12 @@ def test_a_reader_scrubs_and_switches_words_maps_and_scales(run, tmp_path, size)
 
 
 @needs_browser
-def test_a_hundred_samples_open_and_only_those_near_are_read(tmp_path, write):
-    for index in range(100):
+def test_many_samples_open_and_only_those_near_are_read(tmp_path, write):
+    for index in range(45):
         write(tmp_path / f"run/{index:03d}-sample", f"Clip {index}.", index % 3)
     page = write_report(samples_in(tmp_path / "run"), tmp_path / "report.html", "many")
     seen = browse(page, tmp_path)
-    assert seen["cards"] == 100 and 2 <= seen["built"] < 60
+    assert seen["cards"] == 45 and 2 <= seen["built"] < 30
 
 
 def test_the_page_needs_no_network_and_is_the_same_twice(run):
