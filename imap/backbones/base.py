@@ -181,7 +181,7 @@ class Backbone(ABC):
         """Each text alone to one embedding (texts, text width): its first or last token, or the mean of its tokens."""
 
     @abstractmethod
-    def encode_prompt(self, prompt: str, negative_prompt: str | None) -> dict[str, Tensor]:
+    def encode_prompt(self, prompt: str | list[str], negative_prompt: str | list[str] | None) -> dict[str, Tensor]:
         """Text arguments of a pipeline call, so that a prompt is encoded once. None: no guidance, no negative half."""
 
     # -- clips

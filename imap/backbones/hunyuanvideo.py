@@ -119,7 +119,7 @@ class HunyuanVideo(Backbone):
             picked.append(pick_token(x, min(inside, default=0), max(inside, default=0) + 1, concept_token))
         return torch.stack(picked)
 
-    def encode_prompt(self, prompt: str, negative_prompt: str | None) -> dict[str, Tensor]:
+    def encode_prompt(self, prompt: str | list[str], negative_prompt: str | list[str] | None) -> dict[str, Tensor]:
         # guidance is distilled into the model: the stock pipeline has no negative half to encode
         names = ("prompt_embeds", "pooled_prompt_embeds", "prompt_attention_mask")
         return dict(zip(names, self.pipe.encode_prompt(prompt, max_sequence_length=self.text_length), strict=True))

@@ -32,7 +32,7 @@ class T5Backbone(Backbone):
         lengths = [self.concept_length(self.pipe.tokenizer, text) - 1 for text in texts]
         return torch.stack([pick_token(x, 0, n, concept_token) for x, n in zip(tokens, lengths, strict=True)])
 
-    def encode_prompt(self, prompt: str, negative_prompt: str | None) -> dict[str, Tensor]:
+    def encode_prompt(self, prompt: str | list[str], negative_prompt: str | list[str] | None) -> dict[str, Tensor]:
         guided = negative_prompt is not None
         positive, negative = self.pipe.encode_prompt(
             prompt, negative_prompt, do_classifier_free_guidance=guided, max_sequence_length=self.text_length

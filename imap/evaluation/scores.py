@@ -6,7 +6,13 @@ Truth is boolean, of the map's shape; nan stands for a score that a clip does no
 from collections.abc import Sequence
 
 import numpy as np
-from sklearn.metrics import average_precision_score, roc_auc_score
+
+from imap.errors import ImapError
+
+try:
+    from sklearn.metrics import average_precision_score, roc_auc_score
+except ImportError:
+    raise ImapError('scores need scikit-learn, which is not installed; pip install -e ".[shapes]"') from None
 
 Array = np.ndarray
 

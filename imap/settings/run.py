@@ -43,7 +43,7 @@ class Run:
 def run_settings(config: Mapping[str, Any], renoising: bool) -> Run:
     """A checked Run from a composed door configuration."""
     numbers = {
-        name: _positive(name, config[name]) for name in ("num_inference_steps", "height", "width", "num_frames", "fps")
+        name: positive(name, config[name]) for name in ("num_inference_steps", "height", "width", "num_frames", "fps")
     }
     guidance = config["guidance_scale"]
     if isinstance(guidance, bool) or not isinstance(guidance, int | float) or not 1 <= guidance < inf:
@@ -146,7 +146,8 @@ def check_renoise_timestep(
     return tuple(dict.fromkeys(wanted))
 
 
-def _positive(name: str, value: Any) -> int:
+def positive(name: str, value: Any) -> int:
+    """The value of a setting that counts something. ImapError when it is not a whole number of at least 1."""
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ImapError(f"{name}={value!r} is not a whole number of at least 1")
     return value

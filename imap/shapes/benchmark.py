@@ -13,9 +13,9 @@ def run(config: DictConfig) -> None:
 
     Clips of a frozen split are renoised and read. Needs scikit-learn (pip install -e ".[shapes]").
     """
-    from imap.shapes.benchmarking import benchmark
-
     with errors_in_one_line():
+        from imap.shapes.benchmarking import benchmark
+
         benchmark(config)
 
 

@@ -13,8 +13,10 @@ from imap.backbones import backbone_of
 from imap.errors import ImapError
 from imap.loading import load
 from imap.outline import outline
+from imap.settings.method import method_settings
 from imap.settings.model import model_settings
-from imap.shapes.models import RECIPES
+from imap.settings.run import check_renoise_timestep, positive
+from imap.shapes.models import Recipe, recipe_for
 from imap.shapes.scoring import Reading, Record, score_baselines, score_model
 from imap.shapes.split import SPLITS
 from imap.shapes.tables import markdown, summary, write_records
@@ -31,17 +33,19 @@ def benchmark(config: Any) -> None:
     if told["split"] not in SPLITS:
         raise ImapError(f"unknown split {told['split']!r}; known are {', '.join(SPLITS)}")
     split = SPLITS[told["split"]]
-    scenes = split.scenes()[: told["clips"]]
+    recipe = recipe_for(told["backbone"]["name"])
+    scenes = split.scenes()[: told["clips"] and positive("clips", told["clips"])]
+    positive("noises", told["noises"])
+    settings, paper = {name: told[name] for name in METHOD}, told["backbone"]["paper"]
+    check_renoise_timestep(told["renoise_timestep"], positive(METHOD[0], told[METHOD[0]]), None, full=False)
     model = model_settings(told["backbone"])
-    pipe = load(model, outline(model).source)
+    found = outline(model)
+    method = {name: settings[name] for name in METHOD[2:]}
+    layers = method_settings(method, paper, found.num_layers, found.num_heads, "first").imap_layer
+    settings["maps_layers"] = [min(layers), max(layers) + 1]  # read no layer that is not asked for
+    pipe = load(model, found.source)
     pipe.set_progress_bar_config(disable=True)
-    paper = told["backbone"]["paper"]
     clip = (paper["num_frames"], paper["height"], paper["width"])
-    settings = {name: told[name] for name in METHOD}
-    settings["maps_layers"] = [
-        min(told["imap_layer"]),
-        max(told["imap_layer"]) + 1,
-    ]  # read no layer that is not asked for
     reading = Reading(clip, told["noises"], settings)
     out = Path(told["output_dir"])
     out.mkdir(parents=True, exist_ok=True)
@@ -52,7 +56,7 @@ def benchmark(config: Any) -> None:
     if told["sweep"]:
         records = list(_sweep(pipe, scenes, reading))
     else:
-        records = list(_all_rows(pipe, scenes, reading, told["untrained"]))
+        records = list(_all_rows(pipe, scenes, reading, recipe if told["untrained"] else None))
     tables = [f"# {title}", f"`python -m imap.shapes.benchmark {' '.join(sys.argv[1:])}`"]
     for kind in ("noun", "verb"):
         tables += [f"## {kind.capitalize()}s", markdown(summary(records, kind), kind)]
@@ -63,21 +67,19 @@ def benchmark(config: Any) -> None:
     text = "\n\n".join(tables) + "\n"
     (out / "table.md").write_text(text, encoding="utf-8")
     write_records(records, out / "records.csv")
-    found = {"title": title, "settings": told, **{kind: summary(records, kind) for kind in ("noun", "verb")}}
-    (out / "summary.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
+    scored = {"title": title, "settings": told, **{kind: summary(records, kind) for kind in ("noun", "verb")}}
+    (out / "summary.json").write_text(json.dumps(scored, indent=1), encoding="utf-8")
     log.info("%s\n%s", text, out)
 
 
-def _all_rows(pipe: Any, scenes: list[Scene], reading: Reading, untrained: bool) -> Iterator[Record]:
+def _all_rows(pipe: Any, scenes: list[Scene], reading: Reading, untrained: Recipe | None) -> Iterator[Record]:
     backbone = backbone_of(pipe)
     grid = (reading.clip[1] // backbone.spatial_factor, reading.clip[2] // backbone.spatial_factor)
     yield from score_baselines(scenes, reading, grid)
-    if untrained:
-        random = RECIPES[backbone.family].build(seed=1)
-        random.transformer.to(pipe.transformer.device, pipe.transformer.dtype)
-        random.text_encoder.to(pipe.text_encoder.device, pipe.text_encoder.dtype)
-        own = {"transformer": random.transformer, "text_encoder": random.text_encoder}
-        yield from score_model(type(pipe)(**{**pipe.components, **own}), scenes, reading, ", untrained")
+    if untrained is not None:
+        transformer = untrained.build(seed=1).transformer.to(pipe.transformer.device, pipe.transformer.dtype)
+        random = type(pipe)(**{**pipe.components, "transformer": transformer})
+        yield from score_model(random, scenes, reading, ", untrained")
     yield from score_model(pipe, scenes, reading)
 
 

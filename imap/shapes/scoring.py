@@ -78,8 +78,8 @@ def score_baselines(scenes: Sequence[Scene], reading: Reading, grid: tuple[int, 
     for start, drawn in _drawn(scenes, reading.clip, "baselines"):
         for i, scene in enumerate(scenes[start : start + BATCH]):
             change = frame_difference(drawn.frames[i], grid)
-            for truth in truths(scene, drawn, i, grid):
-                rng = np.random.default_rng([start + i, len(truth.word)])
+            for word, truth in enumerate(truths(scene, drawn, i, grid)):
+                rng = np.random.default_rng([start + i, word])
                 for noise in range(reading.noises):
                     yield _record("random", start + i, truth, noise, rng.normal(size=change.shape))
                 yield _record("uniform", start + i, truth, 0, np.zeros(change.shape))

@@ -7,7 +7,7 @@ import numpy as np
 from imap.backbones import backbone_of
 from imap.shapes.models import RECIPES
 from imap.shapes.models.base import TEXT_SLOTS, WORDS
-from imap.shapes.training.captions import APART, ONE_WORD, apart, told
+from imap.shapes.training.captions import Shares, apart, draw_caption
 from imap.shapes.world import scenes
 
 
@@ -20,11 +20,12 @@ def kind_of(text, scene):
 
 
 def test_captions_are_drawn_in_their_shares_and_from_the_generator_alone():
+    shares = Shares(empty=0.1, one_word=0.1, apart=0.45)
     rng, again = np.random.default_rng(0), np.random.default_rng(0)
-    drawn = [(scene, told(scene, rng, 0.1)) for scene in scenes(0, 2000)]
-    assert [text for _, text in drawn] == [told(scene, again, 0.1) for scene in scenes(0, 2000)]
+    drawn = [(scene, draw_caption(scene, rng, shares)) for scene in scenes(0, 2000)]
+    assert [text for _, text in drawn] == [draw_caption(scene, again, shares) for scene in scenes(0, 2000)]
     share = Counter(kind_of(text, scene) for scene, text in drawn)
-    expected = {"empty": 0.1, "word": 0.9 * ONE_WORD, "apart": 0.9 * APART, "full": 0.9 * (1 - ONE_WORD - APART)}
+    expected = {"empty": 0.1, "word": 0.09, "apart": 0.9 * 0.45, "full": 0.9 * 0.45}
     assert all(abs(share[kind] / 2000 - value) < 0.04 for kind, value in expected.items()), share
     assert all(text in (*scene.concepts, *scene.motions) for scene, text in drawn if kind_of(text, scene) == "word")
 

@@ -190,7 +190,7 @@ def test_training_ends_in_a_pipeline_that_the_real_loading_code_loads(family, tm
         "clips=4",
         "held_out=3",
         "asked=2",
-        "report_every=2",
+        "report_every=1",
         "autoencoder.steps=2",
         "autoencoder.batch=1",
         "denoiser.steps=2",
@@ -203,7 +203,7 @@ def test_training_ends_in_a_pipeline_that_the_real_loading_code_loads(family, tm
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
         config = compose("shapes_train", short)
         train(config)
-        for name in ("autoencoder.pt", "denoiser.pt", "gap.jsonl", "samples.png", "samples-000002.png"):
+        for name in ("autoencoder.pt", "denoiser.pt", "gap.jsonl", "samples.png", "samples-000001.png"):
             assert (out / name).is_file(), name
         card = (out / "pipeline/README.md").read_text()
         assert "wrong verbs" in card and "world version 1" in card and "transformer 2 steps" in card

@@ -33,7 +33,7 @@ class Recipe(ABC):
 
     @abstractmethod
     def text(self, pipe: Any, captions: Sequence[str]) -> dict[str, Tensor]:
-        """Text arguments of the transformer, through the pipeline's own encoding; gradients flow."""
+        """Text arguments of the transformer, through the pipeline's own encoding."""
 
     @abstractmethod
     def noised(self, pipe: Any, clean: Tensor, noise: Tensor, level: Tensor) -> tuple[Tensor, Tensor, Tensor]:

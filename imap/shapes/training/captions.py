@@ -4,21 +4,30 @@ A verb's token carries its noun, so a denoiser could read all of an object off i
 unread: then there would be no map of a noun to find. Captions that list nouns and verbs apart keep every word needed.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from imap.shapes.world import Scene
 
-APART, ONE_WORD = 0.45, 0.1  # shares of the captions that are not empty
+
+@dataclass(frozen=True)
+class Shares:
+    """empty: share of captions that say nothing, for guidance. one_word, apart: shares of the others."""
+
+    empty: float
+    one_word: float
+    apart: float
 
 
-def told(scene: Scene, rng: np.random.Generator, empty: float) -> str:
-    """A caption of the scene, drawn anew each time; '' in a share `empty` of cases, for guidance."""
-    if rng.random() < empty:
+def draw_caption(scene: Scene, rng: np.random.Generator, shares: Shares) -> str:
+    """A caption of the scene, drawn anew each time."""
+    if rng.random() < shares.empty:
         return ""
     kind = rng.random()
-    if kind < ONE_WORD:
+    if kind < shares.one_word:
         return str(rng.choice([*scene.concepts, *scene.motions]))
-    return apart(scene, rng) if kind < ONE_WORD + APART else scene.caption
+    return apart(scene, rng) if kind < shares.one_word + shares.apart else scene.caption
 
 
 def apart(scene: Scene, rng: np.random.Generator) -> str:

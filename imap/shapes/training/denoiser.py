@@ -1,4 +1,4 @@
-"""The small transformer and its word embeddings, trained on latents of the world's clips."""
+"""The small transformer, trained on latents of the world's clips."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from imap.shapes.models import Recipe
 from imap.shapes.training.bank import Bank
-from imap.shapes.training.captions import told
+from imap.shapes.training.captions import Shares, draw_caption
 from imap.shapes.training.fit import Fit
 
 
@@ -23,6 +23,8 @@ class Denoising:
     batch: int
     lr: float
     dropout: float  # share of captions left empty, for guidance
+    one_word: float  # share of the others that are a single word
+    apart: float  # share of the others that list nouns and verbs apart, not who does what
     foreground: float  # weight of an object's cell over one of the background, less one
 
 
@@ -36,9 +38,9 @@ def fit_denoiser(
     every: int,
     event: Callable[[Any, int], str],
 ) -> Fit:
-    """Train transformer and text encoder; event is given a pipeline of the running mean each `every` steps."""
-    learners = nn.ModuleDict({"transformer": pipe.transformer, "text_encoder": pipe.text_encoder}).train()
-    fit = Fit(learners, path, how.steps, how.lr, ema=0.998, anneal=0.5)
+    """Train the transformer; event is given a pipeline of the running mean each `every` steps."""
+    fit = Fit(pipe.transformer.train(), path, how.steps, how.lr, ema=0.998, anneal=0.5)
+    shares = Shares(how.dropout, how.one_word, how.apart)
     channel_axis = 1 + (bank.latents.shape[1] == bank.cover.shape[1])
 
     def loss_of(step: int) -> Tensor:
@@ -49,7 +51,7 @@ def fit_denoiser(
         noise = torch.randn(
             bank.latents[chosen].shape, generator=torch.Generator().manual_seed(seed * how.steps + step)
         )
-        captions = [told(bank.scenes[i], rng, empty=how.dropout) for i in chosen]
+        captions = [draw_caption(bank.scenes[i], rng, shares) for i in chosen]
         clean = bank.latents[chosen].float()
         noisy, timesteps, target = recipe.noised(pipe, clean, noise.to(clean), level.to(clean))
         predicted = recipe.predict(pipe, noisy, timesteps, recipe.text(pipe, captions))
@@ -63,4 +65,4 @@ def fit_denoiser(
 
 def averaged(pipe: Any, fit: Fit) -> Any:
     """The pipeline with the running mean of its weights."""
-    return type(pipe)(**{**pipe.components, **{name: x.eval() for name, x in fit.mean.module.items()}})
+    return type(pipe)(**{**pipe.components, "transformer": fit.mean.module.eval()})

@@ -35,7 +35,7 @@ class Fit:
         self.start = self.step  # where this process took over
 
     def run(self, loss_of: Callable[[int], Tensor], every: int = 0, event: Callable[[int], str] | None = None) -> None:
-        """Go on to the last step. loss_of takes the step's number; event, each `every` steps, returns what to print."""
+        """Go on to the last step. loss_of takes the step's number; event, each `every` steps, returns a text."""
         saved = time.monotonic()
         bar = tqdm(range(self.step, self.steps), self.path.stem, initial=self.step, total=self.steps, mininterval=5)
         for step in bar:
@@ -52,7 +52,7 @@ class Fit:
             self.step = step + 1
             if step % 10 == 0:
                 bar.set_postfix(loss=f"{torch.stack(self.losses[-20:]).mean().item():.4f}")
-            if event is not None and (self.step % every == 0 or self.step == self.steps):
+            if event is not None and self.step % every == 0 and self.step < self.steps:
                 bar.write(event(self.step))
             if time.monotonic() - saved > CHECKPOINT_SECONDS or self.step == self.steps:
                 self.save()

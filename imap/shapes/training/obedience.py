@@ -1,4 +1,4 @@
-"""Do generated videos show what the caption says? Seen by colour alone: no model judges."""
+"""Do generated videos show what the caption says? Verdict by colour alone: no model judges."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ FAR, STILL = 0.25, 0.12  # of the height: how far a moving thing goes at least, 
 
 
 @dataclass(frozen=True)
-class Seen:
+class Verdict:
     """What a video shows of one noun: whether its colour is there, and whether it does what the caption says."""
 
     noun: str
@@ -22,12 +22,12 @@ class Seen:
     obeys: bool
 
 
-def look(video: np.ndarray, scene: Scene) -> list[Seen]:
+def look(video: np.ndarray, scene: Scene) -> list[Verdict]:
     """Judge a video, uint8 (f, h, w, 3), against a scene of two different nouns."""
     return [_look(video, thing.noun, thing.verb) for thing in scene.things]
 
 
-def _look(video: np.ndarray, noun: str, verb: str) -> Seen:
+def _look(video: np.ndarray, noun: str, verb: str) -> Verdict:
     distances = np.stack(
         [np.linalg.norm(video.astype(np.float32) - np.float32(colour), axis=-1) for colour in NOUNS.values()]
     )
@@ -35,7 +35,7 @@ def _look(video: np.ndarray, noun: str, verb: str) -> Seen:
     mask = (distances[own] < NEAR) & (distances.argmin(axis=0) == own)
     area = mask.mean(axis=(1, 2))
     present = bool((area > SEEN).mean() > 0.6)
-    return Seen(noun, verb, present, present and _obeys(mask, area, verb))
+    return Verdict(noun, verb, present, present and _obeys(mask, area, verb))
 
 
 def _obeys(mask: np.ndarray, area: np.ndarray, verb: str) -> bool:
@@ -58,7 +58,7 @@ def _obeys(mask: np.ndarray, area: np.ndarray, verb: str) -> bool:
     return abs(start - end) < STILL and not blinks and 0.5 < last / max(first, 1e-6) < 2
 
 
-def shares(seen: Sequence[Seen]) -> dict[str, float]:
+def shares(seen: Sequence[Verdict]) -> dict[str, float]:
     """Shares of named things whose colour is present, and that do as told, all and by verb."""
     by_verb = {verb: [x.obeys for x in seen if x.verb == verb] for verb in dict.fromkeys(x.verb for x in seen)}
     return {

@@ -16,8 +16,9 @@ from torch import Tensor
 from imap.backbones import backbone_of
 from imap.errors import ImapError
 from imap.settings.model import device_of
+from imap.settings.run import positive
 from imap.shapes.drawing import draw
-from imap.shapes.models import RECIPES, Recipe
+from imap.shapes.models import Recipe, recipe_for
 from imap.shapes.training import sheet
 from imap.shapes.training.autoencoder import Autoencoding, fit_autoencoder, quality, to_video
 from imap.shapes.training.bank import bank
@@ -30,6 +31,7 @@ from imap.shapes.world import scenes
 
 log = logging.getLogger("imap")
 HELD_OUT = 99_000  # bank seed of clips that no model is trained on
+SEEDS_APART = 100  # with more of them, training clips would run into those that nothing is trained on
 STATISTICS = 40_000_000  # seed of the clips that the VAE's mean and deviation are taken over
 
 
@@ -37,6 +39,7 @@ def train(config: Any) -> None:
     """Train as configured, from whatever was done before in the output folder."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
     told = OmegaConf.to_container(config, resolve=True)
+    recipe = recipe_for(told["backbone"]["name"])
     check(told)
     backbone, out = told.pop("backbone"), Path(told["output_dir"])
     if told["threads"]:
@@ -44,7 +47,7 @@ def train(config: Any) -> None:
     device = device_of(str(told["device"]), "device")
     paper = backbone["paper"]
     clip = (paper["num_frames"], paper["height"], paper["width"])
-    recipe, seed = RECIPES[backbone["family"]], told["seed"]
+    seed = told["seed"]
     out.mkdir(parents=True, exist_ok=True)
     pipe = recipe.build(seed).to(device)
 
@@ -87,22 +90,18 @@ def train(config: Any) -> None:
 
 def check(told: Mapping[str, Any]) -> None:
     """Raise ImapError for settings that training cannot start with."""
-    name = told["backbone"]["name"]
-    if name not in {f"shapes_{family}" for family in RECIPES}:
-        known = ", ".join(f"shapes_{family}" for family in RECIPES)
-        raise ImapError(f"backbone={name} is not trained here; it can be {known}")
-    positive = {"clips": told["clips"], "report_every": told["report_every"], "held_out": told["held_out"]}
-    positive |= {"asked": told["asked"], "threads": 1 if told["threads"] is None else told["threads"]}
+    for name in ("clips", "report_every", "held_out", "asked"):
+        positive(name, told[name])
+    if told["threads"] is not None:
+        positive("threads", told["threads"])
+    if not isinstance(told["seed"], int) or isinstance(told["seed"], bool) or not 0 <= told["seed"] < SEEDS_APART:
+        raise ImapError(f"seed={told['seed']!r} is not a whole number from 0 to {SEEDS_APART - 1}")
     for group in ("autoencoder", "denoiser"):
-        positive |= {f"{group}.{key}": told[group][key] for key in ("steps", "batch")}
-    for key, value in positive.items():
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ImapError(f"{key}={value!r} is not a whole number of at least 1")
-    for key, value in (
-        (f"{group}.{key}", value) for group in ("autoencoder", "denoiser") for key, value in told[group].items()
-    ):
-        if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
-            raise ImapError(f"{key}={value!r} is not a number of at least 0")
+        for name, value in told[group].items():
+            if name in ("steps", "batch"):
+                positive(f"{group}.{name}", value)
+            elif isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+                raise ImapError(f"{group}.{name}={value!r} is not a number of at least 0")
 
 
 def set_statistics(recipe: Recipe, pipe: Any, clip: tuple[int, int, int], count: int = 64) -> None:

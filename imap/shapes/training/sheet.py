@@ -11,7 +11,7 @@ from einops import rearrange
 
 from imap.backbones import backbone_of
 from imap.clips import to_pixels
-from imap.shapes.training.obedience import Seen, look
+from imap.shapes.training.obedience import Verdict, look
 from imap.shapes.world import Conditions, Scene, scenes
 
 SEEDS = 30_000_000  # of the captions asked for, apart from every other use
@@ -54,6 +54,6 @@ def write_sheet(videos: np.ndarray, path: Path, rows: int = 8, columns: int = 9)
     iio.imwrite(path, sheet.repeat(2, axis=0).repeat(2, axis=1))
 
 
-def judged(videos: np.ndarray, asked: Sequence[Scene]) -> list[Seen]:
+def judged(videos: np.ndarray, asked: Sequence[Scene]) -> list[Verdict]:
     """What each video shows of what its caption names."""
     return [seen for video, scene in zip(videos, asked, strict=True) for seen in look(video, scene)]
