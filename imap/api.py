@@ -1,6 +1,6 @@
 """`imap.trace`: a trace of any stock pipeline, with the paper's settings where none are given."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from imap.backbones import backbone_of
@@ -28,6 +28,7 @@ def trace(
     softmax: bool | None = None,
     concept_token: str | None = None,
     prompt_tokens: bool | None = None,
+    observe: Callable[..., None] | None = None,
 ) -> Trace:
     """Maps of the next call of a stock CogVideoX, Wan or HunyuanVideo pipeline: `with imap.trace(pipe, ...) as trace`.
 
@@ -39,6 +40,7 @@ def trace(
     imap_sep_topk: motion heads per layer and step, or -1 for the score's threshold. imap_qk_matching_target: concepts
     or prompt. surrogate: per_head or consensus. standardize: text or none. softmax: over the texts. concept_token:
     first, last or mean of a concept's tokens. prompt_tokens: with target prompt, maps of every prompt token besides.
+    observe: called with each layer that is read, for measures of one's own (see `Trace`).
     What is not given is the paper's setting for that model. Raises ImapError for settings that the model does not
     have, before anything runs.
     """
@@ -62,4 +64,5 @@ def trace(
     method = method_settings(
         given, preset.paper, backbone.num_layers, backbone.num_heads, backbone.default_concept_token
     )
-    return Trace(backbone, method, Wording(backbone, method, split_texts(concepts), split_texts(motions), prompt))
+    wording = Wording(backbone, method, split_texts(concepts), split_texts(motions), prompt)
+    return Trace(backbone, method, wording, observe)

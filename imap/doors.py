@@ -2,17 +2,21 @@
 
 import logging
 import sys
+from dataclasses import replace
 from typing import Any
 
 from omegaconf import OmegaConf
 
+from imap.backbones import backbone_of
 from imap.batch import run_tasks
 from imap.commandline import errors_in_one_line
 from imap.errors import ImapError
+from imap.layers import LayerChoice, Spectrum, choose_once
 from imap.loading import load
 from imap.preflight import Plan, plan
 from imap.renoising import renoise_video
 from imap.sampling import sample_video
+from imap.settings.run import Run
 from imap.view.pictures import Look
 from imap.view.run import show_report, show_samples
 from imap.view.sample import samples_in
@@ -57,13 +61,26 @@ def run_plan(todo: Plan, renoising: bool) -> None:
     pipe = load(todo.model, todo.outline.source)
     if todo.model.source is None:
         log.warning(RANDOM_WEIGHTS, todo.model.name)
-    job = renoise_video if renoising else sample_video
+    job, run = renoise_video if renoising else sample_video, todo.run
 
-    def work(sample: Any) -> Any:
+    def work(sample: Any, how: Run | None = None) -> Any:
         try:
-            return job(pipe, sample, todo.run)
+            return job(pipe, sample, how or run)
         finally:
             pipe.maybe_free_model_hooks()  # after a failure half-way, an offloaded model may still be on the device
+
+    if run.chooses_layers:
+
+        def measure() -> LayerChoice:
+            step = run.renoise_timestep[0] if renoising else run.num_inference_steps // 2
+            short = replace(run, renoise_timestep=(step,), method={**run.method, "maps_timesteps": None})
+            with Spectrum(backbone_of(pipe), step, first=step if renoising else 0) as spectrum:
+                work(todo.tasks[0].sample, replace(short, test_full_denoise=False))
+            return spectrum.choice()
+
+        choice = choose_once(run.output_dir / "layers.json", measure)
+        log.info("%s", choice)
+        run = replace(run, method={**run.method, "imap_layer": choice.layers})
 
     more = {"fps": todo.run.fps, "device": str(todo.model.device), "offload": todo.model.offload}
     run_tasks(todo.tasks, todo.run.output_dir, work, todo.tally, more)

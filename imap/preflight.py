@@ -14,7 +14,7 @@ from imap.results import check_writable
 from imap.samples import Sample, numbered
 from imap.settings.method import method_settings
 from imap.settings.model import Model, model_settings
-from imap.settings.run import Run, run_settings, samples_of
+from imap.settings.run import AUTO, Run, run_settings, samples_of
 from imap.wording import check_window
 
 
@@ -46,7 +46,8 @@ def plan(config: Mapping[str, Any], renoising: bool) -> Plan:
             f"negative_prompt is set, and the guidance of backbone={model.name} is built in; leave it empty"
         )
     check_writable(run.output_dir)
-    settings = {"model": model.recorded(), **run.recorded(), "method": vars(method)}
+    recorded = vars(method) | ({"imap_layer": AUTO} if run.chooses_layers else {})
+    settings = {"model": model.recorded(), **run.recorded(), "method": recorded}
     tally, tasks = Tally(), []
     for name, sample in tqdm(samples, "checking", leave=False, disable=len(samples) < 10):
         task = Task(name, sample, request(sample, settings))

@@ -14,7 +14,7 @@ from imap.backbones.base import Backbone, Grid, Seen, call_arguments
 from imap.backbones.probe import refuse_untraceable
 from imap.errors import ImapError
 from imap.gather import HeadChoices, gather
-from imap.maps.layer import Layer, Rule, Texts, layer_maps
+from imap.maps.layer import Layer, LayerMaps, Rule, Texts, layer_maps
 from imap.maps.running import RunningMaps
 from imap.maps.separability import SCORES
 from imap.results import Maps
@@ -31,10 +31,19 @@ class Trace:
     The pipeline runs untouched: torch hooks look at tensors that its attention makes anyway, the concept tokens run
     beside it, and everything is gone when the block ends, also after an exception. Results stay on the device until
     `maps()`.
+
+    observe: called with each layer that is read, as observe(layer number, step, Layer, Texts, LayerMaps), for measures
+    of one's own; the tensors are the model's, to look at and not to change.
     """
 
-    def __init__(self, backbone: Backbone, method: Method, wording: Wording) -> None:
-        self.backbone, self.method, self.wording = backbone, method, wording
+    def __init__(
+        self,
+        backbone: Backbone,
+        method: Method,
+        wording: Wording,
+        observe: Callable[[int, int, Layer, Texts, LayerMaps], None] | None = None,
+    ) -> None:
+        self.backbone, self.method, self.wording, self.observe = backbone, method, wording, observe
         score = SCORES[method.imap_sep_score]
         scale = backbone.cross_attention_scale
         consensus = method.surrogate == "consensus"
@@ -199,7 +208,10 @@ class Trace:
         if is_read:
             q, o = (x.unflatten(1, (self.grid.frames, self.grid.patches)) for x in (features.q, features.o))
             with torch.autocast(o.device.type, enabled=False):  # statistics are float32, whatever the model runs in
-                read = layer_maps(Layer(q, o, torch.cat(keys, dim=1), concepts), texts, self.rule)
+                attention = Layer(q, o, torch.cat(keys, dim=1), concepts)
+                read = layer_maps(attention, texts, self.rule)
+                if self.observe is not None:
+                    self.observe(layer, self.steps.index, attention, texts, read)
             self.running.add(layer, read.maps)
             self.choices.add(layer, self.steps.index, read)
         seen.clear()

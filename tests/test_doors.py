@@ -414,3 +414,22 @@ def test_pictures_that_cannot_be_made_take_nothing_away(door, tmp_path: Path, mo
     status, said = door("sampling", *ASKED, "pictures=true")
     assert status == 0 and "no pictures: No space left on device" in said and "1 done" in said
     check_folder(tmp_path / "out" / FOLDER, "cogvideox", ["ball", "dog", "rolls"], [0, 1])
+
+
+@pytest.mark.parametrize("name", ["sampling", "renoising"])
+def test_automatic_layers_are_chosen_once_and_recorded(door, loads, clip, tmp_path, name):
+    asked = [*ASKED, *([f"video_path={clip}", "renoise_timestep=1"] if name == "renoising" else [])]
+    status, said = door(name, *asked, "imap_layer=auto")
+    told = json.loads((tmp_path / "out/layers.json").read_text())
+    meta = read_meta(tmp_path / "out" / FOLDER)
+    assert status == 0 and f"imap_layer={told['layers']}" in said
+    assert meta["method"]["imap_layer"] == told["layers"] and len(told["layers"]) == 2 < len(told["lambda_2"]) == 4
+    assert meta["request"]["settings"]["method"]["imap_layer"] == "auto"
+    assert told["step"] == 1
+    _, said = door(name, *asked, "imap_layer=auto")
+    assert "1 already finished" in said
+    (tmp_path / "out/layers.json").write_text(
+        json.dumps({"lambda_2": {"0": [0.8], "1": [0.1]}, "threshold": 0.7, "step": 1})
+    )
+    door(name, *asked, "imap_layer=auto", "seed=1")
+    assert read_meta(tmp_path / "out" / FOLDER)["method"]["imap_layer"] == [0]

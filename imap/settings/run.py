@@ -11,8 +11,10 @@ from imap.errors import ImapError
 from imap.samples import OPTIONS, Sample, make_sample, read_list
 from imap.settings.method import Method, checked_range
 
+AUTO = "auto"
 METHOD_KEYS = tuple(x.name for x in fields(Method))
 
+UNRECORDED = ("output_dir", "pictures", "chooses_layers")  # the last is seen in the method's own settings
 LONGEST_SCHEDULE = 1000  # training timesteps of all three families
 
 
@@ -30,6 +32,7 @@ class Run:
     num_frames: int
     fps: int
     method: Mapping[str, Any]
+    chooses_layers: bool = False  # imap_layer=auto: by lambda_2, once the model is loaded
     pictures: bool = True
     renoise_timestep: tuple[int, ...] = ()
     test_full_denoise: bool = False
@@ -37,7 +40,7 @@ class Run:
 
     def recorded(self) -> dict[str, Any]:
         """Every setting that changes a result, in plain values: a finished sample is one with these."""
-        return {key: _plain(x) for key, x in asdict(self).items() if key not in ("output_dir", "pictures")}
+        return {key: _plain(x) for key, x in asdict(self).items() if key not in UNRECORDED}
 
 
 def run_settings(config: Mapping[str, Any], renoising: bool) -> Run:
@@ -60,13 +63,16 @@ def run_settings(config: Mapping[str, Any], renoising: bool) -> Run:
         )
     if not isinstance(config["pictures"], bool):
         raise ImapError(f"pictures={config['pictures']!r} is neither true nor false")
+    method = {key: config[key] for key in METHOD_KEYS}
+    chooses_layers = method["imap_layer"] == AUTO
     run = Run(
         pictures=config["pictures"],
+        chooses_layers=chooses_layers,
         output_dir=Path(str(config["output_dir"])),
         seed=config["seed"],
         guidance_scale=float(guidance),
         negative_prompt=str(config["negative_prompt"] or ""),
-        method={key: config[key] for key in METHOD_KEYS},
+        method=method | {"imap_layer": None} if chooses_layers else method,
         **numbers,
     )
     if not renoising:

@@ -1,6 +1,8 @@
 """What maps of a clip should show, word by word, in the cells of the model's grid."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -60,21 +62,45 @@ class VerbTruth:
         }
 
 
+@dataclass(frozen=True)
+class Things:
+    """What a clip shows: nouns and verbs of its things, their masks and places (things, f, height, width), and when
+    each moves (things, f), booleans as in `imap.shapes.drawing.Drawn`."""
+
+    nouns: Sequence[str]
+    verbs: Sequence[str]
+    masks: torch.Tensor
+    places: torch.Tensor
+    moving: torch.Tensor
+
+    @classmethod
+    def load(cls, path: Path) -> "Things":
+        """Of a truth-<clip>.npz that `imap.shapes.render` has written."""
+        arrays = np.load(path, allow_pickle=False)
+        tensors = (torch.from_numpy(arrays[part]) for part in ("masks", "places", "moving"))
+        return cls(arrays["nouns"].tolist(), arrays["verbs"].tolist(), *tensors)
+
+    def truths(self, grid: tuple[int, int]) -> list[NounTruth | VerbTruth]:
+        """Truth for each word, on a (height, width) grid; a verb that never happens has none."""
+        masks, places = (to_grid(x, *grid).numpy() for x in (self.masks, self.places))
+        moving = to_latent_frames(self.moving).numpy()
+        found: list[NounTruth | VerbTruth] = []
+        for noun in dict.fromkeys(self.nouns):
+            own = np.array(self.nouns) == noun
+            cover = masks[own].max(axis=0)
+            other = masks[~own].max(axis=0) > IN if not own.all() else np.zeros(cover.shape, bool)
+            found.append(NounTruth(noun, cover > IN, cover < OUT, other))
+        for k, verb in enumerate(self.verbs):
+            if moving[k].any():
+                other = np.delete(places, k, axis=0).max(axis=0) > IN
+                found.append(VerbTruth(verb, places[k] > IN, places[k] < OUT, other, moving[k]))
+        return found
+
+
 def truths(scene: Scene, drawn: Drawn, index: int, grid: tuple[int, int]) -> list[NounTruth | VerbTruth]:
     """Truth for each word of clip `index` of a drawn batch, on a (height, width) grid."""
-    masks, places = (to_grid(x[index], *grid).numpy() for x in (drawn.masks, drawn.places))
-    moving = to_latent_frames(drawn.moving[index]).numpy()
-    found: list[NounTruth | VerbTruth] = []
-    for noun in scene.concepts:
-        own = np.array([thing.noun == noun for thing in scene.things])
-        cover = masks[own].max(axis=0)
-        other = masks[~own].max(axis=0) > IN if not own.all() else np.zeros(cover.shape, bool)
-        found.append(NounTruth(noun, cover > IN, cover < OUT, other))
-    for k, thing in enumerate(scene.things):
-        if moving[k].any():
-            other = np.delete(places, k, axis=0).max(axis=0) > IN
-            found.append(VerbTruth(thing.verb, places[k] > IN, places[k] < OUT, other, moving[k]))
-    return found
+    words = ([getattr(thing, kind) for thing in scene.things] for kind in ("noun", "verb"))
+    return Things(*words, drawn.masks[index], drawn.places[index], drawn.moving[index]).truths(grid)
 
 
 def frame_difference(frames: torch.Tensor, grid: tuple[int, int]) -> np.ndarray:

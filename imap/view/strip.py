@@ -1,6 +1,7 @@
 """A strip: latent frames across, the video and one row per text down, with the scale of the colours."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib
@@ -27,17 +28,48 @@ def columns_of(latent_frames: int, most: int = MOST_COLUMNS) -> list[int]:
     return sorted(set(np.linspace(0, latent_frames - 1, min(latent_frames, most)).round().astype(int).tolist()))
 
 
+@dataclass(frozen=True)
+class Mark:
+    """A dot on one cell of a row: column of the strip, and the place in the frame, in fractions of its size."""
+
+    row: int
+    column: int
+    x: float
+    y: float
+
+
 def strip(shown: Shown, rows: Sequence[Row], colormap: str, opacity: float, space: str) -> Figure:
-    """A figure of rows (text, key, map (latent frames, h, w) in [0, 1], values that 0 and 1 stand for)."""
+    """A figure of rows (text, label, map (latent frames, h, w) in [0, 1], values that 0 and 1 stand for).
+
+    label: a key of the maps, or what to call the row.
+    """
+    return strips([(shown, rows)], colormap, opacity, space)
+
+
+def strips(
+    blocks: Sequence[tuple[Shown, Sequence[Row]]],
+    colormap: str,
+    opacity: float,
+    space: str,
+    marks: Sequence[Mark] = (),
+) -> Figure:
+    """Strips of several videos of one size and length below each other, each as in `strip`; marks count all rows."""
+    first, rows = blocks[0]
     latent_frames = rows[0][2].shape[0]
     columns = columns_of(latent_frames)
-    middles = [middle_frame(column, latent_frames, len(shown.frames)) for column in columns]
-    video = _cells(shown.frames[middles])
-    _, height, width, _ = video.shape
-    pictures = [video]
-    for _, _, x, _ in rows:
-        large = upsample(x, len(shown.frames), height, width, space)[middles]
-        pictures.append(overlay(video, large, colormap, opacity))
+    middles = [middle_frame(column, latent_frames, len(first.frames)) for column in columns]
+    pictures, names, scales = [], [], []
+    for shown, rows in blocks:
+        video = _cells(shown.frames[middles])
+        _, height, width, _ = video.shape
+        pictures.append(video)
+        names.append(("video", ""))
+        scales.append(None)
+        for text, label, x, ends in rows:
+            large = upsample(x, len(shown.frames), height, width, space)[middles]
+            pictures.append(overlay(video, large, colormap, opacity))
+            names.append((text, KEY_NAMES.get(label, label)))
+            scales.append(ends)
     sheet, gap = _sheet(pictures)
     inches = COLUMN / width
     size = (NAMES + sheet.shape[1] * inches + SCALE, TOP + sheet.shape[0] * inches + BOTTOM)
@@ -49,9 +81,8 @@ def strip(shown: Shown, rows: Sequence[Row], colormap: str, opacity: float, spac
     axes.axis("off")
     for column, frame in enumerate(middles):
         middle = column * (width + gap) + width / 2
-        axes.text(middle, -0.06 / inches, f"{frame / shown.fps:.1f} s", ha="center", fontsize=7, color="0.35")
-    names = [("video", "")] + [(text, KEY_NAMES.get(key, key)) for text, key, _, _ in rows]
-    for row, (text, name) in enumerate(names):
+        axes.text(middle, -0.06 / inches, f"{frame / first.fps:.1f} s", ha="center", fontsize=7, color="0.35")
+    for row, ((text, name), ends) in enumerate(zip(names, scales, strict=True)):
         middle = row * (height + gap) + height / 2
         label = text if len(text) < 18 else text[:16] + "…"
         axes.text(-0.08 / inches, middle, label, ha="right", va="bottom" if name else "center", fontsize=9)
@@ -59,7 +90,10 @@ def strip(shown: Shown, rows: Sequence[Row], colormap: str, opacity: float, spac
         if name:
             top = 1 - (TOP + (row * (height + gap) + height) * inches) / size[1]
             place = (1 - (SCALE - 0.08) / size[0], top, 0.08 / size[0], height * inches / size[1])
-            _scale(figure, place, rows[row - 1][3], colormap)
+            _scale(figure, place, ends, colormap)
+    for mark in marks:
+        x, y = mark.column * (width + gap) + mark.x * width, mark.row * (height + gap) + mark.y * height
+        axes.plot(x - 0.5, y - 0.5, "o", color="red", markersize=4, markeredgecolor="white", markeredgewidth=0.6)
     return figure
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from imap.shapes.world import NOUNS, VERBS
 
-WORDS = " ".join((*NOUNS, *VERBS, "a", "while", "and", "something"))
+WORDS = " ".join((*NOUNS, *VERBS, "a", "while"))
 LAYERS, HEADS, HEAD_WIDTH = 4, 8, 16
 LATENT_CHANNELS = 8
 TEXT_WIDTH = 64

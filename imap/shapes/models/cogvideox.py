@@ -23,13 +23,14 @@ from imap.shapes.models.base import (
     WORDS,
     Recipe,
 )
-from imap.shapes.models.words import set_t5
+from imap.shapes.models.words import bind_t5
+from imap.shapes.world import VERBS
 from imap.tiny import tokenizers
 from imap.tiny.seeding import seeded
 
 
 class CogVideoX(Recipe):
-    """CogVideoXPipeline, its T5 set by `set_t5`."""
+    """CogVideoXPipeline, its T5 set by `bind_t5`."""
 
     family = "cogvideox"
 
@@ -37,7 +38,7 @@ class CogVideoX(Recipe):
         tokenizer = tokenizers.sentencepiece(WORDS)
         with seeded(seed):
             text_encoder = T5EncoderModel(_text_config(len(tokenizer))).eval()
-            set_t5(text_encoder, tokenizer.convert_tokens_to_ids("▁while"))
+            bind_t5(text_encoder, tokenizer.convert_tokens_to_ids([f"▁{verb}" for verb in VERBS]))
             return CogVideoXPipeline(
                 tokenizer=tokenizer,
                 text_encoder=text_encoder,

@@ -23,7 +23,8 @@ from imap.shapes.models.base import (
     Recipe,
     flow,
 )
-from imap.shapes.models.words import set_llama
+from imap.shapes.models.words import bind_llama
+from imap.shapes.world import NOUNS
 from imap.tiny import tokenizers
 from imap.tiny.seeding import seeded
 
@@ -32,7 +33,7 @@ POOLED_WIDTH = 16
 
 
 class HunyuanVideo(Recipe):
-    """HunyuanVideoPipeline, its Llama set by `set_llama`."""
+    """HunyuanVideoPipeline, its Llama set by `bind_llama`."""
 
     family = "hunyuanvideo"
 
@@ -40,7 +41,7 @@ class HunyuanVideo(Recipe):
         llama, clip = tokenizers.llama(WORDS), tokenizers.clip(WORDS)
         with seeded(seed):
             text_encoder = LlamaModel(_text_config(llama)).eval()
-            set_llama(text_encoder, llama.convert_tokens_to_ids("Ġwhile"))
+            bind_llama(text_encoder, llama.convert_tokens_to_ids([f"Ġ{noun}" for noun in NOUNS]))
             return HunyuanVideoPipeline(
                 tokenizer=llama,
                 text_encoder=text_encoder,
@@ -74,6 +75,7 @@ def _text_config(tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:
         num_hidden_layers=3,  # the pipeline reads the states before the last two: after the first layer
         num_attention_heads=4,
         num_key_value_heads=4,
+        attention_bias=True,
         max_position_embeddings=512,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,

@@ -8,13 +8,14 @@ from torch import Tensor, nn
 from transformers import UMT5Config, UMT5EncoderModel
 
 from imap.shapes.models.base import HEAD_WIDTH, HEADS, LATENT_CHANNELS, LAYERS, TEXT_WIDTH, WORDS, Recipe, flow
-from imap.shapes.models.words import set_t5
+from imap.shapes.models.words import bind_t5
+from imap.shapes.world import VERBS
 from imap.tiny import tokenizers
 from imap.tiny.seeding import seeded
 
 
 class Wan(Recipe):
-    """WanPipeline, its UMT5 set by `set_t5`."""
+    """WanPipeline, its UMT5 set by `bind_t5`."""
 
     family = "wan"
 
@@ -22,7 +23,7 @@ class Wan(Recipe):
         tokenizer = tokenizers.sentencepiece(WORDS)
         with seeded(seed):
             text_encoder = UMT5EncoderModel(_text_config(len(tokenizer))).eval()
-            set_t5(text_encoder, tokenizer.convert_tokens_to_ids("▁while"))
+            bind_t5(text_encoder, tokenizer.convert_tokens_to_ids([f"▁{verb}" for verb in VERBS]))
             return WanPipeline(
                 tokenizer=tokenizer,
                 text_encoder=text_encoder,

@@ -1,62 +1,76 @@
-"""Text encoders in which a token is its word and the half of the caption that it stands in; nothing in them is trained.
+"""Text encoders in which a noun's token is its word and what it does; nothing in them is trained.
 
-"a ball rises while a box falls": each token looks for the conjunction before it and after it, and carries a mark of
-what it found. So a denoiser can tell who does what, yet a word is to be found at its own token alone. Tokens that carry
-each other's words, as a trained encoder would have them, leave words unread: then there is no map to find.
+"a ball rises while a box falls": the ball's token tells that it rises, as a trained encoder's would. So to know who
+does what, a denoiser must read the right noun's token at the right place, and it finds no noun anywhere but there. A
+decoder sees only what is behind: in it the verb's token carries its noun.
 """
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from transformers import LlamaModel, T5EncoderModel, UMT5EncoderModel
 
-CONJUNCTION, ONE, SECOND, FIRST = range(4)  # coordinates of a state that are not the word's
-LOUD = 6.0  # of the conjunction's coordinate, and so of the marks; a word's norm is about 8
+CARRIED = 16  # coordinates of what a neighbour may carry, and as many that it carries it in
 STRONG = 20.0  # on an attention logit: exp(-20) is no share worth naming
-HIDDEN = -1000.0  # added to the logit of what a head must not see
 
 
 @torch.no_grad()
-def set_t5(encoder: T5EncoderModel | UMT5EncoderModel, conjunction: int) -> None:
-    """Set the one layer of a T5 or UMT5 encoder; `conjunction` is that word's token number."""
+def bind_t5(encoder: T5EncoderModel | UMT5EncoderModel, carried: Sequence[int]) -> None:
+    """Set the one layer of a T5 or UMT5 encoder: attention to the token ahead, and no feed-forward.
+
+    carried: token numbers of the words that the token before them carries; other words are carried by none.
+    """
     attention, feed_forward = encoder.encoder.block[0].layer
     attention, feed_forward = attention.SelfAttention, feed_forward.DenseReluDense
     bias = attention.relative_attention_bias.weight  # (buckets, heads): 0 the token itself, then behind, then ahead
     bias.zero_()
-    ahead = len(bias) // 2
-    for head, (hidden, mark) in enumerate(((slice(ahead, None), SECOND), (slice(1, ahead), FIRST))):
-        bias[hidden, head] = HIDDEN
-        _look(attention.q.weight, attention.k.weight, attention.v.weight, attention.o.weight, head, mark)
+    bias[len(bias) // 2 + 1] = 2 * STRONG
+    bias[0] = STRONG  # the last token has none ahead
+    attention.q.weight.zero_()
+    attention.k.weight.zero_()
+    _carry(attention.v.weight, attention.o.weight)
     feed_forward.wo.weight.zero_()
-    _set_words(encoder, conjunction)
+    _set_words(encoder, carried)
 
 
 @torch.no_grad()
-def set_llama(model: LlamaModel, conjunction: int) -> None:
-    """Set the first layer of a Llama, which sees only what is behind: the first half of a caption stays unmarked."""
+def bind_llama(model: LlamaModel, carried: Sequence[int]) -> None:
+    """Set the first layer of a Llama whose attention has biases: rotary attention to the token before, no MLP.
+
+    Constant queries and keys leave sum_i cos((d - 1) theta_i) of two frequencies, which is largest at distance d = 1.
+    """
     layer = model.layers[0]
-    attention = layer.self_attn
-    # the slowest pair of rotary coordinates hardly turns within a caption
-    slowest = attention.head_dim // 2 - 1
-    projections = [getattr(attention, f"{name}_proj").weight for name in "qkvo"]
-    _look(*projections, head=0, mark=SECOND, inner=slowest)
+    attention, config = layer.self_attn, model.config
+    width = attention.head_dim
+    theta = config.rope_parameters["rope_theta"] if hasattr(config, "rope_parameters") else config.rope_theta
+    angles = theta ** (-torch.arange(2) * 2 / width)
+    query, key = torch.zeros(width), torch.zeros(width)
+    pairs = torch.arange(2), torch.arange(2) + width // 2  # of coordinates that are rotated together
+    key[pairs[0]] = 1
+    query[pairs[0]], query[pairs[1]] = angles.cos(), -angles.sin()
+    for projection, constant in ((attention.q_proj, query), (attention.k_proj, key)):
+        projection.weight.zero_()
+        heads = projection.out_features // width
+        projection.bias.copy_((3 * STRONG) ** 0.5 * width**0.25 * constant.repeat(heads))
+    _carry(attention.v_proj.weight, attention.o_proj.weight)
+    attention.v_proj.bias.zero_()
+    attention.o_proj.bias.zero_()
     layer.mlp.down_proj.weight.zero_()
-    _set_words(model, conjunction)
+    _set_words(model, carried)
 
 
-def _look(query: Tensor, key: Tensor, value: Tensor, output: Tensor, head: int, mark: int, inner: int = 0) -> None:
-    """Let one of four heads look for the conjunction, and write down at `mark` whether it found it."""
-    if head == 0:
-        for weight in (query, key, value, output):
-            weight.zero_()
-    row = head * len(query) // 4 + inner
-    query[row, ONE] = key[row, CONJUNCTION] = STRONG**0.5
-    value[row, CONJUNCTION] = output[mark, row] = 1
+def _carry(value: Tensor, output: Tensor) -> None:
+    value.zero_()
+    output.zero_()
+    own = torch.arange(CARRIED)
+    value[own, own] = output[own + CARRIED, own] = 1
 
 
-def _set_words(encoder: nn.Module, conjunction: int) -> None:
+def _set_words(encoder: nn.Module, carried: Sequence[int]) -> None:
     words = encoder.get_input_embeddings().weight
     words.normal_()
-    words[:, : FIRST + 1] = 0
-    words[:, ONE] = 1
-    words[conjunction, CONJUNCTION] = LOUD
+    own = words[list(carried), :CARRIED].clone()
+    words[:, : 2 * CARRIED] = 0
+    words[list(carried), :CARRIED] = own
     encoder.requires_grad_(False)

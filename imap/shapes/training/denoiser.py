@@ -24,7 +24,6 @@ class Denoising:
     lr: float
     dropout: float  # share of captions left empty, for guidance
     one_word: float  # share of the others that are a single word
-    apart: float  # share of the others that list nouns and verbs apart, not who does what
     foreground: float  # weight of an object's cell over one of the background, less one
 
 
@@ -40,7 +39,7 @@ def fit_denoiser(
 ) -> Fit:
     """Train the transformer; event is given a pipeline of the running mean each `every` steps."""
     fit = Fit(pipe.transformer.train(), path, how.steps, how.lr, ema=0.998, anneal=0.5)
-    shares = Shares(how.dropout, how.one_word, how.apart)
+    shares = Shares(how.dropout, how.one_word)
     channel_axis = 1 + (bank.latents.shape[1] == bank.cover.shape[1])
 
     def loss_of(step: int) -> Tensor:

@@ -1,0 +1,60 @@
+"""lambda_2 by layer (dots: its heads), the layers that the threshold keeps, and maps of the lowest and the highest."""
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from imap.figures.study import LOOK, Study, motions_first, row
+from imap.layers import LayerChoice, Spectrum
+from imap.view.strip import strip
+
+KEPT, LEFT = "#b13", "0.6"
+
+
+def draw(study: Study) -> None:
+    sample, step = study.samples[0], study.run.renoise_timestep[0]
+    with Spectrum(study.backbone, step, first=step) as spectrum:
+        study.read(sample, step)
+    choice = spectrum.choice()
+    study.write_figure(plot(choice))
+    study.write_table(
+        ("layer", "head", "lambda_2", "kept"),
+        [
+            (layer, head, value, int(layer in choice.layers))
+            for layer, values in choice.lambda_2.items()
+            for head, value in enumerate(values)
+        ],
+    )
+    study.path(".txt").write_text(f"{choice}\n", encoding="utf-8")
+
+    means = choice.means
+    ends = sorted({min(means, key=means.get), max(means, key=means.get)}, key=means.get)
+    word, rows, maps = motions_first(sample)[-1], [], []
+    for layer in ends:
+        output = study.read(sample, step, imap_layer=[layer], maps_layers=[layer, layer + 1])
+        maps.append(output.maps.of(word, "imap_layers"))
+        rows.append(row(f"layer {layer}", f"{word}, $\\lambda_2$ {means[layer]:.2f}", maps[-1]))
+    maps_study = Study(study.pipe, study.run, study.samples, study.out.with_name(f"{study.out.name}-maps"))
+    maps_study.write_figure(strip(study.shown(sample, output), rows, **LOOK))
+    maps_study.write_maps(np.stack(maps))
+
+
+def plot(choice: LayerChoice) -> Figure:
+    """Heads as dots, layers' means as bars of ink, the threshold as a line."""
+    layers = list(choice.lambda_2)
+    figure = Figure(figsize=(max(3.2, 0.22 * len(layers) + 1.2), 2.4), dpi=200, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    for layer, values in choice.lambda_2.items():
+        colour = KEPT if layer in choice.layers else LEFT
+        axes.plot([layer] * len(values), values, "o", color=colour, alpha=0.35, markersize=3, markeredgewidth=0)
+        axes.plot([layer - 0.35, layer + 0.35], [choice.means[layer]] * 2, color=colour, linewidth=2)
+    axes.axhline(choice.threshold, color="0.2", linewidth=0.8, linestyle=(0, (4, 3)))
+    axes.text(layers[0] - 0.5, choice.threshold + 0.01, f"{choice.threshold}", fontsize=7, va="bottom", color="0.2")
+    axes.set(xlabel="layer", ylabel=r"$\lambda_2$ of the attention", ylim=(0, 1.02))
+    axes.set_xticks(layers if len(layers) <= 12 else layers[:: -(-len(layers) // 12)])
+    for kind, colour in (("kept", KEPT), ("left out", LEFT)):
+        axes.plot([], [], color=colour, linewidth=2, label=kind)
+    axes.legend(fontsize=6.5, frameon=False, loc="lower left")
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure

@@ -1,0 +1,64 @@
+"""IMAP by the score that tells motion heads and by how many of them are kept, beside GramCol."""
+
+from collections import defaultdict
+
+import numpy as np
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from tqdm import tqdm
+
+from imap.figures.observed import HeadMaps
+from imap.figures.study import Study
+from imap.maps.separability import SCORES, motion_heads
+from imap.shapes.truth import VerbTruth
+
+PANELS = {("verb", "ap"): "AP of verbs", ("verb", "in_object"): "in-object AUC of verbs", ("noun", "ap"): "AP of nouns"}
+MOST = 12  # values of k
+Curves = dict[tuple[str, str], dict[str, dict[int, float]]]  # [kind, score][separability][k]
+
+
+def draw(study: Study) -> None:
+    values: dict[tuple[str, str, str, int], list[float]] = defaultdict(list)
+    counts = np.unique(np.linspace(1, study.backbone.num_heads, MOST).round().astype(int)).tolist()
+    for sample in tqdm(study.samples, "reading", unit="clip"):
+        heads = HeadMaps()
+        output = study.read(sample, study.run.renoise_timestep[0], observe=heads)
+        truths = study.needed_truths(sample, output.maps)
+        shape = next(iter(output.maps.values())).shape[1:]
+        wanted = [heads.layers[layer] for layer in output.maps.facts["method"]["imap_layer"]]
+        for name, score in SCORES.items():
+            for k in counts:
+                kept = [motion_heads(scores[name], score, k) @ maps.flatten(1) / k for scores, maps in wanted]
+                texts = torch.stack(kept).mean(dim=0).reshape(len(output.maps.texts), *shape).numpy()
+                for text, x in zip(output.maps.texts, texts, strict=True):
+                    if text in truths:
+                        kind = "verb" if isinstance(truths[text], VerbTruth) else "noun"
+                        for own, value in truths[text].scores(x).items():
+                            values[kind, own, name, k].append(value)
+    curves: Curves = {
+        panel: {name: {k: float(np.nanmean(values[(*panel, name, k)])) for k in counts} for name in SCORES}
+        for panel in PANELS
+        if any(key[:2] == panel for key in values)
+    }
+    study.write_table(
+        ("kind", "score", "separability", "k", "value"),
+        [(*panel, name, k, x) for panel, own in curves.items() for name, line in own.items() for k, x in line.items()],
+    )
+    study.write_figure(plot(curves))
+
+
+def plot(curves: Curves) -> Figure:
+    """A panel per score of the maps, a line per separability score; all heads together are GramCol."""
+    figure = Figure(figsize=(2.5 * len(curves) + 0.9, 2.4), dpi=200, layout="constrained")
+    FigureCanvasAgg(figure)
+    for axes, (panel, own) in zip(figure.subplots(1, len(curves), squeeze=False)[0], curves.items(), strict=True):
+        for style, (name, line) in zip(("o-", "s-", "D-", "^:"), own.items(), strict=True):
+            axes.plot(list(line), list(line.values()), style, markersize=3, linewidth=1, label=name)
+        every = next(iter(own.values()))
+        axes.axhline(every[max(every)], color="0.3", linewidth=0.8, linestyle=(0, (4, 3)), label="GramCol, all heads")
+        axes.set(xlabel="motion heads a layer, $k$", title=PANELS[panel])
+        axes.title.set_fontsize(8)
+        axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(fontsize=6, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure

@@ -1,0 +1,3 @@
+#!/usr/bin/env bash
+# Maps of a word by noise level: on the embedded default, or with backbone=cogvideox_5b input_json=... on a real model.
+cd "$(dirname "${BASH_SOURCE[0]}")/../.." && exec python -m imap.figures timesteps "$@"
