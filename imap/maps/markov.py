@@ -34,6 +34,6 @@ def second_eigenvalue(q: Tensor, k: Tensor, tolerance: float = 2e-4, rounds: int
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    # values as wide as the keys: only then does every fused kernel take them, and no (n, n) matrix is formed
-    padded = torch.nn.functional.pad(v, (0, q.shape[-1] - v.shape[-1]))
+    # as wide as the keys and in rows: only then does every fused kernel take them, and no (n, n) matrix is formed
+    padded = torch.nn.functional.pad(v, (0, q.shape[-1] - v.shape[-1])).contiguous()
     return scaled_dot_product_attention(q[None], k[None], padded[None])[0, ..., : v.shape[-1]]
