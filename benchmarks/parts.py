@@ -1,0 +1,92 @@
+"""Pieces of the mathematics at the paper's shapes, each in turn with what it replaces.
+
+python -m benchmarks.parts --threads 1     # CHI against scikit-learn, concept tokens against a second full attention,
+                                           # Gram columns against the whole Gram matrix
+"""
+
+import statistics
+from collections.abc import Callable
+
+import torch
+from einops import rearrange
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+from benchmarks.record import in_turn, machine, parser, ratio, write
+from imap.maps.concept_stream import concept_head_outputs
+from imap.maps.gramcol import gram_columns, surrogate_outputs
+from imap.maps.separability import calinski_harabasz
+
+FRAMES, TEXT = 13, 226
+
+
+def chi_of_sklearn(o: Tensor) -> list[float]:
+    """As the release does: each head to the host, labelled by frame."""
+    from sklearn.metrics import calinski_harabasz_score
+
+    labels = torch.arange(o.shape[1]).repeat_interleave(o.shape[2]).numpy()
+    return [calinski_harabasz_score(rearrange(head, "f p d -> (f p) d").float().cpu().numpy(), labels) for head in o]
+
+
+def parts(heads: int, patches: int, width: int, concepts: int, device: torch.device) -> dict[str, list[Callable]]:
+    """[what it replaces, ours] by name."""
+    generator = torch.Generator().manual_seed(0)
+
+    def randn(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator).to(device)
+
+    o = randn(heads, FRAMES, patches, width)
+    k, v = (rearrange(randn(heads, FRAMES, patches, width), "h f p d -> h (f p) d") for _ in range(2))
+    text = [randn(heads, concepts + 1, width) for _ in range(3)]
+    weights = torch.tensor([1.0] * concepts + [TEXT - concepts], device=device)
+    index = torch.randint(patches, (heads, FRAMES, concepts + 1), generator=generator).to(device)
+    padded = [torch.cat([x, x[:, -1:].expand(-1, TEXT - concepts - 1, -1)], dim=1) for x in text]
+    whole = [torch.cat([a, b], dim=1)[None] for a, b in zip(padded, (k, k, v), strict=True)]
+
+    def full_gram() -> Tensor:
+        one_frame = [
+            (x @ x.mT).gather(1, i.unsqueeze(-1).expand(-1, -1, patches))
+            for x, i in zip(o.transpose(0, 1), index.transpose(0, 1), strict=True)
+        ]
+        return torch.stack(one_frame)
+
+    return {
+        "CHI of every head": [lambda: chi_of_sklearn(o), lambda: calinski_harabasz(o)],
+        "concept tokens": [
+            lambda: scaled_dot_product_attention(*whole),
+            lambda: concept_head_outputs(*text, weights, k, v),
+        ],
+        "Gram columns": [full_gram, lambda: gram_columns(o, surrogate_outputs(o, index))],
+    }
+
+
+def main() -> None:
+    command = parser(__doc__)
+    command.add_argument("--heads", type=int, default=48)
+    command.add_argument("--patches", type=int, default=1350, help="of one frame: 30x45 at 480x720")
+    command.add_argument("--width", type=int, default=64)
+    command.add_argument("--concepts", type=int, default=5)
+    options = command.parse_args()
+    device = torch.device(options.device)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    rows = []
+    made = parts(options.heads, options.patches, options.width, options.concepts, device)
+    for name, works in made.items():
+        theirs, ours = in_turn(works, options.repeats, device)
+        rows.append(
+            {
+                "part": name,
+                "replaced_s": round(statistics.median(theirs), 4),
+                "ours_s": round(statistics.median(ours), 4),
+                "times_faster": round(ratio(ours, theirs), 2),
+                "heads": options.heads,
+                "tokens": FRAMES * options.patches,
+                **machine(device),
+            }
+        )
+    write(rows, options.json)
+
+
+if __name__ == "__main__":
+    main()
