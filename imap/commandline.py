@@ -2,6 +2,7 @@
 
 import difflib
 import inspect
+import logging
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -55,6 +56,13 @@ def main(run: Callable[[], None], config_name: str, program: str, argv: Sequence
         sys.exit(f"imap: error: {error}")
     except KeyboardInterrupt:
         sys.exit("imap: interrupted; run the same command again to go on")
+
+
+def plain_log() -> None:
+    """The log of a command: bare lines of our own, and of the libraries only their errors."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
+    for noisy in ("httpx", "diffusers", "transformers", "fontTools", "matplotlib"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
 
 
 @contextmanager

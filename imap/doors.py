@@ -1,5 +1,6 @@
 """What both doors do with a composed configuration: check all of it, load the model once, do the samples, report."""
 
+import json
 import logging
 import sys
 from dataclasses import replace
@@ -9,12 +10,14 @@ from omegaconf import OmegaConf
 
 from imap.backbones import backbone_of
 from imap.batch import run_tasks
-from imap.commandline import errors_in_one_line
+from imap.commandline import errors_in_one_line, plain_log
 from imap.errors import ImapError
 from imap.layers import LayerChoice, Spectrum, choose_once
 from imap.loading import load
 from imap.preflight import Plan, plan
 from imap.renoising import renoise_video
+from imap.results import Output
+from imap.samples import Sample
 from imap.sampling import sample_video
 from imap.settings.run import Run
 from imap.view.pictures import Look
@@ -30,9 +33,7 @@ RANDOM_WEIGHTS = (
 
 def run_door(config: Any, renoising: bool) -> None:
     """Run a door. Leaves the process with one line when nothing can start, and with status 1 when a sample failed."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
-    for noisy in ("httpx", "diffusers", "transformers", "fontTools", "matplotlib"):
-        logging.getLogger(noisy).setLevel(logging.ERROR)
+    plain_log()
     with errors_in_one_line():
         todo = plan(OmegaConf.to_container(config, resolve=True), renoising)
         if todo.tasks:
@@ -61,26 +62,42 @@ def run_plan(todo: Plan, renoising: bool) -> None:
     pipe = load(todo.model, todo.outline.source)
     if todo.model.source is None:
         log.warning(RANDOM_WEIGHTS, todo.model.name)
-    job, run = renoise_video if renoising else sample_video, todo.run
+    run = choose_layers(pipe, todo, renoising) if todo.run.chooses_layers else todo.run
 
-    def work(sample: Any, how: Run | None = None) -> Any:
+    def work(sample: Sample) -> Output:
+        return one_sample(pipe, sample, run, renoising)
+
+    more = {"fps": run.fps, "device": str(todo.model.device), "offload": todo.model.offload}
+    run_tasks(todo.tasks, run.output_dir, work, todo.tally, more)
+
+
+def one_sample(pipe: Any, sample: Sample, run: Run, renoising: bool) -> Output:
+    """The job of a door on one sample."""
+    try:
+        return (renoise_video if renoising else sample_video)(pipe, sample, run)
+    finally:
+        pipe.maybe_free_model_hooks()  # after a failure half-way, an offloaded model may still be on the device
+
+
+def choose_layers(pipe: Any, todo: Plan, renoising: bool) -> Run:
+    """The plan's run with layers of high lambda_2, measured on its first sample and kept in layers.json."""
+    run, sample = todo.run, todo.tasks[0].sample
+    step = run.renoise_timestep[0] if renoising else run.num_inference_steps // 2
+    method = {**run.method, "maps_timesteps": None if renoising else [step, step + 1]}
+    short = replace(run, renoise_timestep=(step,), test_full_denoise=False, method=method)
+
+    def measure() -> LayerChoice:
         try:
-            return job(pipe, sample, how or run)
-        finally:
-            pipe.maybe_free_model_hooks()  # after a failure half-way, an offloaded model may still be on the device
-
-    if run.chooses_layers:
-
-        def measure() -> LayerChoice:
-            step = run.renoise_timestep[0] if renoising else run.num_inference_steps // 2
-            short = replace(run, renoise_timestep=(step,), method={**run.method, "maps_timesteps": None})
             with Spectrum(backbone_of(pipe), step, first=step if renoising else 0) as spectrum:
-                work(todo.tasks[0].sample, replace(short, test_full_denoise=False))
-            return spectrum.choice()
+                one_sample(pipe, sample, short, renoising)
+        except (RuntimeError, OSError, ImapError) as error:
+            raise ImapError(
+                f"imap_layer=auto could not read lambda_2 on {todo.tasks[0].name}: {error}; name the layers instead, "
+                "as imap_layer=[0,1,2]"
+            ) from error
+        return spectrum.choice()
 
-        choice = choose_once(run.output_dir / "layers.json", measure)
-        log.info("%s", choice)
-        run = replace(run, method={**run.method, "imap_layer": choice.layers})
-
-    more = {"fps": todo.run.fps, "device": str(todo.model.device), "offload": todo.model.offload}
-    run_tasks(todo.tasks, todo.run.output_dir, work, todo.tally, more)
+    of = {"model": todo.model.recorded(), "num_inference_steps": run.num_inference_steps, "step": step}
+    choice = choose_once(run.output_dir / "layers.json", json.loads(json.dumps(of)), measure)
+    log.info("%s", choice)
+    return replace(run, method={**run.method, "imap_layer": choice.layers})

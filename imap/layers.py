@@ -1,6 +1,7 @@
 """Which layers to read, for a checkpoint that nobody has tuned: lambda_2 of each layer's attention (METHOD 6)."""
 
 import json
+import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -10,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 
@@ -17,9 +19,9 @@ from imap.backbones.base import Backbone, call_arguments
 from imap.backbones.probe import refuse_untraceable
 from imap.errors import ImapError
 from imap.maps.markov import second_eigenvalue
-from imap.presets import preset_for
-from imap.settings.method import method_settings
 from imap.steps import Steps
+
+log = logging.getLogger("imap")
 
 
 @dataclass(frozen=True)
@@ -36,26 +38,27 @@ class LayerChoice:
         return {layer: sum(values) / len(values) for layer, values in self.lambda_2.items()}
 
     @property
+    def above(self) -> list[int]:
+        """Layers above the threshold."""
+        return [layer for layer, mean in self.means.items() if mean > self.threshold]
+
+    @property
     def layers(self) -> list[int]:
         """Layers above the threshold; where there is none, the better half."""
-        means = self.means
-        above = [layer for layer, mean in means.items() if mean > self.threshold]
-        return above or sorted(sorted(means, key=means.get, reverse=True)[: (len(means) + 1) // 2])
+        best = sorted(self.means, key=self.means.get, reverse=True)
+        return self.above or sorted(best[: (len(best) + 1) // 2])
 
     def __str__(self) -> str:
-        means = self.means
-        scores = ", ".join(f"{layer}: {mean:.2f}" for layer, mean in means.items())
-        rule = f"above {self.threshold}"
-        if not any(mean > self.threshold for mean in means.values()):
-            rule = f"the better half, for none is above {self.threshold}"
-        return f"imap_layer={self.layers} ({rule}); lambda_2 by layer at step {self.step}: {scores}"
+        rule = "above" if self.above else "the better half, for none is above"
+        scores = ", ".join(f"{layer}: {mean:.2f}" for layer, mean in self.means.items())
+        return f"imap_layer={self.layers} ({rule} {self.threshold}); lambda_2 by layer at step {self.step}: {scores}"
 
 
 class Spectrum(TorchFunctionMode):
     """Reads lambda_2 of every layer at one step of a pipeline call in the `with` block; `choice()` gives what was read.
 
-    Queries and keys are those of the model's own call of `scaled_dot_product_attention`, which is left as it is. In Wan
-    it is the self-attention: the other one, to text, is not square. Padded text that is masked out is no part of it.
+    Queries and keys are those of the model's own call of `scaled_dot_product_attention`, which is left as it is; in
+    Wan, of the self-attention. Padded text that is masked out is no part of it.
     """
 
     def __init__(self, backbone: Backbone, step: int, first: int = 0) -> None:
@@ -63,11 +66,7 @@ class Spectrum(TorchFunctionMode):
         super().__init__()
         refuse_untraceable(backbone)
         self.backbone, self.step = backbone, step
-        preset = preset_for(backbone.family, backbone.num_layers, backbone.num_heads)
-        one_step = {"maps_timesteps": [step - first, step - first + 1]}
-        self.steps = Steps(
-            backbone, method_settings(one_step, preset.paper, backbone.num_layers, backbone.num_heads, "first")
-        )
+        self.steps = Steps(backbone, (step - first, step - first + 1))
         self._row: int | None = None
         self._layer: int | None = None
         self._visual = 0  # tokens
@@ -100,12 +99,9 @@ class Spectrum(TorchFunctionMode):
         if function is scaled_dot_product_attention and self._row is not None and self._layer is not None:
             given = dict(zip(("query", "key", "value", "attn_mask"), args, strict=False)) | kwargs
             q, k, mask = given["query"][self._row], given["key"][self._row], given.get("attn_mask")
-            if q.shape[1] == k.shape[1] >= self._visual:
-                if mask is not None:
-                    kept = mask[self._row].reshape(-1, k.shape[1]).any(dim=0)
-                    q, k = q[:, kept], k[:, kept]
-                with torch.no_grad():
-                    self._lambda_2[self._layer] = second_eigenvalue(q, k)
+            # of a block the first: Wan's attention to 512 text slots may be square too, and comes after
+            if q.shape[1] == k.shape[1] >= self._visual and self._layer not in self._lambda_2:
+                self._lambda_2[self._layer] = _of_attention(q, k, None if mask is None else mask[self._row])
         return function(*args, **kwargs)
 
     def _call_begins(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
@@ -131,15 +127,37 @@ class Spectrum(TorchFunctionMode):
         return LayerChoice(values, self.backbone.layer_threshold, self.step)
 
 
-def choose_once(path: Path, measure: Callable[[], LayerChoice]) -> LayerChoice:
-    """The choice that a file holds, else the measured one, which is written there: a run goes on with the layers that
-    it began with."""
+@torch.no_grad()
+def _of_attention(q: Tensor, k: Tensor, mask: Tensor | None) -> Tensor:
+    """lambda_2 (h,) of queries and keys (h, n, d) under a mask over keys, in float32 whatever the model runs in."""
+    if mask is not None:
+        if mask.dtype != torch.bool:
+            raise ImapError("lambda_2 needs a boolean attention mask, and this model adds its mask to the logits")
+        kept = mask.reshape(-1, k.shape[1]).any(dim=0)
+        q, k = q[:, kept], k[:, kept]
+    # a backend that the model asked for, such as cuDNN's, may not take float32
+    backends = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+    with torch.autocast(q.device.type, enabled=False), sdpa_kernel(backends):
+        return second_eigenvalue(q, k)
+
+
+def choose_once(path: Path, of: Mapping[str, Any], measure: Callable[[], LayerChoice]) -> LayerChoice:
+    """The choice that a file holds for `of` (model and settings, plain values), else the measured one, which is written
+    there: so a run goes on with the layers that it began with. Raises ImapError for a file that is none."""
     if path.is_file():
-        told = json.loads(path.read_text(encoding="utf-8"))
-        values = {int(layer): heads for layer, heads in told["lambda_2"].items()}
-        return LayerChoice(values, told["threshold"], told["step"])
+        try:
+            told = json.loads(path.read_text(encoding="utf-8"))
+            values = {int(layer): heads for layer, heads in told["lambda_2"].items()}
+            if told["of"] == of:
+                return LayerChoice(values, told["threshold"], told["step"])
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise ImapError(
+                f"{path} is not what imap_layer=auto has written; delete it, and it is made again"
+            ) from None
+        log.info("%s is of another model or other settings; lambda_2 is measured again", path)
     choice = measure()
     part = path.with_suffix(".part")
-    part.write_text(json.dumps({**asdict(choice), "layers": choice.layers}, indent=1) + "\n", encoding="utf-8")
+    text = json.dumps({"of": of, **asdict(choice), "layers": choice.layers}, indent=1)
+    part.write_text(f"{text}\n", encoding="utf-8")
     os.replace(part, path)
     return choice

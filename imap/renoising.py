@@ -1,6 +1,6 @@
 """The renoising job: a real clip is noised to a step of the schedule and read in one forward pass (METHOD 7)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -175,8 +175,11 @@ class _Denoising:
             ).frames
 
 
-def renoise_video(pipe: Any, sample: Sample, run: Run) -> Output:
-    """Maps of a sample's clip. Its video is the clip as the model got it, or what `test_full_denoise` made of it."""
+def renoise_video(pipe: Any, sample: Sample, run: Run, observe: Callable[..., None] | None = None) -> Output:
+    """Maps of a sample's clip. Its video is the clip as the model got it, or what `test_full_denoise` made of it.
+
+    observe: as in `imap.trace`.
+    """
     result = renoise(
         pipe,
         sample.video_path,
@@ -191,6 +194,7 @@ def renoise_video(pipe: Any, sample: Sample, run: Run) -> Output:
         seed=run.seed,
         **vars(run.fit),
         **run.method,
+        observe=observe,
     )
     kind = "denoised from the noised clip" if run.test_full_denoise else "the clip"
     return Output(result.frames, result.maps, {"video": kind, "seconds": result.seconds})

@@ -4,7 +4,7 @@ from typing import Any
 
 from imap.backbones.base import Backbone
 from imap.errors import ImapError
-from imap.settings.method import Method
+from imap.settings.method import check_range
 
 
 class Steps:
@@ -14,8 +14,9 @@ class Steps:
     one step, and the second of them is the unconditional half.
     """
 
-    def __init__(self, backbone: Backbone, method: Method) -> None:
-        self.backbone, self.method = backbone, method
+    def __init__(self, backbone: Backbone, wanted: tuple[int, int] | None) -> None:
+        """wanted: [start, stop) of the step indices to read; None: every step."""
+        self.backbone, self.wanted = backbone, wanted
         self.index = -1  # into the schedule
         self.read: list[int] = []
         self._announced: int | None = None
@@ -48,7 +49,8 @@ class Steps:
                 f"the transformer got a batch of {rows} where one video makes {expected}; "
                 "trace one prompt and one video per call"
             )
-        return rows - 1 if self.method.wants_step(self.index) else None
+        is_read = self.wanted is None or self.index in range(*self.wanted)
+        return rows - 1 if is_read else None
 
     def _check(self) -> None:
         # every pipeline call sets a schedule of its own, a new object
@@ -59,7 +61,7 @@ class Steps:
                 "open a new `with imap.trace(...)` block for every call"
             )
         self._schedule = schedule
-        self.method.check_steps(self._announced or len(schedule))
+        check_range(self.wanted, self._announced or len(schedule))
 
     def forget(self) -> None:
         """Let go of the pipeline's tensors."""

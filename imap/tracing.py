@@ -49,7 +49,7 @@ class Trace:
         consensus = method.surrogate == "consensus"
         self.rule = Rule(score, method.imap_sep_topk, wording.standardize, method.softmax, consensus, scale)
         self.running = RunningMaps(range(*method.maps_layers), method.imap_layer, method.softmax, len(wording.texts))
-        self.steps = Steps(backbone, method)
+        self.steps = Steps(backbone, method.maps_timesteps)
         self.choices = HeadChoices(score)
         self.grid: Grid | None = None
         self._row: int | None = None  # the conditional row while a call is read, else None

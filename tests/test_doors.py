@@ -428,8 +428,18 @@ def test_automatic_layers_are_chosen_once_and_recorded(door, loads, clip, tmp_pa
     assert told["step"] == 1
     _, said = door(name, *asked, "imap_layer=auto")
     assert "1 already finished" in said
-    (tmp_path / "out/layers.json").write_text(
-        json.dumps({"lambda_2": {"0": [0.8], "1": [0.1]}, "threshold": 0.7, "step": 1})
-    )
+    told["lambda_2"]["0"] = [0.99] * len(told["lambda_2"]["0"])  # what was measured is not measured again
+    (tmp_path / "out/layers.json").write_text(json.dumps(told))
     door(name, *asked, "imap_layer=auto", "seed=1")
     assert read_meta(tmp_path / "out" / FOLDER)["method"]["imap_layer"] == [0]
+    door(name, *asked, "imap_layer=auto", "num_inference_steps=3")
+    assert read_meta(tmp_path / "out" / FOLDER)["method"]["imap_layer"] != [0]
+
+
+def test_layers_that_cannot_be_measured_end_the_run_in_one_line(door, loads, monkeypatch):
+    def broken(*_):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(imap.doors, "sample_video", broken)
+    status, _ = door("sampling", *ASKED, "imap_layer=auto")
+    assert "imap_layer=auto could not read lambda_2" in status and "out of memory" in status

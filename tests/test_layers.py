@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import imap
 from imap.backbones import backbone_of
 from imap.errors import ImapError
-from imap.layers import LayerChoice, Spectrum, choose_once
+from imap.layers import LayerChoice, Spectrum, _of_attention, choose_once
 from tests.conftest import FAMILIES, PROMPT
 from tests.test_tracing import call, state_of
 
@@ -77,11 +78,54 @@ def test_layers_above_the_threshold_are_chosen_else_the_better_half():
     assert "none is above 0.95" in str(LayerChoice(values, 0.95, 3))
 
 
-def test_a_choice_is_measured_once(tmp_path):
-    choice = LayerChoice({0: [0.25, 0.5], 1: [0.75, 1.0]}, 0.7, 2)
-    assert choose_once(tmp_path / "layers.json", lambda: choice) == choice
-    again = choose_once(tmp_path / "layers.json", lambda: pytest.fail("measured again"))
+def test_a_choice_is_measured_once_for_a_model_and_its_settings(tmp_path):
+    path = tmp_path / "layers.json"
+    choice, other = LayerChoice({0: [0.25, 0.5], 1: [0.75, 1.0]}, 0.7, 2), LayerChoice({0: [0.9]}, 0.7, 2)
+    assert choose_once(path, {"model": "a"}, lambda: choice) == choice
+    again = choose_once(path, {"model": "a"}, lambda: pytest.fail("measured again"))
     assert again == choice and again.layers == [1]
+    assert choose_once(path, {"model": "b"}, lambda: other) == other
+    assert choose_once(path, {"model": "b"}, lambda: pytest.fail("measured again")) == other
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[1]", '{"lambda_2": 3, "of": {}}'])
+def test_another_file_in_its_place_is_told(tmp_path, text):
+    (tmp_path / "layers.json").write_text(text)
+    with pytest.raises(ImapError, match=r"layers.json is not what imap_layer=auto has written"):
+        choose_once(tmp_path / "layers.json", {}, lambda: pytest.fail("measured"))
+
+
+def test_wans_attention_to_as_many_text_slots_as_there_are_patches_is_no_part_of_it(pipes, monkeypatch):
+    pipe = pipes("wan")
+    size = {"height": 128, "width": 128, "num_frames": 29}  # 8 latent frames of 8x8 patches: 512, as the text slots
+    with Spectrum(backbone_of(pipe), 0) as spectrum:
+        call(pipe, steps=1, guidance_scale=1.0, **size)
+    seen, plain = [], torch.nn.functional.scaled_dot_product_attention
+
+    def recorded(query, key, value, **more):
+        seen.append((query[-1], key[-1], None))
+        return plain(query, key, value, **more)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", recorded)
+    call(pipe, steps=1, guidance_scale=1.0, **size)
+    own = [x for x in seen if x[0].shape[1] == x[1].shape[1] == 512][-2 * backbone_of(pipe).num_layers :]
+    assert len(own) == 2 * backbone_of(pipe).num_layers
+    np.testing.assert_allclose(spectrum.choice().lambda_2[0], dense(*own[0]), atol=1e-3)
+    assert np.abs(dense(*own[0]) - dense(*own[1])).max() > 1e-2
+
+
+def test_statistics_are_float32_whatever_the_model_runs_in(pipes):
+    pipe = pipes("cogvideox")
+    with Spectrum(backbone_of(pipe), 0) as plain:
+        call(pipe, steps=1)
+    with torch.autocast("cpu", dtype=torch.bfloat16), Spectrum(backbone_of(pipe), 0) as mixed:
+        call(pipe, steps=1)
+    for layer, values in plain.choice().lambda_2.items():
+        np.testing.assert_allclose(mixed.choice().lambda_2[layer], values, atol=0.02)
+    q, k = (torch.randn(2, 90, 16, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    with torch.autocast("cpu", dtype=torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
+        inside = _of_attention(q, k, None)
+    torch.testing.assert_close(inside, _of_attention(q, k, None), atol=1e-5, rtol=0)
 
 
 def test_a_step_that_does_not_come_is_an_error(pipes):

@@ -59,9 +59,7 @@ def test_names_are_known_in_any_case():
     assert method(imap_sep_score="silhouette", standardize="None").imap_sep_score == "Silhouette"
 
 
-def test_only_the_steps_in_the_range_are_wanted():
-    assert [step for step in range(5) if method(maps_timesteps=[1, 3]).wants_step(step)] == [1, 2]
-    assert method().wants_step(49)
+def test_a_range_must_lie_within_the_steps():
     method(maps_timesteps=[1, 3]).check_steps(3)
     with pytest.raises(ImapError, match=r"maps_timesteps=\[1, 3\] names step 2, but num_inference_steps=2"):
         method(maps_timesteps=[1, 3]).check_steps(2)

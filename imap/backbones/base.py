@@ -96,7 +96,9 @@ class Backbone(ABC):
     default_concept_token: ClassVar[str] = "first"
     processor_reads_fused_flag: ClassVar[bool] = False  # or whether fusing sets another processor
     takes_negative_prompt: ClassVar[bool] = True
-    layer_threshold: ClassVar[float] = 0.7  # of lambda_2, above which a layer is read (METHOD 6)
+    layer_threshold: ClassVar[float] = (
+        0.7  # of lambda_2, above which a layer is read: the paper's for CogVideoX, ours for Wan
+    )
     takes_attention_backend: ClassVar[bool] = True  # whether its stock processor runs through diffusers' dispatcher
 
     def __init__(self, pipe: DiffusionPipeline) -> None:

@@ -40,7 +40,7 @@ class HunyuanVideo(Backbone):
     processor_class = "HunyuanVideoAttnProcessor2_0"
     joint_attention = True
     takes_negative_prompt = False
-    layer_threshold = 0.75
+    layer_threshold = 0.75  # the paper's
     # the text encoder is causal: its first token knows only the first piece of a word
     default_concept_token = "last"
 

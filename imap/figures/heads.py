@@ -8,26 +8,31 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from imap.figures.observed import HeadMaps
-from imap.figures.study import Study
-from imap.shapes.truth import VerbTruth
+from imap.figures.study import Study, as_published
 
 Pair = tuple[int, int]  # layer, head
 
 
 def draw(study: Study) -> None:
+    """heads.png, .pdf, and heads.csv: CHI and AP of every head of the selected layers, means over clips and words.
+
+    Raises ImapError for clips without truth.
+    """
     values: dict[str, dict[Pair, list[float]]] = defaultdict(lambda: defaultdict(list))
     for sample in tqdm(study.samples, "reading", unit="clip"):
-        heads = HeadMaps()
-        output = study.read(sample, study.run.renoise_timestep[0], observe=heads, imap_sep_score="CHI")
-        truths = study.needed_truths(sample, output.maps)
+        seen = HeadMaps(["CHI"])
+        output = study.read(sample, study.run.renoise_timestep[0], seen)
+        as_published(output)
+        truths = study.needed_truths(sample, output)
         shape = next(iter(output.maps.values())).shape[1:]
-        for layer, (scores, maps) in heads.layers.items():
+        for layer in output.maps.facts["method"]["imap_layer"]:
+            scores, maps = seen.layers[layer]
             for head, score in enumerate(scores["CHI"].tolist()):
                 values["chi"][layer, head].append(score)
                 for text, x in zip(output.maps.texts, maps[head], strict=True):
                     if text in truths:
-                        kind = "verb" if isinstance(truths[text], VerbTruth) else "noun"
-                        values[kind][layer, head].append(truths[text].scores(x.reshape(shape).numpy())["ap"])
+                        kind = "noun" if text in sample.concepts else "verb"
+                        values[kind][layer, head].append(truths[text].ap(x.reshape(shape).numpy()))
     pairs = sorted(values["chi"])
     means = {name: np.array([np.nanmean(own[pair]) for pair in pairs]) for name, own in values.items()}
     kinds = [kind for kind in ("verb", "noun") if kind in means]
@@ -38,6 +43,11 @@ def draw(study: Study) -> None:
     study.write_figure(plot(pairs, means, kinds))
 
 
+def correlation(chi: np.ndarray, ap: np.ndarray) -> float:
+    """Pearson's r over heads."""
+    return float(np.corrcoef(chi, ap)[0, 1])
+
+
 def plot(pairs: list[Pair], means: dict[str, np.ndarray], kinds: list[str]) -> Figure:
     """One scatter per kind of word, a dot per head, coloured by layer."""
     figure = Figure(figsize=(3.1 * len(kinds) + 0.6, 2.6), dpi=200, layout="constrained")
@@ -46,9 +56,9 @@ def plot(pairs: list[Pair], means: dict[str, np.ndarray], kinds: list[str]) -> F
     panels = figure.subplots(1, len(kinds), squeeze=False)[0]
     for axes, kind in zip(panels, kinds, strict=True):
         dots = axes.scatter(means["chi"], means[kind], c=layers, cmap="viridis", s=14, linewidths=0)
-        r = np.corrcoef(np.log(means["chi"]), means[kind])[0, 1]
+        plain, logarithmic = (correlation(x, means[kind]) for x in (means["chi"], np.log(means["chi"])))
         axes.set(xscale="log", xlabel="CHI of the head", ylabel=f"AP of its GramCol, {kind}s")
-        axes.set_title(f"$r$ = {r:.2f} (log CHI), {len(pairs)} heads", fontsize=8)
+        axes.set_title(f"$r$ = {plain:.2f} (of log CHI {logarithmic:.2f}), {len(pairs)} heads", fontsize=8)
         axes.spines[["top", "right"]].set_visible(False)
     figure.colorbar(dots, ax=panels, label="layer", ticks=sorted(set(layers))[:: -(-len(set(layers)) // 8)])
     return figure

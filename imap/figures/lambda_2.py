@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from imap.figures.study import LOOK, Study, motions_first, row
+from imap.figures.study import LOOK, Study, row
 from imap.layers import LayerChoice, Spectrum
 from imap.view.strip import strip
 
@@ -12,6 +12,8 @@ KEPT, LEFT = "#b13", "0.6"
 
 
 def draw(study: Study) -> None:
+    """lambda_2.png, .pdf, every head's value in lambda_2.csv, the choice in words in lambda_2.txt; and GramCol of the
+    first clip's last word in the layers of the lowest and the highest mean: lambda_2-maps.png, .pdf, .npy."""
     sample, step = study.samples[0], study.run.renoise_timestep[0]
     with Spectrum(study.backbone, step, first=step) as spectrum:
         study.read(sample, step)
@@ -28,15 +30,14 @@ def draw(study: Study) -> None:
     study.path(".txt").write_text(f"{choice}\n", encoding="utf-8")
 
     means = choice.means
-    ends = sorted({min(means, key=means.get), max(means, key=means.get)}, key=means.get)
-    word, rows, maps = motions_first(sample)[-1], [], []
-    for layer in ends:
+    ordered = sorted(means, key=means.get)
+    word, rows, maps = (*sample.concepts, *sample.motions)[-1], [], []
+    for layer in dict.fromkeys((ordered[0], ordered[-1])):
         output = study.read(sample, step, imap_layer=[layer], maps_layers=[layer, layer + 1])
         maps.append(output.maps.of(word, "imap_layers"))
         rows.append(row(f"layer {layer}", f"{word}, $\\lambda_2$ {means[layer]:.2f}", maps[-1]))
-    maps_study = Study(study.pipe, study.run, study.samples, study.out.with_name(f"{study.out.name}-maps"))
-    maps_study.write_figure(strip(study.shown(sample, output), rows, **LOOK))
-    maps_study.write_maps(np.stack(maps))
+    study.write_figure(strip(study.shown(sample, output), rows, **LOOK), "-maps")
+    study.write_maps(np.stack(maps), "-maps")
 
 
 def plot(choice: LayerChoice) -> Figure:

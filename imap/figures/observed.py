@@ -1,5 +1,7 @@
 """Maps of single heads, which a run never keeps: seen layer by layer while a clip is read."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, einsum
 
@@ -10,20 +12,23 @@ from imap.maps.separability import SCORES
 
 
 class HeadMaps:
-    """An `observe` for `imap.trace`: by layer, every separability score (h,) and the standardized Gram columns of the
-    texts, (h, rows, f, p), on the host. Of one step: the last one that is read."""
+    """An `observe` for `imap.trace`: `layers[layer]` has the named separability scores, (h,) each, and the standardized
+    Gram columns of the texts with a surrogate per head, (h, texts, f, p), on the host, of the last step read."""
 
-    def __init__(self) -> None:
+    def __init__(self, scores: Sequence[str]) -> None:
+        self.scores = scores
         self.layers: dict[int, tuple[dict[str, Tensor], Tensor]] = {}
 
     def __call__(self, layer: int, step: int, attention: Layer, texts: Texts, read: LayerMaps) -> None:
+        """Keep what a layer gives."""
         heads, frames, patches, width = attention.o.shape
-        scores: dict[str, list[Tensor]] = {name: [] for name in SCORES}
+        rows = texts.rows[: len(texts.baseline_rows)]  # the prompt's tokens may come behind
+        scores: dict[str, list[Tensor]] = {name: [] for name in self.scores}
         maps = []
         for group in head_groups(heads, frames * patches, attention.keys.shape[1], width):
             q, o, keys = (x[group].float() for x in (attention.q, attention.o, attention.keys))
             index = surrogates(einsum("hfpd,htd->htfp", q, keys))
-            maps.append(einsum("rt,hftp->hrfp", texts.rows, standardized_columns(o, index, texts.weights)).cpu())
-            for name, score in SCORES.items():
-                scores[name].append(score.function(o).cpu())
+            maps.append(einsum("rt,hftp->hrfp", rows, standardized_columns(o, index, texts.weights)).cpu())
+            for name, found in scores.items():
+                found.append(SCORES[name].function(o).cpu())
         self.layers[layer] = {name: torch.cat(x) for name, x in scores.items()}, torch.cat(maps)

@@ -1,4 +1,4 @@
-"""How well each patch answers a word (QK-matching), with the best one, the text-surrogate token, in red."""
+"""How well each patch answers a word in the mean over a layer's heads (QK-matching), the best one in red."""
 
 import numpy as np
 from einops import einsum, rearrange
@@ -12,44 +12,46 @@ LAYERS = 4  # shown
 
 
 def matching(layer: Layer, texts: Texts) -> Tensor:
-    """<Q[h, f, p], K[h]> of every text, its keys averaged over the slots that it spans: (h, rows, f, p)."""
-    keys = einsum(texts.baseline_rows.to(layer.keys.dtype), layer.keys, "r t, h t d -> h r d").float()
-    return einsum(keys, layer.q.float(), "h r d, h f p d -> h r f p")
+    """<Q[h, f, p], K[h]> of the first text, its key averaged over the slots that it spans: (h, f, p) in float32."""
+    key = einsum(texts.rows[0], layer.keys.float(), "t, h t d -> h d")
+    return einsum(key, layer.q.float(), "h d, h f p d -> h f p")
 
 
 def draw(study: Study) -> None:
+    """qk_matching.png, .pdf, the maps of all layers in qk_matching.npy, and qk_matching.csv: where the truth is known,
+    the share of frames in which the best patch lies on the first clip's first noun, of the mean over heads, and of each
+    head alone, which is the text-surrogate token."""
     sample = study.samples[0]
     word = (*sample.concepts, *sample.motions)[0]
-    found: dict[int, np.ndarray] = {}  # by layer, (h, f, p) of the word
+    found: dict[int, np.ndarray] = {}  # by layer, (h, f, p)
 
     def observe(layer: int, step: int, attention: Layer, texts: Texts, read: LayerMaps) -> None:
-        found[layer] = matching(attention, texts)[:, index].cpu().numpy()
+        found[layer] = matching(attention, texts).cpu().numpy()
 
-    index = [*sample.concepts, *(x for x in sample.motions if x not in sample.concepts)].index(word)
-    output = study.read(sample, study.run.renoise_timestep[0], observe=observe)
-    _, _, height, width = next(iter(output.maps.values())).shape
-    truth = study.truths(sample, output.maps).get(word)
-    rows, marks, numbers = [], [], []
-    chosen = sorted(found)
-    shown = [chosen[i] for i in np.unique(np.linspace(0, len(chosen) - 1, LAYERS).round().astype(int))]
-    for layer in chosen:
-        heads, mean = found[layer], found[layer].mean(axis=0)
-        shares = ()
-        if truth is not None:
-            flat = rearrange(truth.own, "f h w -> f (h w)")
-            visible = flat.any(axis=-1)
-            shares = (
-                float(flat[visible, mean.argmax(axis=-1)[visible]].mean()),
-                float(np.mean([flat[visible, head.argmax(axis=-1)[visible]].mean() for head in heads])),
-            )
-        numbers.append((layer, *shares))
-        if layer in shown:
-            label = f"{shares[0]:.0%} of peaks on it" if shares else "mean over heads"
-            rows.append(row(f"layer {layer}", label, rearrange(mean, "f (h w) -> f h w", h=height)))
-            for column, frame in enumerate(columns_of(len(mean))):
-                y, x = divmod(int(mean[frame].argmax()), width)
-                marks.append(Mark(len(rows), column, (x + 0.5) / width, (y + 0.5) / height))
+    output = study.read(sample, study.run.renoise_timestep[0], observe)
+    height, width = next(iter(output.maps.values())).shape[2:]
+    truth = study.truths(sample, output).get(word) if word in sample.concepts else None
+    layers = sorted(found)
+    means = {layer: found[layer].mean(axis=0) for layer in layers}
+    shares = {} if truth is None else {layer: on_object(truth.own, means[layer], found[layer]) for layer in layers}
+    rows, marks = [], []
+    for index in np.unique(np.linspace(0, len(layers) - 1, LAYERS).round().astype(int)):
+        layer = layers[index]
+        label = f"{word}, {shares[layer][0]:.0%} of peaks on it" if shares else word
+        rows.append(row(f"layer {layer}", label, rearrange(means[layer], "f (h w) -> f h w", h=height)))
+        for column, frame in enumerate(columns_of(len(means[layer]))):
+            y, x = divmod(int(means[layer][frame].argmax()), width)
+            marks.append(Mark(len(rows), column, (x + 0.5) / width, (y + 0.5) / height))
     study.write_figure(strips([(study.shown(sample, output), rows)], **LOOK, marks=marks))
-    header = ("layer", "peak_of_mean_on_object", "peak_of_head_on_object") if truth is not None else ("layer",)
-    study.write_table(header, numbers)
-    study.write_maps(np.stack([rearrange(found[layer].mean(axis=0), "f (h w) -> f h w", h=height) for layer in chosen]))
+    header = ("layer", "peak_of_mean_on_object", "peak_of_head_on_object")
+    study.write_table(header, [(layer, *shares.get(layer, (float("nan"),) * 2)) for layer in layers])
+    study.write_maps(np.stack([rearrange(means[layer], "f (h w) -> f h w", h=height) for layer in layers]))
+
+
+def on_object(own: np.ndarray, mean: np.ndarray, heads: np.ndarray) -> tuple[float, float]:
+    """Share of the frames that show the object in which the best patch lies on it: of the mean (f, p), and averaged
+    over heads (h, f, p). own: (f, height, width) booleans."""
+    flat = rearrange(own, "f h w -> f (h w)")
+    seen = np.flatnonzero(flat.any(axis=1))
+    of_heads = [flat[seen, head.argmax(axis=1)[seen]].mean() for head in heads]
+    return float(flat[seen, mean.argmax(axis=1)[seen]].mean()), float(np.mean(of_heads))

@@ -9,9 +9,8 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from imap.figures.observed import HeadMaps
-from imap.figures.study import Study
+from imap.figures.study import Study, as_published
 from imap.maps.separability import SCORES, motion_heads
-from imap.shapes.truth import VerbTruth
 
 PANELS = {("verb", "ap"): "AP of verbs", ("verb", "in_object"): "in-object AUC of verbs", ("noun", "ap"): "AP of nouns"}
 MOST = 12  # values of k
@@ -19,33 +18,41 @@ Curves = dict[tuple[str, str], dict[str, dict[int, float]]]  # [kind, score][sep
 
 
 def draw(study: Study) -> None:
+    """separability.png, .pdf and separability.csv: mean scores over clips and words of IMAP with the k best heads of
+    each selected layer, by separability score. Raises ImapError for clips without truth."""
     values: dict[tuple[str, str, str, int], list[float]] = defaultdict(list)
-    counts = np.unique(np.linspace(1, study.backbone.num_heads, MOST).round().astype(int)).tolist()
     for sample in tqdm(study.samples, "reading", unit="clip"):
-        heads = HeadMaps()
-        output = study.read(sample, study.run.renoise_timestep[0], observe=heads)
-        truths = study.needed_truths(sample, output.maps)
-        shape = next(iter(output.maps.values())).shape[1:]
-        wanted = [heads.layers[layer] for layer in output.maps.facts["method"]["imap_layer"]]
+        seen = HeadMaps(list(SCORES))
+        output = study.read(sample, study.run.renoise_timestep[0], seen)
+        as_published(output)
+        method, truths = output.maps.facts["method"], study.needed_truths(sample, output)
+        counts = counts_of(study.backbone.num_heads, method["imap_sep_topk"])
+        layers = [seen.layers[layer] for layer in method["imap_layer"]]
         for name, score in SCORES.items():
             for k in counts:
-                kept = [motion_heads(scores[name], score, k) @ maps.flatten(1) / k for scores, maps in wanted]
-                texts = torch.stack(kept).mean(dim=0).reshape(len(output.maps.texts), *shape).numpy()
+                kept = [motion_heads(scores[name], score, k) @ maps.flatten(1) / k for scores, maps in layers]
+                texts = torch.stack(kept).mean(dim=0).reshape(next(iter(output.maps.values())).shape).numpy()
                 for text, x in zip(output.maps.texts, texts, strict=True):
                     if text in truths:
-                        kind = "verb" if isinstance(truths[text], VerbTruth) else "noun"
+                        kind = "noun" if text in sample.concepts else "verb"
                         for own, value in truths[text].scores(x).items():
                             values[kind, own, name, k].append(value)
     curves: Curves = {
         panel: {name: {k: float(np.nanmean(values[(*panel, name, k)])) for k in counts} for name in SCORES}
         for panel in PANELS
-        if any(key[:2] == panel for key in values)
+        if any(key[:2] == panel and not np.isnan(x).all() for key, x in values.items())
     }
     study.write_table(
         ("kind", "score", "separability", "k", "value"),
         [(*panel, name, k, x) for panel, own in curves.items() for name, line in own.items() for k, x in line.items()],
     )
     study.write_figure(plot(curves))
+
+
+def counts_of(heads: int, asked: int) -> list[int]:
+    """Values of k from one head to all, with the one that is asked for among them."""
+    spread = np.unique(np.linspace(1, heads, min(heads, MOST)).round().astype(int)).tolist()
+    return sorted({*spread, asked} if asked > 0 else spread)
 
 
 def plot(curves: Curves) -> Figure:

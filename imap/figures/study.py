@@ -2,7 +2,7 @@
 
 import csv
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,14 +13,15 @@ from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 
 from imap.backbones import Backbone, backbone_of
+from imap.batch import ERRORS
+from imap.doors import RANDOM_WEIGHTS
 from imap.errors import ImapError
 from imap.loading import load
 from imap.preflight import plan
 from imap.renoising import renoise_video
-from imap.results import Maps, Output
+from imap.results import Output
 from imap.samples import Sample
-from imap.settings.run import AUTO, Run
-from imap.shapes.truth import NounTruth, Things, VerbTruth
+from imap.settings.run import Run
 from imap.view.normalization import normalize
 from imap.view.sample import Shown
 from imap.view.strip import Row, save
@@ -40,14 +41,17 @@ class Study:
 
     @cached_property
     def backbone(self) -> Backbone:
+        """The model as the method sees it."""
         return backbone_of(self.pipe)
 
-    def read(self, sample: Sample, step: int | None = None, **method: Any) -> Output:
-        """Maps of a clip; step: the only index to noise it to; method: settings of `imap.trace` to change."""
+    def read(
+        self, sample: Sample, step: int | None = None, observe: Callable[..., None] | None = None, **method: Any
+    ) -> Output:
+        """Maps of a clip; step: the only index to noise it to; observe, method: of `imap.trace`, the rest as asked."""
         steps = self.run.renoise_timestep if step is None else (step,)
         try:
             run = replace(self.run, renoise_timestep=steps, method={**self.run.method, **method})
-            return renoise_video(self.pipe, sample, run)
+            return renoise_video(self.pipe, sample, run, observe)
         finally:
             self.pipe.maybe_free_model_hooks()
 
@@ -60,16 +64,28 @@ class Study:
         self.backbone.set_schedule(self.run.num_inference_steps)
         return round(float(self.pipe.scheduler.timesteps[step]))
 
-    def truths(self, sample: Sample, maps: Maps) -> dict[str, NounTruth | VerbTruth]:
-        """What a clip shows, by word; empty where it has no truth-<clip>.npz beside it."""
-        path = sample.video_path.with_name(f"truth-{sample.video_path.stem}.npz")
-        grid = next(iter(maps.values())).shape[2:]
-        found = Things.load(path).truths(grid) if path.is_file() else []
-        return {truth.word: truth for truth in found}
+    def truths(self, sample: Sample, output: Output) -> dict[str, Any]:
+        """What a clip shows, a NounTruth or VerbTruth by word; empty where it has no truth-<clip>.npz beside it.
 
-    def needed_truths(self, sample: Sample, maps: Maps) -> dict[str, NounTruth | VerbTruth]:
+        Raises ImapError where that is of another size or length than the clip was read at.
+        """
+        path = sample.video_path.with_name(f"truth-{sample.video_path.stem}.npz")
+        if not path.is_file():
+            return {}
+        from imap.shapes.truth import Things  # scores need scikit-learn, other figures do not
+
+        things = Things.load(path)
+        read = output.frames.shape[:3]
+        if tuple(things.masks.shape[1:]) != read:
+            raise ImapError(
+                f"{path} is of {'x'.join(map(str, things.masks.shape[1:]))}, and the clip was read as "
+                f"{'x'.join(map(str, read))}; set video.resize=none and video.frames=none, and the clip's own size"
+            )
+        return {truth.word: truth for truth in things.truths(next(iter(output.maps.values())).shape[2:])}
+
+    def needed_truths(self, sample: Sample, output: Output) -> dict[str, Any]:
         """As `truths`. Raises ImapError where there is none."""
-        found = self.truths(sample, maps)
+        found = self.truths(sample, output)
         if not found:
             raise ImapError(
                 f"{sample.video_path} has no truth-{sample.video_path.stem}.npz beside it, and this figure scores maps "
@@ -78,45 +94,57 @@ class Study:
         return found
 
     def path(self, suffix: str) -> Path:
+        """Of one of the figure's files."""
         return self.out.with_name(self.out.name + suffix)
 
-    def write_figure(self, figure: Figure) -> None:
-        """NAME.png and NAME.pdf."""
+    def write_figure(self, figure: Figure, name: str = "") -> None:
+        """<out><name>.png and .pdf."""
         for suffix in (".png", ".pdf"):
-            save(figure, self.path(suffix))
-        log.info("%s, .pdf", self.path(".png"))
+            save(figure, self.path(name + suffix))
+        log.info("%s, .pdf", self.path(f"{name}.png"))
 
-    def write_table(self, header: Sequence[str], rows: Iterable[Sequence[Any]], name: str = "") -> None:
-        """NAME.csv, with numbers to six digits."""
-        with self.path(f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
+    def write_table(self, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        """<out>.csv, with numbers to six digits."""
+        with self.path(".csv").open("w", newline="", encoding="utf-8") as file:
             lines = csv.writer(file)
             lines.writerow(header)
             lines.writerows([f"{x:.6g}" if isinstance(x, float) else x for x in row] for row in rows)
 
     def write_maps(self, maps: np.ndarray, name: str = "") -> None:
-        """NAME.npy, float32."""
+        """<out><name>.npy, float32."""
         np.save(self.path(f"{name}.npy"), maps.astype(np.float32))
 
 
 def begin(config: Any, name: str) -> Study:
-    """Check everything that a figure is asked for, then load the model. config: as main_Renoising.py takes it."""
+    """Check everything that a figure is asked for, then load the model. config: configs/figures.yaml, composed."""
     asked = OmegaConf.to_container(config, resolve=True) | {"pictures": False, "test_full_denoise": False}
-    if asked["imap_layer"] == AUTO:
-        raise ImapError("imap_layer=auto is for the doors; the lambda_2 figure names the layers, give a list of them")
     todo = plan(asked, renoising=True)
+    if todo.run.chooses_layers:
+        raise ImapError("imap_layer=auto is for the doors; the lambda_2 figure names the layers, give a list of them")
+    if todo.tally.skipped:
+        raise ImapError(f"{todo.run.output_dir} holds a run of main_Renoising.py; name another output_dir")
+    if todo.tally.failed:
+        raise ImapError(f"{todo.tally.failed[0]} cannot be read; {todo.run.output_dir / ERRORS} tells why")
     log.info("loading %s (%s, %s)", todo.outline.source, todo.model.dtype, todo.model.device)
     pipe = load(todo.model, todo.outline.source)
+    if todo.model.source is None:
+        log.warning(RANDOM_WEIGHTS, todo.model.name)
     pipe.set_progress_bar_config(disable=True)
-    todo.run.output_dir.mkdir(parents=True, exist_ok=True)
     return Study(pipe, todo.run, [task.sample for task in todo.tasks], todo.run.output_dir / name)
+
+
+def as_published(output: Output) -> None:
+    """Raise ImapError unless the maps were formed as figures of single heads form theirs."""
+    if len(output.maps.texts) < 2:
+        raise ImapError("this figure needs two words in every clip: over one text only a sign would be left")
+    wanted = {"standardize": "text", "surrogate": "per_head", "softmax": False}
+    method = output.maps.facts["method"]
+    for name, value in wanted.items():
+        if method[name] != value:
+            raise ImapError(f"this figure is of {name}={value}, and the clip was read with {name}={method[name]}")
 
 
 def row(text: str, label: str, x: np.ndarray) -> Row:
     """A map (latent frames, h, w) as a row of a strip, scaled over the video."""
     found = normalize(x[None], "video")
     return (text, label, found.values[0], tuple(found.limits[0, 0]))
-
-
-def motions_first(sample: Sample) -> list[str]:
-    """A clip's words, the motion words first."""
-    return [*sample.motions, *(text for text in sample.concepts if text not in sample.motions)]

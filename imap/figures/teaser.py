@@ -2,20 +2,24 @@
 
 import numpy as np
 
-from imap.figures.study import LOOK, Study, motions_first, row
+from imap.figures.study import LOOK, Study, row
 from imap.view.strip import strips
 
 CLIPS = 3
 
 
 def draw(study: Study) -> None:
+    """teaser.png, .pdf, the mean of each map by latent frame in teaser.csv, and the maps in teaser-<clip>.npy.
+
+    Clips without a motion word show GramCol of their nouns.
+    """
     blocks, numbers = [], []
     for sample in study.samples[:CLIPS]:
         output = study.read(sample)
-        words = list(sample.motions) or motions_first(sample)
-        maps = [output.maps.of(word) for word in words]
-        rows = [row(word, "IMAP", x) for word, x in zip(words, maps, strict=True)]
-        blocks.append((study.shown(sample, output), rows))
+        words = sample.motions or sample.concepts
+        key = "sel_imap_layers" if sample.motions else "imap_layers"
+        maps = [output.maps.of(word, key) for word in words]
+        blocks.append((study.shown(sample, output), [row(word, key, x) for word, x in zip(words, maps, strict=True)]))
         for word, x in zip(words, maps, strict=True):
             numbers += [(sample.prompt, word, frame, float(mean)) for frame, mean in enumerate(x.mean(axis=(1, 2)))]
         study.write_maps(np.stack(maps), f"-{len(blocks)}")

@@ -12,7 +12,7 @@ def second_eigenvalue(q: Tensor, k: Tensor, tolerance: float = 2e-4, rounds: int
 
     A 1 = 1, so (I - 1 1^T / n) A has the eigenvalues of A but for one 1, in place of which it has a 0. Orthogonal
     iteration on d columns (one attention call each round, with the columns as values), and the eigenvalues of the
-    d x d matrix that it leaves, until the largest stays within `tolerance` for three rounds.
+    d x d matrix that it leaves, until the largest stays within `tolerance` for three rounds, or for `rounds` of them.
     """
     q, k = q.float(), k.float()
     heads, tokens, width = q.shape
@@ -34,6 +34,6 @@ def second_eigenvalue(q: Tensor, k: Tensor, tolerance: float = 2e-4, rounds: int
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    # as wide as the keys and in rows: only then does every fused kernel take them, and no (n, n) matrix is formed
+    # as wide as the keys and in rows: else no fused kernel takes them, and an (n, n) matrix would be formed
     padded = torch.nn.functional.pad(v, (0, q.shape[-1] - v.shape[-1])).contiguous()
     return scaled_dot_product_attention(q[None], k[None], padded[None])[0, ..., : v.shape[-1]]

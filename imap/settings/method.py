@@ -34,17 +34,19 @@ class Method:
         """Every layer that is read."""
         return tuple(sorted({*self.imap_layer, *range(*self.maps_layers)}))
 
-    def wants_step(self, step: int) -> bool:
-        return self.maps_timesteps is None or step in range(*self.maps_timesteps)
-
     def check_steps(self, num_inference_steps: int) -> None:
         """Raise ImapError when `maps_timesteps` names steps that the run does not have."""
-        if self.maps_timesteps is not None and self.maps_timesteps[1] > num_inference_steps:
-            raise ImapError(
-                f"maps_timesteps={list(self.maps_timesteps)} names step {self.maps_timesteps[1] - 1}, but "
-                f"num_inference_steps={num_inference_steps} has steps 0 to {num_inference_steps - 1}; "
-                f"set maps_timesteps to a range [start, stop) within [0, {num_inference_steps}]"
-            )
+        check_range(self.maps_timesteps, num_inference_steps)
+
+
+def check_range(maps_timesteps: tuple[int, int] | None, num_inference_steps: int) -> None:
+    """Raise ImapError for a range [start, stop) that names steps which a schedule does not have."""
+    if maps_timesteps is not None and maps_timesteps[1] > num_inference_steps:
+        raise ImapError(
+            f"maps_timesteps={list(maps_timesteps)} names step {maps_timesteps[1] - 1}, but "
+            f"num_inference_steps={num_inference_steps} has steps 0 to {num_inference_steps - 1}; "
+            f"set maps_timesteps to a range [start, stop) within [0, {num_inference_steps}]"
+        )
 
 
 METHOD_DEFAULTS = {
@@ -73,7 +75,7 @@ def method_settings(
     value |= {key: paper[key] for key in names & set(paper) if paper[key] is not None}
     value |= {key: x for key, x in given.items() if x is not None}
 
-    layers = tuple(_integers("imap_layer", value["imap_layer"]))
+    layers = tuple(_integers("imap_layer", value["imap_layer"], ", or for a run as imap_layer=auto"))
     if not layers:
         raise ImapError("imap_layer is empty; name at least one layer, such as imap_layer=[0]")
     if len(set(layers)) < len(layers):
@@ -115,10 +117,10 @@ def _is_integer(x: Any) -> bool:
     return isinstance(x, int) and not isinstance(x, bool)
 
 
-def _integers(name: str, value: Any) -> Sequence[int]:
+def _integers(name: str, value: Any, or_else: str = "") -> Sequence[int]:
     items = [value] if _is_integer(value) else value
     if isinstance(items, str) or not isinstance(items, Sequence) or not all(_is_integer(x) for x in items):
-        raise ImapError(f"{name}={value!r} is not a list of whole numbers; write it as {name}=[0,1,2]")
+        raise ImapError(f"{name}={value!r} is not a list of whole numbers; write it as {name}=[0,1,2]{or_else}")
     return items
 
 

@@ -64,7 +64,7 @@ def run_settings(config: Mapping[str, Any], renoising: bool) -> Run:
     if not isinstance(config["pictures"], bool):
         raise ImapError(f"pictures={config['pictures']!r} is neither true nor false")
     method = {key: config[key] for key in METHOD_KEYS}
-    chooses_layers = method["imap_layer"] == AUTO
+    chooses_layers = str(method["imap_layer"]).lower() == AUTO
     run = Run(
         pictures=config["pictures"],
         chooses_layers=chooses_layers,

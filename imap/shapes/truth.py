@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from imap.errors import ImapError
 from imap.evaluation import scores
 from imap.shapes.drawing import Drawn, to_grid, to_latent_frames
 from imap.shapes.world import Scene
 
 IN, OUT = 0.5, 0.2  # share of a cell that an object fills: above it is true, below it is not, between it is not counted
-NAN = float("nan")
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,16 @@ class NounTruth:
     none: np.ndarray
     other: np.ndarray
 
+    def ap(self, x: np.ndarray) -> float:
+        """Average precision of a map (frames, height, width)."""
+        counted = self.own | self.none
+        return scores.average_precision(x[counted], self.own[counted])
+
     def scores(self, x: np.ndarray) -> dict[str, float]:
         """Scores of a map (frames, height, width)."""
         counted = self.own | self.none
         return {
-            "ap": scores.average_precision(x[counted], self.own[counted]),
+            "ap": self.ap(x),
             "auc": scores.auc(x, self.own, self.none),
             "iou": scores.best_iou(x[counted], self.own[counted]),
             "own_other": scores.auc(x, self.own & ~self.other, self.other & ~self.own),
@@ -50,12 +55,16 @@ class VerbTruth:
         """Where and when it happens."""
         return self.place & self.moving[:, None, None]
 
+    def ap(self, x: np.ndarray) -> float:
+        """Spatio-temporal average precision of a map (frames, height, width)."""
+        counted = self.place | self.none
+        return scores.average_precision(x[counted], self.event[counted])
+
     def scores(self, x: np.ndarray) -> dict[str, float]:
         """Scores of a map (frames, height, width). own_other: the mover against the other thing, in moving frames."""
-        counted = self.place | self.none
         moving = self.moving[:, None, None]
         return {
-            "ap": scores.average_precision(x[counted], self.event[counted]),
+            "ap": self.ap(x),
             "in_object": scores.in_object_auc(x, self.place, self.moving),
             "correlation": scores.temporal_correlation(x, self.moving),
             "own_other": scores.auc(x, self.event & ~self.other, self.other & ~self.place & moving),
@@ -75,10 +84,13 @@ class Things:
 
     @classmethod
     def load(cls, path: Path) -> "Things":
-        """Of a truth-<clip>.npz that `imap.shapes.render` has written."""
-        arrays = np.load(path, allow_pickle=False)
-        tensors = (torch.from_numpy(arrays[part]) for part in ("masks", "places", "moving"))
-        return cls(arrays["nouns"].tolist(), arrays["verbs"].tolist(), *tensors)
+        """Of a truth-<clip>.npz that `imap.shapes.render` has written. Raises ImapError for any other file."""
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                tensors = (torch.from_numpy(arrays[part]) for part in ("masks", "places", "moving"))
+                return cls(arrays["nouns"].tolist(), arrays["verbs"].tolist(), *tensors)
+        except (OSError, ValueError, KeyError, TypeError):
+            raise ImapError(f"{path} is not what imap.shapes.render writes; render the clip again") from None
 
     def truths(self, grid: tuple[int, int]) -> list[NounTruth | VerbTruth]:
         """Truth for each word, on a (height, width) grid; a verb that never happens has none."""

@@ -30,7 +30,7 @@ def columns_of(latent_frames: int, most: int = MOST_COLUMNS) -> list[int]:
 
 @dataclass(frozen=True)
 class Mark:
-    """A dot on one cell of a row: column of the strip, and the place in the frame, in fractions of its size."""
+    """A dot: row (0 is the first block's video) and column of the strip, and x, y in fractions of the frame."""
 
     row: int
     column: int
@@ -53,9 +53,11 @@ def strips(
     space: str,
     marks: Sequence[Mark] = (),
 ) -> Figure:
-    """Strips of several videos of one size and length below each other, each as in `strip`; marks count all rows."""
-    first, rows = blocks[0]
-    latent_frames = rows[0][2].shape[0]
+    """Strips of several videos below each other, each as in `strip`. Raises ValueError unless they are of one size."""
+    first = blocks[0][0]
+    if len({shown.frames.shape for shown, _ in blocks}) > 1:
+        raise ValueError(f"videos of one size are needed, not {[shown.frames.shape for shown, _ in blocks]}")
+    latent_frames = blocks[0][1][0][2].shape[0]
     columns = columns_of(latent_frames)
     middles = [middle_frame(column, latent_frames, len(first.frames)) for column in columns]
     pictures, names, scales = [], [], []

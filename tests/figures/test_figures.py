@@ -14,6 +14,9 @@ import imap.figures.study as studies
 from imap import ImapError, tiny
 from imap.commandline import literal
 from imap.figures.__main__ import NAMES
+from imap.figures.separability import counts_of
+from imap.layers import Spectrum
+from imap.maps.separability import SCORES
 from imap.presets import config_folder
 from imap.shapes.render import render
 from imap.shapes.world import Conditions
@@ -90,12 +93,35 @@ def test_separability_of_all_heads_is_gramcol_and_of_the_chosen_ones_imap(study)
     values = {"imap_layers": [], "sel_imap_layers": []}
     for sample in own.samples:
         output = own.read(sample)
-        for word, truth in own.truths(sample, output.maps).items():
+        for word, truth in own.truths(sample, output).items():
             for key, found in values.items():
                 if word in sample.concepts:
                     found.append(truth.scores(output.maps.of(word, key))["ap"])
     for key, k in (("imap_layers", "6"), ("sel_imap_layers", "2")):
         assert float(rows["noun", "ap", "CHI", k]) == pytest.approx(np.mean(values[key]), rel=1e-4)
+    assert {float(rows["noun", "ap", name, "6"]) for name in SCORES} == {float(rows["noun", "ap", "CHI", "6"])}
+
+
+def test_the_k_that_is_asked_for_is_among_those_shown():
+    assert counts_of(30, 5) == sorted({*counts_of(30, -1), 5}) and 5 not in counts_of(30, -1)
+    assert counts_of(3, 2) == [1, 2, 3]
+
+
+def test_methods_are_in_the_papers_order(study):
+    named = list(dict.fromkeys(row["map"] for row in table(draw(study("methods")), "methods")))
+    assert named == ["cross attention", "ConceptAttention", "GramCol", "IMAP"]
+
+
+def test_lambda_2_is_of_the_step_that_the_clip_is_noised_to(study):
+    own = study("lambda_2")
+    rows = table(draw(own), "lambda_2")
+    with Spectrum(own.backbone, 1, first=1) as spectrum:
+        own.read(own.samples[0], 1)
+    with Spectrum(own.backbone, 2, first=2) as other:
+        own.read(own.samples[0], 2)
+    expected = [x for values in spectrum.choice().lambda_2.values() for x in values]
+    np.testing.assert_allclose([float(row["lambda_2"]) for row in rows], expected, rtol=1e-5)
+    assert not np.allclose(expected, [x for values in other.choice().lambda_2.values() for x in values], rtol=1e-3)
 
 
 def test_qk_matching_is_the_cross_attention_map_of_the_layer(study):
@@ -108,7 +134,7 @@ def test_qk_matching_is_the_cross_attention_map_of_the_layer(study):
         output = own.read(sample, imap_layer=[layer], maps_layers=[layer, layer + 1])
         expected = output.maps.of(word, "cross_attention_maps_layers")
         np.testing.assert_allclose(maps[layer], expected, rtol=1e-4, atol=1e-4)
-        truth = own.truths(sample, output.maps)[word].own.reshape(len(expected), -1)
+        truth = own.truths(sample, output)[word].own.reshape(len(expected), -1)
         peaks = expected.reshape(len(expected), -1).argmax(axis=1)
         visible = truth.any(axis=1)
         share = truth[np.arange(len(truth)), peaks][visible].mean()
@@ -126,9 +152,10 @@ def test_timesteps_are_read_alone(study):
         assert 0 < float(row["timestep"]) < 1000
 
 
-def test_heads_have_the_scores_that_a_run_records(study):
-    own = study("heads")
+def test_heads_of_the_selected_layers_have_the_scores_that_a_run_records(study):
+    own = study("heads", "cogvideox", "imap_layer=[1,3]")
     rows = table(draw(own), "heads")
+    assert sorted({row["layer"] for row in rows}) == ["1", "3"] and len(rows) == 2 * own.backbone.num_heads
     recorded = [own.read(sample).maps.scores for sample in own.samples]
     for row in rows:
         expected = np.mean([scores[int(row["layer"])][1][int(row["head"])] for scores in recorded])
@@ -144,6 +171,24 @@ def test_scores_need_the_truth(study, clips, tmp_path):
         draw(lonely)
 
 
+def test_the_truth_of_a_clip_is_not_laid_over_another_cut_of_it(study):
+    own = study("heads", "cogvideox", "height=128", "width=128", "video.resize=crop")
+    with pytest.raises(ImapError, match="is of 9x128x192, and the clip was read as 9x128x128"):
+        draw(own)
+
+
+def test_a_single_word_has_no_map_of_a_head(study):
+    with pytest.raises(ImapError, match="two words in every clip"):
+        own = study("heads", "cogvideox", "concept_option=s")
+        own = studies.Study(own.pipe, own.run, [studies.replace(own.samples[0], concepts=["ball"])], own.out)
+        draw(own)
+
+
+def test_what_the_figure_is_not_of_is_refused(study):
+    with pytest.raises(ImapError, match="this figure is of surrogate=per_head"):
+        draw(study("separability", "cogvideox", "surrogate=consensus"))
+
+
 def test_automatic_layers_are_refused(study):
     with pytest.raises(ImapError, match="imap_layer=auto is for the doors"):
         study("methods", "cogvideox", "imap_layer=auto")
@@ -151,4 +196,4 @@ def test_automatic_layers_are_refused(study):
 
 def test_names_are_told():
     told = subprocess.run([sys.executable, "-m", "imap.figures", "nothing"], capture_output=True, text=True)
-    assert told.returncode == 1 and all(name in told.stdout for name in NAMES)
+    assert told.returncode == 1 and all(name in told.stderr for name in (*NAMES, "unknown figure 'nothing'"))

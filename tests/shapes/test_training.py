@@ -15,7 +15,7 @@ from imap.shapes.drawing import draw
 from imap.shapes.models import RECIPES
 from imap.shapes.training import bank as bank_module
 from imap.shapes.training import sheet
-from imap.shapes.training.autoencoder import kl, to_video
+from imap.shapes.training.autoencoder import anchors, kl, to_video
 from imap.shapes.training.bank import bank
 from imap.shapes.training.fit import Fit
 from imap.shapes.training.gap import LEVELS, caption_gap, captions, verb_gap
@@ -218,3 +218,25 @@ def test_training_ends_in_a_pipeline_that_the_real_loading_code_loads(family, tm
 def test_captions_to_sample_name_two_nouns():
     assert all(len(scene.concepts) == 2 for scene in sheet.captions_to_sample(30))
     assert sheet.captions_to_sample(5) != list(scenes(0, 5, Conditions(twins=0.0)))
+
+
+def test_latents_are_anchored_to_a_linear_map_of_the_colours_that_they_stand_for():
+    generator = torch.Generator().manual_seed(0)
+    one, other = (torch.rand(1, 3, 9, 16, 24, generator=generator) * 2 - 1 for _ in range(2))
+    shape = (1, 8, 3, 2, 3)
+    a, b = anchors(one, shape), anchors(other, shape)
+    assert a.shape == shape
+    torch.testing.assert_close(anchors((one + other) / 2, shape), (a + b) / 2, atol=1e-5, rtol=1e-5)
+    later = one.clone()
+    later[:, :, 1:5] = other[:, :, 1:5]  # the second latent frame, and the upper left cell
+    later[:, :, 5:, :8, :8] = other[:, :, 5:, :8, :8]
+    moved = (anchors(later, shape) - a).abs().amax(dim=1)[0] > 1e-4
+    assert not moved[0].any() and moved[1].all()
+    assert moved[2].tolist() == [[True, False, False], [False, False, False]]
+    # a mean over time, and within a quarter of a cell
+    swapped = one.clone()
+    swapped[:, :, 1:5] = swapped[:, :, 1:5].flip(2)
+    swapped[:, :, :, :4, :4] = swapped[:, :, :, :4, :4].flip(3, 4)
+    torch.testing.assert_close(anchors(swapped, shape), a, atol=1e-5, rtol=1e-5)
+    with pytest.raises(ValueError, match="at most 12 channels"):
+        anchors(one, (1, 13, 3, 2, 3))

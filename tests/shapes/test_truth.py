@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
+from imap.errors import ImapError
 from imap.shapes.drawing import draw
-from imap.shapes.truth import NounTruth, VerbTruth, frame_difference, truths
-from imap.shapes.world import Scene, Thing
+from imap.shapes.render import render
+from imap.shapes.truth import NounTruth, Things, VerbTruth, frame_difference, truths
+from imap.shapes.world import Conditions, Scene, Thing, scenes
 
 GRID = (16, 16)
 
@@ -84,3 +86,16 @@ def test_frame_difference_is_where_something_changes():
     still[1:] &= ~truth.moving[:-1]
     assert (change[still] == 0).all()
     assert truth.scores(change)["correlation"] > 0.7
+
+
+def test_truth_that_was_rendered_is_that_of_the_scene(tmp_path):
+    path = render(tmp_path, 1, (9, 64, 64), 8, 3, Conditions())
+    scene = next(iter(scenes(3, 1, Conditions())))
+    things = Things.load(next(tmp_path.glob("truth-*.npz")))
+    expected = truths(scene, draw([scene], 9, 64, 64), 0, (8, 8))
+    for one, other in zip(things.truths((8, 8)), expected, strict=True):
+        assert type(one) is type(other) and one.word == other.word
+        for name, value in vars(one).items():
+            assert np.array_equal(value, getattr(other, name)), name
+    with pytest.raises(ImapError, match=r"clips.json is not what imap.shapes.render writes"):
+        Things.load(path)

@@ -39,6 +39,7 @@ def bind_llama(model: LlamaModel, carried: Sequence[int]) -> None:
     """Set the first layer of a Llama whose attention has biases: rotary attention to the token before, no MLP.
 
     Constant queries and keys leave sum_i cos((d - 1) theta_i) of two frequencies, which is largest at distance d = 1.
+    (Further back, in the prompt's template, some words get a few hundredths; captions are shorter than that.)
     """
     layer = model.layers[0]
     attention, config = layer.self_attn, model.config

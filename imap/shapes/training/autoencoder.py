@@ -60,9 +60,11 @@ def fit_autoencoder(vae: nn.Module, path: Path, how: Autoencoding, clip: tuple[i
 def anchors(video: Tensor, shape: Sequence[int]) -> Tensor:
     """Where latents of a shape (b, c, F, h, w) are drawn to: mean colours of the quarters of each cell, mixed linearly.
 
-    video: (b, 3, f, height, width) in [-1, 1]. At most 12 channels.
+    video: (b, 3, f, height, width) in [-1, 1]. Raises ValueError for more channels than colours: 12.
     """
     _, channels, _, height, width = shape
+    if channels > 12:
+        raise ValueError(f"latents of at most 12 channels can be anchored to four colours, not of {channels}")
     quarters = reduce(video, "b c f (h a) (w e) -> b c f h w", "mean", h=2 * height, w=2 * width)
     first, rest = quarters[:, :, :1], reduce(quarters[:, :, 1:], "b c (f t) h w -> b c f h w", "mean", t=TEMPORAL)
     colours = rearrange(torch.cat([first, rest], dim=2), "b c f (h a) (w e) -> b f h w (c a e)", a=2, e=2)
