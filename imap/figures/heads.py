@@ -23,7 +23,7 @@ def draw(study: Study) -> None:
         seen = HeadMaps(["CHI"])
         output = study.read(sample, study.run.renoise_timestep[0], seen)
         as_published(output)
-        truths = study.needed_truths(sample, output)
+        truths = study.truths(sample, output, needed=True)
         shape = next(iter(output.maps.values())).shape[1:]
         for layer in output.maps.facts["method"]["imap_layer"]:
             scores, maps = seen.layers[layer]

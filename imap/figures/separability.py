@@ -25,7 +25,7 @@ def draw(study: Study) -> None:
         seen = HeadMaps(list(SCORES))
         output = study.read(sample, study.run.renoise_timestep[0], seen)
         as_published(output)
-        method, truths = output.maps.facts["method"], study.needed_truths(sample, output)
+        method, truths = output.maps.facts["method"], study.truths(sample, output, needed=True)
         counts = counts_of(study.backbone.num_heads, method["imap_sep_topk"])
         layers = [seen.layers[layer] for layer in method["imap_layer"]]
         for name, score in SCORES.items():

@@ -64,16 +64,27 @@ class Study:
         self.backbone.set_schedule(self.run.num_inference_steps)
         return round(float(self.pipe.scheduler.timesteps[step]))
 
-    def truths(self, sample: Sample, output: Output) -> dict[str, Any]:
-        """What a clip shows, a NounTruth or VerbTruth by word; empty where it has no truth-<clip>.npz beside it.
+    def truths(self, sample: Sample, output: Output, needed: bool = False) -> dict[str, Any]:
+        """What a clip shows, a NounTruth or VerbTruth by word, of the truth-<clip>.npz beside it.
 
-        Raises ImapError where that is of another size or length than the clip was read at.
+        Where there is none, or no scikit-learn to score with: empty, or ImapError if needed. Raises ImapError where it
+        is of another size or length than the clip was read at.
         """
         path = sample.video_path.with_name(f"truth-{sample.video_path.stem}.npz")
         if not path.is_file():
+            if needed:
+                raise ImapError(
+                    f"{sample.video_path} has no {path.name} beside it, and this figure scores maps against the truth; "
+                    "make clips that have one with python -m imap.shapes.render (at any size)"
+                )
             return {}
-        from imap.shapes.truth import Things  # scores need scikit-learn, other figures do not
-
+        try:
+            from imap.shapes.truth import Things
+        except ImapError as error:
+            if needed:
+                raise
+            log.warning("maps are not scored: %s", error)
+            return {}
         things = Things.load(path)
         read = output.frames.shape[:3]
         if tuple(things.masks.shape[1:]) != read:
@@ -82,16 +93,6 @@ class Study:
                 f"{'x'.join(map(str, read))}; set video.resize=none and video.frames=none, and the clip's own size"
             )
         return {truth.word: truth for truth in things.truths(next(iter(output.maps.values())).shape[2:])}
-
-    def needed_truths(self, sample: Sample, output: Output) -> dict[str, Any]:
-        """As `truths`. Raises ImapError where there is none."""
-        found = self.truths(sample, output)
-        if not found:
-            raise ImapError(
-                f"{sample.video_path} has no truth-{sample.video_path.stem}.npz beside it, and this figure scores maps "
-                "against the truth; make clips that have one with python -m imap.shapes.render (at any size)"
-            )
-        return found
 
     def path(self, suffix: str) -> Path:
         """Of one of the figure's files."""

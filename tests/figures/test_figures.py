@@ -171,6 +171,17 @@ def test_scores_need_the_truth(study, clips, tmp_path):
         draw(lonely)
 
 
+def test_without_scikit_learn_figures_do_without_scores_or_say_so(study, monkeypatch, caplog):
+    monkeypatch.delitem(sys.modules, "imap.evaluation.scores", raising=False)
+    monkeypatch.delattr("imap.evaluation.scores", raising=False)
+    monkeypatch.delitem(sys.modules, "imap.shapes.truth", raising=False)
+    monkeypatch.setitem(sys.modules, "sklearn.metrics", None)
+    assert {row["score"] for row in table(draw(study("methods")), "methods")} == {""}
+    assert "maps are not scored: scores need scikit-learn" in caplog.text
+    with pytest.raises(ImapError, match="scores need scikit-learn"):
+        draw(study("heads"))
+
+
 def test_the_truth_of_a_clip_is_not_laid_over_another_cut_of_it(study):
     own = study("heads", "cogvideox", "height=128", "width=128", "video.resize=crop")
     with pytest.raises(ImapError, match="is of 9x128x192, and the clip was read as 9x128x128"):
