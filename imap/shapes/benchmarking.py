@@ -1,9 +1,11 @@
 """The benchmark as run from the command line: model in, table out."""
 
+import hashlib
 import json
 import logging
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from imap.outline import outline
 from imap.settings.method import method_settings
 from imap.settings.model import model_settings
 from imap.settings.run import check_renoise_timestep, positive
+from imap.shapes.ledger import Ledger
 from imap.shapes.models import Recipe, recipe_for
 from imap.shapes.scoring import Reading, Record, score_baselines, score_model
 from imap.shapes.split import SPLITS
@@ -23,6 +26,7 @@ from imap.shapes.tables import markdown, summary, write_records
 from imap.shapes.world import Scene
 
 log = logging.getLogger("imap")
+Part = tuple[str, Callable[..., Iterator[tuple[int, list[Record]]]]]  # name, and what scores its clips
 METHOD = ("num_inference_steps", "renoise_timestep", "imap_layer", "imap_sep_topk", "imap_qk_matching_target")
 
 
@@ -53,10 +57,11 @@ def benchmark(config: Any) -> None:
     title = (
         f"{told['backbone']['name']}, split {split.name} ({split.hash}), {len(scenes)} clips, {told['noises']} noises"
     )
-    if told["sweep"]:
-        records = list(_sweep(pipe, scenes, reading))
-    else:
-        records = list(_all_rows(pipe, scenes, reading, recipe if told["untrained"] else None))
+    ledger = Ledger(out / "records.jsonl", {"title": title, "settings": told, "weights": _digest(pipe)})
+    for part, score in (_sweep if told["sweep"] else _all_rows)(pipe, scenes, reading, told["untrained"] and recipe):
+        for clip, records in score(skip=ledger.done(part)):
+            ledger.add(part, clip, records)
+    records = ledger.records
     tables = [f"# {title}", f"`python -m imap.shapes.benchmark {' '.join(sys.argv[1:])}`"]
     for kind in ("noun", "verb"):
         tables += [f"## {kind.capitalize()}s", markdown(summary(records, kind), kind)]
@@ -72,25 +77,35 @@ def benchmark(config: Any) -> None:
     log.info("%s\n%s", text, out)
 
 
-def _all_rows(pipe: Any, scenes: list[Scene], reading: Reading, untrained: Recipe | None) -> Iterator[Record]:
+def _all_rows(pipe: Any, scenes: list[Scene], reading: Reading, untrained: Recipe | bool) -> Iterator[Part]:
     backbone = backbone_of(pipe)
     grid = (reading.clip[1] // backbone.spatial_factor, reading.clip[2] // backbone.spatial_factor)
-    yield from score_baselines(scenes, reading, grid)
-    if untrained is not None:
+    yield "baselines", partial(score_baselines, scenes, reading, grid)
+    if untrained:
         transformer = untrained.build(seed=1).transformer.to(pipe.transformer.device, pipe.transformer.dtype)
         random = type(pipe)(**{**pipe.components, "transformer": transformer})
-        yield from score_model(random, scenes, reading, ", untrained")
-    yield from score_model(pipe, scenes, reading)
+        yield "untrained", partial(score_model, random, scenes, reading, ", untrained")
+    yield "model", partial(score_model, pipe, scenes, reading)
 
 
-def _sweep(pipe: Any, scenes: list[Scene], reading: Reading) -> Iterator[Record]:
+def _sweep(pipe: Any, scenes: list[Scene], reading: Reading, untrained: Recipe | bool) -> Iterator[Part]:
     """Each layer alone at the configured steps, then all layers at several steps."""
     for layer in reading.settings["imap_layer"]:
         own = _changed(reading, imap_layer=[layer], maps_layers=[layer, layer + 1])
-        yield from score_model(pipe, scenes, own, f", layer {layer}")
+        yield f"layer {layer}", partial(score_model, pipe, scenes, own, f", layer {layer}")
     steps = reading.settings["num_inference_steps"]
     for index in range(1, steps, max(1, steps // 10)):
-        yield from score_model(pipe, scenes, _changed(reading, renoise_timestep=[index]), f", step {index}")
+        own = _changed(reading, renoise_timestep=[index])
+        yield f"step {index}", partial(score_model, pipe, scenes, own, f", step {index}")
+
+
+def _digest(pipe: Any) -> str:
+    """Of the weights: records of an earlier training are another model's."""
+    digest = hashlib.sha256()
+    for module in (pipe.transformer, pipe.vae, pipe.text_encoder):
+        for value in module.state_dict().values():
+            digest.update(value.float().cpu().numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _changed(reading: Reading, **settings: Any) -> Reading:

@@ -1,6 +1,6 @@
 """Every map of a model over the clips of a split, scored against ground truth: one record per clip, word and row."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,54 +46,67 @@ class Reading:
     settings: Mapping[str, Any]
 
 
-def score_model(pipe: Any, scenes: Sequence[Scene], reading: Reading, suffix: str = "") -> Iterator[Record]:
-    """Records of a model's own maps, for both surrogates. suffix: after each row's name."""
+def score_model(
+    pipe: Any, scenes: Sequence[Scene], reading: Reading, suffix: str = "", skip: Collection[int] = ()
+) -> Iterator[tuple[int, list[Record]]]:
+    """Clip by clip, the records of a model's own maps, for both surrogates. suffix: after each row's name. skip: clips
+    that are left out."""
     backbone = backbone_of(pipe)
-    for start, drawn in _drawn(scenes, reading.clip, f"reading{suffix}"):
-        for i, scene in enumerate(scenes[start : start + BATCH]):
-            generator = torch.Generator().manual_seed(start + i)
-            with torch.no_grad():
-                latents = backbone.encode_clip(to_video(drawn.frames[i : i + 1]), generator)
+    for clip, drawn, i in _drawn(scenes, reading.clip, f"reading{suffix}", skip):
+        scene, records = scenes[clip], []
+        generator = torch.Generator().manual_seed(clip)
+        with torch.no_grad():
+            latents = backbone.encode_clip(to_video(drawn.frames[i : i + 1]), generator)
+        for noise in range(reading.noises):
+            for surrogate, name in SURROGATES.items():
+                maps = imap.renoise(
+                    pipe,
+                    latents=latents,
+                    prompt=scene.caption,
+                    concepts=scene.concepts,
+                    motions=scene.motions,
+                    seed=noise,
+                    surrogate=surrogate,
+                    **reading.settings,
+                ).maps
+                for key, row in ROWS.items():
+                    if key in maps and (not name or "{}" in row):
+                        for truth in truths(scene, drawn, i, maps[key].shape[2:]):
+                            x = maps.of(truth.word, key)
+                            records.append(_record(row.format(name) + suffix, clip, truth, noise, x))
+        yield clip, records
+
+
+def score_baselines(
+    scenes: Sequence[Scene], reading: Reading, grid: tuple[int, int], skip: Collection[int] = ()
+) -> Iterator[tuple[int, list[Record]]]:
+    """Clip by clip, the records of maps that need no model: chance, a flat map, what changes, and the mover's place at
+    all times."""
+    for clip, drawn, i in _drawn(scenes, reading.clip, "baselines", skip):
+        change, records = frame_difference(drawn.frames[i], grid), []
+        for word, truth in enumerate(truths(scenes[clip], drawn, i, grid)):
+            rng = np.random.default_rng([clip, word])
             for noise in range(reading.noises):
-                for surrogate, name in SURROGATES.items():
-                    maps = imap.renoise(
-                        pipe,
-                        latents=latents,
-                        prompt=scene.caption,
-                        concepts=scene.concepts,
-                        motions=scene.motions,
-                        seed=noise,
-                        surrogate=surrogate,
-                        **reading.settings,
-                    ).maps
-                    for key, row in ROWS.items():
-                        if key in maps and (not name or "{}" in row):
-                            for truth in truths(scene, drawn, i, maps[key].shape[2:]):
-                                x = maps.of(truth.word, key)
-                                yield _record(row.format(name) + suffix, start + i, truth, noise, x)
+                records.append(_record("random", clip, truth, noise, rng.normal(size=change.shape)))
+            records.append(_record("uniform", clip, truth, 0, np.zeros(change.shape)))
+            if isinstance(truth, VerbTruth):
+                records.append(_record("frame difference", clip, truth, 0, change))
+                records.append(_record("object in all frames", clip, truth, 0, truth.place.astype(float)))
+        yield clip, records
 
 
-def score_baselines(scenes: Sequence[Scene], reading: Reading, grid: tuple[int, int]) -> Iterator[Record]:
-    """Records of maps that need no model: chance, a flat map, what changes, and the mover's place at all times."""
-    for start, drawn in _drawn(scenes, reading.clip, "baselines"):
-        for i, scene in enumerate(scenes[start : start + BATCH]):
-            change = frame_difference(drawn.frames[i], grid)
-            for word, truth in enumerate(truths(scene, drawn, i, grid)):
-                rng = np.random.default_rng([start + i, word])
-                for noise in range(reading.noises):
-                    yield _record("random", start + i, truth, noise, rng.normal(size=change.shape))
-                yield _record("uniform", start + i, truth, 0, np.zeros(change.shape))
-                if isinstance(truth, VerbTruth):
-                    yield _record("frame difference", start + i, truth, 0, change)
-                    yield _record("object in all frames", start + i, truth, 0, truth.place.astype(float))
-
-
-def _drawn(scenes: Sequence[Scene], clip: tuple[int, int, int], title: str) -> Iterator[tuple[int, Drawn]]:
-    with tqdm(total=len(scenes), desc=title, unit="clip", mininterval=2) as bar:
-        for start in range(0, len(scenes), BATCH):
-            own = scenes[start : start + BATCH]
-            yield start, draw(own, *clip)
-            bar.update(len(own))
+def _drawn(
+    scenes: Sequence[Scene], size: tuple[int, int, int], title: str, skip: Collection[int]
+) -> Iterator[tuple[int, Drawn, int]]:
+    """Number of each clip that is not to be skipped, the batch that it is drawn in, and its place there."""
+    wanted = [clip for clip in range(len(scenes)) if clip not in skip]
+    with tqdm(total=len(scenes), initial=len(scenes) - len(wanted), desc=title, unit="clip", mininterval=2) as bar:
+        for start in range(0, len(wanted), BATCH):
+            own = wanted[start : start + BATCH]
+            drawn = draw([scenes[clip] for clip in own], *size)
+            for i, clip in enumerate(own):
+                yield clip, drawn, i
+                bar.update()
 
 
 def _record(row: str, clip: int, truth: NounTruth | VerbTruth, noise: int, x: np.ndarray) -> Record:

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
 
+import imap
 from imap import ImapError
 from imap.presets import config_folder
 from imap.shapes.benchmarking import benchmark
+from imap.shapes.ledger import Ledger
 from imap.shapes.models import RECIPES
 from imap.shapes.render import main, render
 from imap.shapes.scoring import Reading, Record, score_baselines, score_model
@@ -21,6 +23,10 @@ from imap.shapes.world import Conditions, scenes
 
 CLIP = (9, 32, 32)
 SETTINGS = {"num_inference_steps": 4, "renoise_timestep": [2]}
+
+
+def flat(scored):
+    return [record for _, records in scored for record in records]
 
 
 def test_splits_are_frozen_and_share_no_clip():
@@ -38,7 +44,7 @@ def test_a_split_that_is_drawn_otherwise_is_refused():
 @pytest.mark.parametrize("family", RECIPES)
 def test_every_map_of_a_model_is_scored_for_every_word(family):
     shown = list(scenes(0, 3))
-    found = list(score_model(RECIPES[family].build(0), shown, Reading(CLIP, 2, SETTINGS)))
+    found = flat(score_model(RECIPES[family].build(0), shown, Reading(CLIP, 2, SETTINGS)))
     rows = ["cross attention", "ConceptAttention", "GramCol", "IMAP"]
     rows += ["GramCol, consensus surrogate", "IMAP, consensus surrogate"]
     if family == "wan":
@@ -47,14 +53,14 @@ def test_every_map_of_a_model_is_scored_for_every_word(family):
     words = sum(len(s.concepts) + sum(t.verb != "stays" for t in s.things) for s in shown)
     assert len(found) == len(rows) * words * 2
     assert {record.noise for record in found} == {0, 1}
-    again = list(score_model(RECIPES[family].build(0), shown, Reading(CLIP, 2, SETTINGS)))
+    again = flat(score_model(RECIPES[family].build(0), shown, Reading(CLIP, 2, SETTINGS)))
     values = [[x for r in records for x in r.scores.values()] for records in (found, again)]
     assert values[1] == pytest.approx(values[0], nan_ok=True)
 
 
 def test_what_knows_no_word_scores_like_chance():
     shown = SPLITS["plain-1"].scenes()[:20]
-    records = list(score_baselines(shown, Reading((25, 64, 64), 3, {}), (8, 8)))
+    records = flat(score_baselines(shown, Reading((25, 64, 64), 3, {}), (8, 8)))
     nouns, verbs = summary(records, "noun"), summary(records, "verb")
     share = nouns["uniform"]["ap"][0]  # of true cells
     assert 0.02 < share < 0.12 and nouns["random"]["ap"][0] == pytest.approx(share, abs=0.04)
@@ -109,7 +115,38 @@ def test_the_benchmark_writes_its_table_its_records_and_its_settings(sweep, tmp_
     rows = ["cross attention, layer 3", "IMAP, step 1"] if sweep else ["random", "GramCol, untrained", "| IMAP |"]
     assert all(row in text for row in rows) and "`python -m imap.shapes.benchmark clips=2`" in text
     told = json.loads((tmp_path / "out/summary.json").read_text())
+    before = [(tmp_path / f"out/{name}").read_bytes() for name in ("table.md", "records.csv")]
+    monkeypatch.setattr(imap, "renoise", lambda *_, **__: pytest.fail("scored again"))
+    benchmark(config)  # all is there already
+    assert [(tmp_path / f"out/{name}").read_bytes() for name in ("table.md", "records.csv")] == before
     assert told["settings"]["split"] == "plain-1" and np.isfinite(next(iter(told["noun"].values()))["ap"]).all()
+
+
+def test_a_ledger_goes_on_where_it_stopped_and_with_the_same_settings_only(tmp_path, caplog):
+    path = tmp_path / "records.jsonl"
+    caplog.set_level("INFO")
+    first = Ledger(path, {"a": (1, 2)})
+    first.add("model", 1, [record("b", 1, "ball", 0.5)])
+    first.add("model", 0, [record("b", 0, "ball", float("nan")), record("b", 0, "box", 0.25)])
+    with path.open("a") as file:
+        file.write('{"part": "model", "clip": 2, "rec')  # killed while it wrote
+    again = Ledger(path, {"a": [1, 2]})
+    assert again.done("model") == {0, 1} and again.done("baselines") == set()
+    assert "going on behind 2 finished clips" in caplog.text
+    again.add("model", 2, [record("b", 2, "kite", 0.75)])
+    words = [(x.clip, x.word) for x in Ledger(path, {"a": [1, 2]}).records]
+    assert words == [(0, "ball"), (0, "box"), (1, "ball"), (2, "kite")]
+    assert Ledger(path, {"a": [1, 3]}).records == [] and "is of other settings, and is replaced" in caplog.text
+
+
+def test_clips_that_are_finished_are_not_scored_again():
+    shown, reading = SPLITS["plain-1"].scenes()[:5], Reading((9, 32, 32), 2, {})
+    whole = dict(score_baselines(shown, reading, (4, 4)))
+    rest = dict(score_baselines(shown, reading, (4, 4), skip={0, 3}))
+    assert sorted(rest) == [1, 2, 4]
+    for clip, records in rest.items():
+        values = [[list(x.scores.values()) for x in own] for own in (records, whole[clip])]
+        np.testing.assert_array_equal(*values)
 
 
 def test_an_unknown_split_is_refused_before_a_weight_is_loaded():
