@@ -5,6 +5,7 @@ from typing import Any
 
 import diffusers
 from diffusers import DiffusionPipeline
+from diffusers.models.attention_dispatch import AttentionBackendName
 from transformers import AutoTokenizer
 
 from imap import tiny
@@ -60,5 +61,11 @@ def outline(model: Model) -> Outline:
         raise ImapError(
             f"backbone.attention_backend={model.attention_backend}: the stock {adapter.pipeline_class} always "
             "runs torch's own kernels; set backbone.attention_backend=default"
+        )
+    known = [backend.value for backend in AttentionBackendName]
+    if model.attention_backend not in ("default", *known):
+        raise ImapError(
+            f"backbone.attention_backend={model.attention_backend!r} is not known; it can be default, "
+            + ", ".join(known)
         )
     return Outline(source, adapter, dict(config), tokenizer)

@@ -40,6 +40,11 @@ def plan(config: Mapping[str, Any], renoising: bool) -> Plan:
     adapter, paper = found.adapter, config["backbone"]["paper"]
     method = method_settings(run.method, paper, found.num_layers, found.num_heads, adapter.default_concept_token)
     method.check_steps(run.num_inference_steps)
+    if run.chooses_layers and not model.attention_backend.lstrip("_").startswith(("default", "native")):
+        raise ImapError(
+            f"imap_layer=auto reads queries and keys of torch's own attention, and backbone.attention_backend="
+            f"{model.attention_backend} is another; set one of the two"
+        )
     check_video_size(run.height, run.width, run.num_frames, found.size_multiple, adapter.temporal_factor)
     if run.negative_prompt and not adapter.takes_negative_prompt:
         raise ImapError(

@@ -196,6 +196,18 @@ def test_a_negative_prompt_that_the_model_cannot_take_is_told(refusal):
     assert "negative_prompt is set" in said and "leave it empty" in said
 
 
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["backbone.attention_backend=flsh"], ["attention_backend='flsh' is not known", "default, flash"]),
+        (["backbone.attention_backend=flash", "imap_layer=auto"], ["imap_layer=auto reads", "attention_backend=flash"]),
+    ],
+)
+def test_a_kernel_that_cannot_be_is_told(refusal, arguments, parts):
+    said = refusal("sampling", *ASKED, "backbone=tiny_wan", *arguments)
+    assert all(part in said for part in parts), said
+
+
 def test_a_gpu_that_is_not_there_is_told(refusal, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert "finds no CUDA GPU here; set backbone.device=cpu" in refusal("sampling", *ASKED, "backbone.device=cuda")
