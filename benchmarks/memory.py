@@ -26,7 +26,7 @@ def one_peak(
     model: str, device: torch.device, size: tuple[int, int, int], steps: int, layers: int, traced: bool
 ) -> float:
     """MiB that a pipeline call adds at its peak."""
-    pipe = build(model, device, torch.float32 if device.type == "cpu" else torch.bfloat16)
+    pipe = build(model, device, torch.float32 if device.type == "cpu" else torch.bfloat16, max(LAYERS))
     pipe.set_progress_bar_config(disable=True)
     backbone = backbone_of(pipe)
     frames, height, width = size

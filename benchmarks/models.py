@@ -40,10 +40,18 @@ NARROW = {f"tiny_{family}": family for family in tiny.FAMILIES}
 NAMES = (*NARROW, *FULL)
 
 
-def build(name: str, device: torch.device, dtype: torch.dtype) -> DiffusionPipeline:
-    """A pipeline by name on a device, its full-size transformer made there, so that the host never holds it."""
+def build(name: str, device: torch.device, dtype: torch.dtype, layers: int | None = None) -> DiffusionPipeline:
+    """A pipeline by name on a device, its full-size transformer made there, so that the host never holds it.
+
+    layers: of a narrow one, instead of its own three or four.
+    """
     if name in NARROW:
-        return tiny.build(NARROW[name]).to(device, dtype)
+        pipe = tiny.build(NARROW[name])
+        if layers:
+            torch.manual_seed(0)
+            made = type(pipe.transformer).from_config(pipe.transformer.config, num_layers=layers)
+            pipe.transformer = made.eval().requires_grad_(False)
+        return pipe.to(device, dtype)
     family, transformer, config = FULL[name]
     pipe = tiny.build(family).to(device, dtype)
     torch.manual_seed(0)
