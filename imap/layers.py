@@ -90,7 +90,8 @@ class Spectrum(TorchFunctionMode):
             handle.remove()
         self._handles.clear()
         self.steps.forget()
-        self.backbone.pipe._interrupt = False
+        if getattr(self.backbone.pipe, "_interrupt", False):
+            self.backbone.pipe._interrupt = False
 
     def __torch_function__(
         self, function: Any, types: Any, args: tuple = (), kwargs: Mapping[str, Any] | None = None

@@ -14,6 +14,7 @@ from einops import rearrange
 from torch import Tensor
 
 SILHOUETTE_SAMPLE = 5000  # tokens, drawn with seed 0, as the release does
+HEADS_AT_ONCE = 8  # on a GPU: a copy of so many heads exists at a time
 ROWS_AT_ONCE = 512  # rows of the sampled distance matrix that exist at a time
 
 
@@ -22,12 +23,14 @@ def scatter(o: Tensor) -> tuple[Tensor, Tensor]:
     patches = o.shape[2]
     frame_means = o.mean(dim=2)
     between = patches * (frame_means - frame_means.mean(dim=1, keepdim=True)).square().sum(dim=(1, 2))
-    # head by head, which fits the cache, and by the norm of tokens: `var` over an axis that is not the last is slow
-    distances = (
-        torch.linalg.vector_norm(head - means.unsqueeze(1), dim=-1) for head, means in zip(o, frame_means, strict=True)
-    )
-    within = torch.stack([distance.square().sum() for distance in distances])
-    return between, within
+    # few heads at a time (on a CPU one, which fits the cache), and by the norm of tokens: `var` over an axis that is
+    # not the last is slow
+    heads = 1 if o.device.type == "cpu" else HEADS_AT_ONCE
+    within = [
+        torch.linalg.vector_norm(part - means.unsqueeze(2), dim=-1).square().sum(dim=(1, 2))
+        for part, means in zip(o.split(heads), frame_means.split(heads), strict=True)
+    ]
+    return between, torch.cat(within)
 
 
 def calinski_harabasz(o: Tensor) -> Tensor:

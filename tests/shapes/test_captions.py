@@ -7,7 +7,7 @@ import numpy as np
 from imap.backbones import backbone_of
 from imap.shapes.models import RECIPES
 from imap.shapes.models.base import TEXT_SLOTS, WORDS
-from imap.shapes.training.captions import Shares, draw_caption
+from imap.shapes.training.captions import draw_caption
 from imap.shapes.world import scenes
 
 
@@ -19,10 +19,10 @@ def kind_of(text, scene):
 
 
 def test_captions_are_drawn_in_their_shares_and_from_the_generator_alone():
-    shares = Shares(empty=0.1, one_word=0.3)
+    shares = {"empty": 0.1, "one_word": 0.3}
     rng, again = np.random.default_rng(0), np.random.default_rng(0)
-    drawn = [(scene, draw_caption(scene, rng, shares)) for scene in scenes(0, 2000)]
-    assert [text for _, text in drawn] == [draw_caption(scene, again, shares) for scene in scenes(0, 2000)]
+    drawn = [(scene, draw_caption(scene, rng, **shares)) for scene in scenes(0, 2000)]
+    assert [text for _, text in drawn] == [draw_caption(scene, again, **shares) for scene in scenes(0, 2000)]
     share = Counter(kind_of(text, scene) for scene, text in drawn)
     expected = {"empty": 0.1, "word": 0.27, "full": 0.63}
     assert all(abs(share[kind] / 2000 - value) < 0.04 for kind, value in expected.items()), share

@@ -27,23 +27,23 @@ def apart(a, b):
     return {i: x for i, x in enumerate(((a - b).norm(dim=1) / a.norm(dim=1)).tolist()) if x > 1e-4}
 
 
-def test_a_noun_acts_on_its_own_token_and_in_a_decoder_on_its_verb(pipe):
+def test_a_noun_acts_on_its_own_token_and_its_verbs(pipe):
     found = apart(encoded(pipe, CAPTION), encoded(pipe, "a kite rises while a box falls"))
-    assert list(found) == ([1, 2] if backbone_of(pipe).family == "hunyuanvideo" else [1])
-    assert all(x > 0.5 for x in found.values())
+    assert list(found) == [1, 2]
+    assert all(x > 0.4 for x in found.values())
 
 
 def test_a_verb_acts_on_its_own_token_and_but_for_a_decoder_on_its_noun(pipe):
     found = apart(encoded(pipe, CAPTION), encoded(pipe, "a ball rises while a box stays"))
     assert list(found) == ([6] if backbone_of(pipe).family == "hunyuanvideo" else [5, 6])
-    assert all(x > 0.5 for x in found.values())
+    assert all(x > 0.4 for x in found.values())
 
 
 def test_who_does_what_can_be_told(pipe):
     """Exchanged verbs change more than the order of the tokens."""
     a, b = encoded(pipe, CAPTION), encoded(pipe, "a ball falls while a box rises")
     nearest = torch.cdist(a, b).min(dim=1).values / a.norm(dim=1)
-    told = {"hunyuanvideo": [2, 6]}.get(backbone_of(pipe).family, [1, 5])
+    told = {"hunyuanvideo": [2, 6]}.get(backbone_of(pipe).family, [1, 2, 5, 6])
     assert [i for i, x in enumerate(nearest.tolist()) if x > 0.3] == told
 
 

@@ -17,8 +17,10 @@ from imap.shapes.training import bank as bank_module
 from imap.shapes.training import sheet
 from imap.shapes.training.autoencoder import anchors, kl, to_video
 from imap.shapes.training.bank import bank
-from imap.shapes.training.fit import Fit
+from imap.shapes.training.denoiser import optimizers
+from imap.shapes.training.fit import Fit, adamw
 from imap.shapes.training.gap import LEVELS, caption_gap, captions, verb_gap
+from imap.shapes.training.muon import Muon, orthogonal
 from imap.shapes.training.obedience import shares
 from imap.shapes.training.run import set_statistics, train
 from imap.shapes.world import Conditions, scenes
@@ -36,7 +38,8 @@ def _small_shards(monkeypatch):
 def fitted(path, steps, stop=None):
     """Fit of a line, that may be interrupted after some steps."""
     torch.manual_seed(0)
-    fit = Fit(nn.Linear(3, 1), path, steps, lr=0.1, ema=0.9, anneal=0.5)
+    line = nn.Linear(3, 1)
+    fit = Fit(line, path, steps, [Muon([line.weight], 0.2), adamw([line.bias], 0.1)], ema=0.9, anneal=0.5)
 
     def loss_of(step):
         if step == stop:
@@ -60,8 +63,32 @@ def test_a_run_that_was_stopped_gives_the_weights_of_one_that_was_not(tmp_path):
         assert torch.equal(a, b)
     for a, b in zip(whole.mean.parameters(), resumed.mean.parameters(), strict=True):
         assert torch.equal(a, b)
-    assert torch.stack(resumed.losses[-5:]).mean() < 0.05 * torch.stack(resumed.losses[:5]).mean()
+    assert torch.stack(resumed.losses[-5:]).mean() < 0.3 * torch.stack(resumed.losses[:5]).mean()
     assert [path.name for path in tmp_path.iterdir() if path.suffix == ".part"] == []
+
+
+def test_muon_steps_along_the_polar_factor_and_is_told_from_adamw():
+    torch.manual_seed(0)
+    for shape in ((12, 20), (20, 12), (12, 12)):
+        matrix = torch.randn(shape, dtype=torch.float64)
+        u, _, v = torch.linalg.svd(matrix, full_matrices=False)
+        factors = u.mT @ orthogonal(matrix) @ v.mT
+        assert torch.allclose(factors, factors.diagonal().diag(), atol=1e-9)
+        assert 0.3 < factors.diagonal().min() and factors.diagonal().max() < 1.3
+    weight = nn.Parameter(torch.zeros(20, 5))
+    weight.grad = torch.randn(20, 5)
+    Muon([weight], lr=0.01, weight_decay=0.0).step()
+    assert torch.allclose(weight.detach(), -0.01 * 2 * orthogonal(weight.grad), atol=1e-6)
+    for recipe in RECIPES.values():
+        transformer = recipe.build(0).transformer
+        muon, other = (
+            {id(weight) for group in optimizer.param_groups for weight in group["params"]}
+            for optimizer in optimizers(transformer, 1.0, 1.0)
+        )
+        names = {name for name, weight in transformer.named_parameters() if id(weight) in muon}
+        assert any("to_q" in name for name in names) and any(".net." in name or "ff" in name for name in names)
+        assert not any("norm" in name or "embed" in name or "proj_out.bias" in name for name in names), names
+        assert not muon & other and len(muon | other) == len(list(transformer.parameters()))
 
 
 def test_altered_captions_alter_what_they_say_and_nothing_else():

@@ -13,7 +13,7 @@ from imap.shapes.world import NOUNS, VERBS
 WORDS = " ".join((*NOUNS, *VERBS, "a", "while"))
 LAYERS, HEADS, HEAD_WIDTH = 4, 8, 16
 LATENT_CHANNELS = 8
-TEXT_WIDTH = 64
+TEXT_WIDTH = 96
 TEXT_SLOTS = 16  # a caption has eight tokens
 TRAIN_TIMESTEPS = 1000
 

@@ -24,7 +24,7 @@ from imap.shapes.models.base import (
     Recipe,
 )
 from imap.shapes.models.words import bind_t5
-from imap.shapes.world import VERBS
+from imap.shapes.world import NOUNS, VERBS
 from imap.tiny import tokenizers
 from imap.tiny.seeding import seeded
 
@@ -38,7 +38,8 @@ class CogVideoX(Recipe):
         tokenizer = tokenizers.sentencepiece(WORDS)
         with seeded(seed):
             text_encoder = T5EncoderModel(_text_config(len(tokenizer))).eval()
-            bind_t5(text_encoder, tokenizer.convert_tokens_to_ids([f"▁{verb}" for verb in VERBS]))
+            nouns, verbs = (tokenizer.convert_tokens_to_ids([f"▁{word}" for word in words]) for words in (NOUNS, VERBS))
+            bind_t5(text_encoder, nouns, verbs)
             return CogVideoXPipeline(
                 tokenizer=tokenizer,
                 text_encoder=text_encoder,

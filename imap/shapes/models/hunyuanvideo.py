@@ -24,7 +24,7 @@ from imap.shapes.models.base import (
     flow,
 )
 from imap.shapes.models.words import bind_llama
-from imap.shapes.world import NOUNS
+from imap.shapes.world import NOUNS, VERBS
 from imap.tiny import tokenizers
 from imap.tiny.seeding import seeded
 
@@ -41,7 +41,8 @@ class HunyuanVideo(Recipe):
         llama, clip = tokenizers.llama(WORDS), tokenizers.clip(WORDS)
         with seeded(seed):
             text_encoder = LlamaModel(_text_config(llama)).eval()
-            bind_llama(text_encoder, llama.convert_tokens_to_ids([f"Ġ{noun}" for noun in NOUNS]))
+            nouns, verbs = (llama.convert_tokens_to_ids([f"Ġ{word}" for word in words]) for words in (NOUNS, VERBS))
+            bind_llama(text_encoder, nouns, verbs)
             return HunyuanVideoPipeline(
                 tokenizer=llama,
                 text_encoder=text_encoder,

@@ -9,7 +9,7 @@ from transformers import UMT5Config, UMT5EncoderModel
 
 from imap.shapes.models.base import HEAD_WIDTH, HEADS, LATENT_CHANNELS, LAYERS, TEXT_WIDTH, WORDS, Recipe, flow
 from imap.shapes.models.words import bind_t5
-from imap.shapes.world import VERBS
+from imap.shapes.world import NOUNS, VERBS
 from imap.tiny import tokenizers
 from imap.tiny.seeding import seeded
 
@@ -23,7 +23,8 @@ class Wan(Recipe):
         tokenizer = tokenizers.sentencepiece(WORDS)
         with seeded(seed):
             text_encoder = UMT5EncoderModel(_text_config(len(tokenizer))).eval()
-            bind_t5(text_encoder, tokenizer.convert_tokens_to_ids([f"▁{verb}" for verb in VERBS]))
+            nouns, verbs = (tokenizer.convert_tokens_to_ids([f"▁{word}" for word in words]) for words in (NOUNS, VERBS))
+            bind_t5(text_encoder, nouns, verbs)
             return WanPipeline(
                 tokenizer=tokenizer,
                 text_encoder=text_encoder,

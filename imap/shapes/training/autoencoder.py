@@ -15,11 +15,12 @@ from einops import rearrange, reduce
 from torch import Tensor, nn
 
 from imap.shapes.drawing import TEMPORAL, Drawn, draw
-from imap.shapes.training.fit import Fit
+from imap.shapes.training.fit import Fit, adamw
 from imap.shapes.world import scenes
 
 SEEDS = 10_000_000  # of the autoencoder's clips, apart from every other use
 WINDOW = 2 * TEMPORAL + 1  # frames
+COLOURS = 12  # of the four quarters of a cell, three each
 DARK, BRIGHT = -0.7, 3.0  # a background's colour in [-1, 1]; what makes latents of colours about one
 
 
@@ -37,7 +38,7 @@ class Autoencoding:
 
 def fit_autoencoder(vae: nn.Module, path: Path, how: Autoencoding, clip: tuple[int, int, int], seed: int) -> Fit:
     """Train a VAE on clips of (frames, height, width) until `how.steps`; the running mean is in the Fit's `mean`."""
-    fit = Fit(vae.train(), path, how.steps, how.lr, ema=0.99, anneal=0.6)
+    fit = Fit(vae.train(), path, how.steps, [adamw(vae.parameters(), how.lr)], ema=0.99, anneal=0.6)
     device = next(vae.parameters()).device
 
     def loss_of(step: int) -> Tensor:
@@ -60,15 +61,15 @@ def fit_autoencoder(vae: nn.Module, path: Path, how: Autoencoding, clip: tuple[i
 def anchors(video: Tensor, shape: Sequence[int]) -> Tensor:
     """Where latents of a shape (b, c, F, h, w) are drawn to: mean colours of the quarters of each cell, mixed linearly.
 
-    video: (b, 3, f, height, width) in [-1, 1]. Raises ValueError for more channels than colours: 12.
+    video: (b, 3, f, height, width) in [-1, 1]. Raises ValueError for more than COLOURS channels.
     """
     _, channels, _, height, width = shape
-    if channels > 12:
-        raise ValueError(f"latents of at most 12 channels can be anchored to four colours, not of {channels}")
+    if channels > COLOURS:
+        raise ValueError(f"latents of at most {COLOURS} channels can be anchored to colours, not of {channels}")
     quarters = reduce(video, "b c f (h a) (w e) -> b c f h w", "mean", h=2 * height, w=2 * width)
     first, rest = quarters[:, :, :1], reduce(quarters[:, :, 1:], "b c (f t) h w -> b c f h w", "mean", t=TEMPORAL)
     colours = rearrange(torch.cat([first, rest], dim=2), "b c f (h a) (w e) -> b f h w (c a e)", a=2, e=2)
-    mixing = torch.linalg.qr(torch.randn(12, channels, generator=torch.Generator().manual_seed(0))).Q
+    mixing = torch.linalg.qr(torch.randn(COLOURS, channels, generator=torch.Generator().manual_seed(0))).Q
     return rearrange(BRIGHT * (colours - DARK) @ mixing.to(video), "b f h w c -> b c f h w")
 
 

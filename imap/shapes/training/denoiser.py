@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from imap.shapes.models import Recipe
 from imap.shapes.training.bank import Bank
-from imap.shapes.training.captions import Shares, draw_caption
-from imap.shapes.training.fit import Fit
+from imap.shapes.training.captions import draw_caption
+from imap.shapes.training.fit import Fit, adamw
+from imap.shapes.training.muon import Muon
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,8 @@ class Denoising:
 
     steps: int
     batch: int
-    lr: float
+    lr: float  # of AdamW
+    matrix_lr: float  # of Muon
     dropout: float  # share of captions left empty, for guidance
     one_word: float  # share of the others that are a single word
     foreground: float  # weight of an object's cell over one of the background, less one
@@ -38,8 +41,8 @@ def fit_denoiser(
     event: Callable[[Any, int], str],
 ) -> Fit:
     """Train the transformer; event is given a pipeline of the running mean each `every` steps."""
-    fit = Fit(pipe.transformer.train(), path, how.steps, how.lr, ema=0.998, anneal=0.5)
-    shares = Shares(how.dropout, how.one_word)
+    transformer = pipe.transformer.train()
+    fit = Fit(transformer, path, how.steps, optimizers(transformer, how.lr, how.matrix_lr), ema=0.998, anneal=0.5)
     channel_axis = 1 + (bank.latents.shape[1] == bank.cover.shape[1])
 
     def loss_of(step: int) -> Tensor:
@@ -50,7 +53,7 @@ def fit_denoiser(
         noise = torch.randn(
             bank.latents[chosen].shape, generator=torch.Generator().manual_seed(seed * how.steps + step)
         )
-        captions = [draw_caption(bank.scenes[i], rng, shares) for i in chosen]
+        captions = [draw_caption(bank.scenes[i], rng, how.dropout, how.one_word) for i in chosen]
         clean = bank.latents[chosen].float()
         noisy, timesteps, target = recipe.noised(pipe, clean, noise.to(clean), level.to(clean))
         predicted = recipe.predict(pipe, noisy, timesteps, recipe.text(pipe, captions))
@@ -60,6 +63,18 @@ def fit_denoiser(
 
     fit.run(loss_of, every, lambda step: event(averaged(pipe, fit), step))
     return fit
+
+
+def optimizers(transformer: nn.Module, lr: float, matrix_lr: float) -> list[Optimizer]:
+    """Muon for the blocks' matrices but those of their norms (adaLN), AdamW for all else.
+
+    With AdamW alone few heads of many learn to look words up, and slowly.
+    """
+    named = transformer.named_parameters()
+    parameters = [(weight, "blocks." in name and "norm" not in name and weight.ndim == 2) for name, weight in named]
+    matrices = [weight for weight, is_matrix in parameters if is_matrix]
+    others = [weight for weight, is_matrix in parameters if not is_matrix]
+    return [Muon(matrices, matrix_lr), adamw(others, lr)]
 
 
 def averaged(pipe: Any, fit: Fit) -> Any:

@@ -2,32 +2,39 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 CHECKPOINT_SECONDS = 60
-PARTS = ("module", "optimizer", "schedule", "mean")
+WEIGHTS = ("module", "mean")
+SCHEDULED = ("optimizers", "schedules")
 
 
 class Fit:
-    """Trains `module` with AdamW, a warm-up, a linear way down to zero, and a running mean (EMA) of its weights.
+    """Trains `module` with a warm-up, a linear way down to zero, and a running mean (EMA) of its weights.
 
     What a step draws must depend on its number alone: then a run that was stopped ends in the same weights.
     """
 
-    def __init__(self, module: nn.Module, path: Path, steps: int, lr: float, ema: float, anneal: float) -> None:
-        self.module, self.path, self.steps = module, path, steps
-        self.optimizer = torch.optim.AdamW(module.parameters(), lr=lr, betas=(0.9, 0.98), weight_decay=0.01)
+    def __init__(
+        self, module: nn.Module, path: Path, steps: int, optimizers: Sequence[Optimizer], ema: float, anneal: float
+    ) -> None:
+        self.module, self.path, self.steps, self.optimizers = module, path, steps, optimizers
         warmup, down = min(50, steps), max(1, round(anneal * steps))
-        self.schedule = LambdaLR(self.optimizer, lambda step: min((step + 1) / warmup, 1, max(steps - step, 0) / down))
+
+        def rate(step: int) -> float:
+            return min((step + 1) / warmup, 1, max(steps - step, 0) / down)
+
+        self.schedules = [LambdaLR(optimizer, rate) for optimizer in optimizers]
         self.mean = AveragedModel(module, avg_fn=partial(_running_mean, ema), use_buffers=True)
         self.step, self.seconds, self.losses = 0, 0.0, []
         if path.is_file():
@@ -43,9 +50,10 @@ class Fit:
             loss = loss_of(step)
             loss.backward()
             nn.utils.clip_grad_norm_(self.module.parameters(), 1.0)
-            self.optimizer.step()
-            self.optimizer.zero_grad()
-            self.schedule.step()
+            for optimizer, schedule in zip(self.optimizers, self.schedules, strict=True):
+                optimizer.step()
+                schedule.step()
+            self.module.zero_grad()
             self.mean.update_parameters(self.module)
             self.losses.append(loss.detach())  # stays on the device
             self.seconds += time.monotonic() - started
@@ -61,17 +69,26 @@ class Fit:
     def save(self) -> None:
         """Write the checkpoint."""
         losses = torch.stack(self.losses).cpu()
-        state = {name: getattr(self, name).state_dict() for name in PARTS}
+        state: dict[str, Any] = {name: getattr(self, name).state_dict() for name in WEIGHTS}
+        state |= {name: [part.state_dict() for part in getattr(self, name)] for name in SCHEDULED}
         state |= {"step": self.step, "seconds": self.seconds, "losses": losses}
         part = self.path.with_suffix(".part")
         torch.save(state, part)
         os.replace(part, self.path)
 
     def _restore(self, state: dict[str, Any]) -> None:
-        for name in PARTS:
+        for name in WEIGHTS:
             getattr(self, name).load_state_dict(state[name])
+        for name in SCHEDULED:
+            for part, saved in zip(getattr(self, name), state[name], strict=True):
+                part.load_state_dict(saved)
         self.step, self.seconds = state["step"], state["seconds"]
         self.losses = list(state["losses"].to(next(self.module.parameters()).device))
+
+
+def adamw(parameters: Iterable[nn.Parameter], lr: float) -> AdamW:
+    """AdamW as everything here is trained with it."""
+    return AdamW(parameters, lr=lr, betas=(0.9, 0.98), weight_decay=0.01)
 
 
 def _running_mean(decay: float, mean: Tensor, new: Tensor, count: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Do generated videos show what the caption says? Verdict by colour alone: no model judges."""
+"""Do generated videos show what the caption says? Judged by colour alone, by no model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
