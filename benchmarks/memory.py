@@ -14,7 +14,7 @@ import sys
 import torch
 
 import imap
-from benchmarks.models import NAMES, build
+from benchmarks.models import NAMES, build, paper_width
 from benchmarks.overhead import CONCEPTS, PROMPT
 from benchmarks.record import machine, parser, write
 from imap.backbones import backbone_of
@@ -57,14 +57,14 @@ def main() -> None:
     command = parser(__doc__)
     command.add_argument("--model", choices=NAMES, default="tiny_cogvideox")
     command.add_argument("--height", type=int, default=480)
-    command.add_argument("--width", type=int, default=720, help="832 for Wan")
+    command.add_argument("--width", type=int, help="default: 832 for Wan, 720 for the others")
     command.add_argument("--num-frames", type=int, default=49)
     command.add_argument("--one", nargs=3, type=int, metavar=("STEPS", "LAYERS", "TRACED"), help=argparse.SUPPRESS)
     options = command.parse_args()
     device = torch.device(options.device)
     if options.threads:
         torch.set_num_threads(options.threads)
-    size = (options.num_frames, options.height, options.width)
+    size = (options.num_frames, options.height, options.width or paper_width(options.model))
     if options.one:
         steps, layers, traced = options.one
         print(json.dumps(one_peak(options.model, device, size, steps, layers, bool(traced))))

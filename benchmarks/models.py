@@ -40,6 +40,11 @@ NARROW = {f"tiny_{family}": family for family in tiny.FAMILIES}
 NAMES = (*NARROW, *FULL)
 
 
+def paper_width(name: str) -> int:
+    """Pixels across at the paper's size, of 480 rows and 49 frames."""
+    return 832 if "wan" in name else 720
+
+
 def build(name: str, device: torch.device, dtype: torch.dtype, layers: int | None = None) -> DiffusionPipeline:
     """A pipeline by name on a device, its full-size transformer made there, so that the host never holds it.
 
