@@ -22,7 +22,7 @@ from imap.shapes.ledger import Ledger
 from imap.shapes.models import Recipe, recipe_for
 from imap.shapes.scoring import Reading, Record, score_baselines, score_model
 from imap.shapes.split import SPLITS
-from imap.shapes.tables import markdown, summary, write_records
+from imap.shapes.tables import UNTRAINED, gates, markdown, summary, write_records
 from imap.shapes.world import Scene
 
 log = logging.getLogger("imap")
@@ -69,6 +69,8 @@ def benchmark(config: Any) -> None:
     for verb in names:
         own = [record for record in records if record.word == verb]
         tables += [f"## {verb}", markdown(summary(own, "verb"), "verb", intervals=False)]
+    if not told["sweep"]:
+        tables += ["## Gates", gates(summary(records, "noun"), summary(records, "verb"))]
     text = "\n\n".join(tables) + "\n"
     (out / "table.md").write_text(text, encoding="utf-8")
     write_records(records, out / "records.csv")
@@ -84,7 +86,7 @@ def _all_rows(pipe: Any, scenes: list[Scene], reading: Reading, untrained: Recip
     if untrained:
         transformer = untrained.build(seed=1).transformer.to(pipe.transformer.device, pipe.transformer.dtype)
         random = type(pipe)(**{**pipe.components, "transformer": transformer})
-        yield "untrained", partial(score_model, random, scenes, reading, ", untrained")
+        yield "untrained", partial(score_model, random, scenes, reading, UNTRAINED)
     yield "model", partial(score_model, pipe, scenes, reading)
 
 

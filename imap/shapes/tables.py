@@ -14,6 +14,8 @@ TITLES = {
     "noun": {"ap": "AP", "auc": "AUC", "iou": "best IoU", "own_other": "own/other AUC"},
     "verb": {"ap": "AP", "in_object": "in-object AUC", "correlation": "temporal corr.", "own_other": "own/other AUC"},
 }
+BASELINES = ("random", "uniform", "frame difference", "object in all frames")  # maps of no model
+UNTRAINED = ", untrained"  # ends the rows of the model with random weights
 Interval = tuple[float, float, float]
 Summary = dict[str, dict[str, Interval]]  # [row][score]
 
@@ -42,10 +44,39 @@ def markdown(found: Summary, kind: str, intervals: bool = True) -> str:
     return "\n".join(lines)
 
 
+def gates(nouns: Summary, verbs: Summary) -> str:
+    """What shipped weights are held to, as a Markdown table: the best map, and what it reaches."""
+    gramcol = [row for row in nouns if row.startswith("GramCol") and not row.endswith(UNTRAINED)]
+    motion = [row for row in verbs if row.startswith(("GramCol", "IMAP")) and not row.endswith(UNTRAINED)]
+    every = [row for row in nouns if row not in BASELINES and not row.endswith(UNTRAINED)]
+    asked = [
+        ("nouns: AP of the best map", 0.9, _best(nouns, "ap", every)),
+        ("nouns: AP of GramCol, either surrogate", 0.7, _best(nouns, "ap", gramcol)),
+        ("nouns: own/other AUC of the best map", 0.9, _best(nouns, "own_other", every)),
+        ("verbs: in-object AUC, best of GramCol and IMAP", 0.7, _best(verbs, "in_object", motion)),
+        ("verbs: spatio-temporal AP of the best map", 0.4, _best(verbs, "ap", every)),
+    ]
+    lines = ["| gate | must reach | reaches | map |", "|---" * 4 + "|"]
+    for gate, least, best in asked:
+        if best is not None:
+            value, row = best
+            verdict = "" if value >= least else ", not met"
+            lines.append(f"| {gate} | {_number(least)} | {_number(value)}{verdict} | {row} |")
+    return "\n".join(lines)
+
+
+def _best(found: Summary, score: str, rows: Sequence[str]) -> tuple[float, str] | None:
+    return max(((found[row][score][0], row) for row in rows if score in found.get(row, {})), default=None)
+
+
+def _number(x: float) -> str:
+    return f"{x:.2f}".replace("0.", ".", 1) if abs(x) < 1 else f"{x:.2f}"
+
+
 def _cell(value: Interval | None, intervals: bool) -> str:
     if value is None or np.isnan(value[0]):
         return "-"
-    mean, low, high = (f"{x:.2f}".replace("0.", ".", 1) if abs(x) < 1 else f"{x:.2f}" for x in value)
+    mean, low, high = map(_number, value)
     return f"{mean} [{low}, {high}]" if intervals else mean
 
 

@@ -18,7 +18,7 @@ from imap.shapes.models import RECIPES
 from imap.shapes.render import main, render
 from imap.shapes.scoring import Reading, Record, score_baselines, score_model
 from imap.shapes.split import SPLITS
-from imap.shapes.tables import markdown, summary, write_records
+from imap.shapes.tables import gates, markdown, summary, write_records
 from imap.shapes.world import Conditions, scenes
 
 CLIP = (9, 32, 32)
@@ -89,6 +89,33 @@ def test_a_clip_counts_once_however_many_words_and_noises_it_has(tmp_path):
     assert len(rows) == 6 and rows[2]["noise"] == "1" and float(rows[3]["value"]) == 0.8
 
 
+def test_gates_take_the_best_map_of_the_trained_model():
+    def found(**scores):
+        return {score: (value, value, value) for score, value in scores.items()}
+
+    nouns = {
+        "random": found(ap=0.99, own_other=0.99),
+        "cross attention": found(ap=0.91, own_other=0.6),
+        "GramCol": found(ap=0.6, own_other=0.89),
+        "GramCol, consensus surrogate": found(ap=0.7, own_other=0.8),
+        "GramCol, untrained": found(ap=0.98, own_other=0.98),
+    }
+    verbs = {
+        "frame difference": found(ap=0.9, in_object=0.9),
+        "cross attention": found(ap=0.1, in_object=0.8),
+        "ConceptAttention": found(ap=0.3, in_object=0.85),
+        "GramCol": found(ap=0.2, in_object=0.5),
+        "IMAP": found(ap=0.1, in_object=0.69),
+    }
+    assert [line.split(" | ")[1:] for line in gates(nouns, verbs).splitlines()[2:]] == [
+        [".90", ".91", "cross attention |"],
+        [".70", ".70", "GramCol, consensus surrogate |"],
+        [".90", ".89, not met", "GramCol |"],
+        [".70", ".69, not met", "IMAP |"],
+        [".40", ".30, not met", "ConceptAttention |"],
+    ]
+
+
 @pytest.mark.parametrize("sweep", [False, True])
 def test_the_benchmark_writes_its_table_its_records_and_its_settings(sweep, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["benchmark", "clips=2"])
@@ -112,7 +139,11 @@ def test_the_benchmark_writes_its_table_its_records_and_its_settings(sweep, tmp_
         )
     benchmark(config)
     text = (tmp_path / "out/table.md").read_text()
-    rows = ["cross attention, layer 3", "IMAP, step 1"] if sweep else ["random", "GramCol, untrained", "| IMAP |"]
+    rows = (
+        ["cross attention, layer 3", "IMAP, step 1"]
+        if sweep
+        else ["random", "GramCol, untrained", "| IMAP |", "## Gates"]
+    )
     assert all(row in text for row in rows) and "`python -m imap.shapes.benchmark clips=2`" in text
     told = json.loads((tmp_path / "out/summary.json").read_text())
     before = [(tmp_path / f"out/{name}").read_bytes() for name in ("table.md", "records.csv")]
