@@ -63,7 +63,7 @@ def gates(nouns: Summary, verbs: Summary) -> str:
 
 
 def _best(found: Summary, score: str, *kinds: str) -> tuple[float, str] | None:
-    """Highest value among the trained model's rows, those alone whose names start with one of `kinds` if any is given."""
+    """Highest value of the trained model's rows; kinds: what their names start with."""
     rows = [row for row in found if row not in BASELINES and not row.endswith(UNTRAINED)]
     return max(
         ((found[row][score][0], row) for row in rows if score in found[row] and row.startswith(kinds or "")),
