@@ -51,6 +51,25 @@ def test_nothing_is_trained_in_the_text_encoder(pipe):
     assert not any(x.requires_grad for x in pipe.text_encoder.parameters())
 
 
+def test_training_leaves_cogvideox_text_as_the_encoder_said():
+    recipe = RECIPES["cogvideox"]
+    pipe = recipe.build(0)
+    blocks, seen = pipe.transformer.transformer_blocks, []
+    for block in blocks:
+        block.register_forward_hook(lambda _, __, given, found: seen.append((given, found)), with_kwargs=True)
+    optimizer = torch.optim.AdamW(pipe.transformer.parameters(), lr=0.1)
+    text = recipe.text(pipe, [CAPTION])
+    latents, timesteps = torch.randn(1, 3, 8, 4, 4), torch.tensor([500])
+    before = [block.norm1.linear.bias.clone() for block in blocks]
+    for _ in range(2):
+        seen.clear()
+        recipe.predict(pipe, latents, timesteps, text).square().mean().backward()
+        optimizer.step()
+    for given, (video, words) in seen:
+        assert torch.equal(words, given["encoder_hidden_states"]) and not torch.equal(video, given["hidden_states"])
+    assert all((block.norm1.linear.bias != bias).any() for block, bias in zip(blocks, before, strict=True))
+
+
 def test_every_word_of_a_caption_is_one_token(pipe):
     tokenized = backbone_of(pipe).tokenize(" ".join(WORDS.split()[:12]))
     assert [piece.strip("▁Ġ") for piece in tokenized.pieces[:12]] == WORDS.split()[:12]

@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from diffusers import (
     AutoencoderKLCogVideoX,
     CogVideoXDPMScheduler,
     CogVideoXPipeline,
     CogVideoXTransformer3DModel,
 )
+from diffusers.models.normalization import CogVideoXLayerNormZero
 from torch import Tensor, nn
 from transformers import T5Config, T5EncoderModel
 
@@ -77,7 +79,7 @@ def _text_config(vocab_size: int) -> T5Config:
 
 
 def _transformer() -> CogVideoXTransformer3DModel:
-    return CogVideoXTransformer3DModel(
+    transformer = CogVideoXTransformer3DModel(
         num_layers=LAYERS,
         num_attention_heads=HEADS,
         attention_head_dim=HEAD_WIDTH,
@@ -92,6 +94,22 @@ def _transformer() -> CogVideoXTransformer3DModel:
         sample_frames=25,
         use_rotary_positional_embeddings=True,
     )
+    for block in transformer.transformer_blocks:
+        _keep_text(block.norm1)
+        _keep_text(block.norm2)
+    return transformer
+
+
+@torch.no_grad()
+def _keep_text(norm: CogVideoXLayerNormZero) -> None:
+    """Shut the gate by which a block rewrites the text, for good: words stay what the encoder said.
+
+    Else a model of this size makes the few words its scratch pad, and its video no longer finds them by their meaning.
+    """
+    width = norm.linear.out_features // 6  # shift, scale and gate of the video, and of the text
+    for parameter in norm.linear.parameters():
+        parameter[-width:] = 0
+        parameter.register_hook(lambda gradient: torch.cat([gradient[:-width], torch.zeros_like(gradient[-width:])]))
 
 
 def _vae() -> AutoencoderKLCogVideoX:
