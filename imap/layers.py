@@ -90,6 +90,7 @@ class Spectrum(TorchFunctionMode):
             handle.remove()
         self._handles.clear()
         self.steps.forget()
+        # a pipeline that was not stopped is left as it was, also one that has no such attribute yet
         if getattr(self.backbone.pipe, "_interrupt", False):
             self.backbone.pipe._interrupt = False
 

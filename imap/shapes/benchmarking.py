@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from omegaconf import OmegaConf
 
 from imap.backbones import backbone_of
@@ -27,6 +28,7 @@ from imap.shapes.world import Scene
 
 log = logging.getLogger("imap")
 Part = tuple[str, Callable[..., Iterator[tuple[int, list[Record]]]]]  # name, and what scores its clips
+VERSION = 1  # of what is scored and how: raised when the same settings would give other records
 METHOD = ("num_inference_steps", "renoise_timestep", "imap_layer", "imap_sep_topk", "imap_qk_matching_target")
 
 
@@ -38,16 +40,18 @@ def benchmark(config: Any) -> None:
         raise ImapError(f"unknown split {told['split']!r}; known are {', '.join(SPLITS)}")
     split = SPLITS[told["split"]]
     recipe = recipe_for(told["backbone"]["name"])
+    untrained = recipe if told["untrained"] else None
     scenes = split.scenes()[: told["clips"] and positive("clips", told["clips"])]
     positive("noises", told["noises"])
     settings, paper = {name: told[name] for name in METHOD}, told["backbone"]["paper"]
     check_renoise_timestep(told["renoise_timestep"], positive(METHOD[0], told[METHOD[0]]), None, full=False)
     model = model_settings(told["backbone"])
-    found = outline(model)
+    sizes = outline(model)
     method = {name: settings[name] for name in METHOD[2:]}
-    layers = method_settings(method, paper, found.num_layers, found.num_heads, "first").imap_layer
+    layers = method_settings(method, paper, sizes.num_layers, sizes.num_heads, "first").imap_layer
     settings["maps_layers"] = [min(layers), max(layers) + 1]  # read no layer that is not asked for
-    pipe = load(model, found.source)
+    pipe = load(model, sizes.source)
+    digest = _digest(pipe)
     pipe.set_progress_bar_config(disable=True)
     clip = (paper["num_frames"], paper["height"], paper["width"])
     reading = Reading(clip, told["noises"], settings)
@@ -57,10 +61,23 @@ def benchmark(config: Any) -> None:
     title = (
         f"{told['backbone']['name']}, split {split.name} ({split.hash}), {len(scenes)} clips, {told['noises']} noises"
     )
-    ledger = Ledger(out / "records.jsonl", {"title": title, "settings": told, "weights": _digest(pipe)})
-    for part, score in (_sweep if told["sweep"] else _all_rows)(pipe, scenes, reading, told["untrained"] and recipe):
-        for clip, records in score(skip=ledger.done(part)):
-            ledger.add(part, clip, records)
+    asked = {name: told[name] for name in ("untrained", "sweep")}
+    ledger = Ledger(
+        out / "records.jsonl",
+        {
+            "version": VERSION,
+            "title": title,
+            "model": model.recorded(),
+            "weights": digest,
+            "clip": clip,
+            **settings,
+            **asked,
+        },
+    )
+    parts = _sweep(pipe, scenes, reading) if told["sweep"] else _all_rows(pipe, scenes, reading, untrained)
+    for part, score in parts:
+        for number, found in score(skip=ledger.done(part)):
+            ledger.add(part, number, found)
     records = ledger.records
     tables = [f"# {title}", f"`python -m imap.shapes.benchmark {' '.join(sys.argv[1:])}`"]
     for kind in ("noun", "verb"):
@@ -79,7 +96,7 @@ def benchmark(config: Any) -> None:
     log.info("%s\n%s", text, out)
 
 
-def _all_rows(pipe: Any, scenes: list[Scene], reading: Reading, untrained: Recipe | bool) -> Iterator[Part]:
+def _all_rows(pipe: Any, scenes: list[Scene], reading: Reading, untrained: Recipe | None) -> Iterator[Part]:
     backbone = backbone_of(pipe)
     grid = (reading.clip[1] // backbone.spatial_factor, reading.clip[2] // backbone.spatial_factor)
     yield "baselines", partial(score_baselines, scenes, reading, grid)
@@ -90,7 +107,7 @@ def _all_rows(pipe: Any, scenes: list[Scene], reading: Reading, untrained: Recip
     yield "model", partial(score_model, pipe, scenes, reading)
 
 
-def _sweep(pipe: Any, scenes: list[Scene], reading: Reading, untrained: Recipe | bool) -> Iterator[Part]:
+def _sweep(pipe: Any, scenes: list[Scene], reading: Reading) -> Iterator[Part]:
     """Each layer alone at the configured steps, then all layers at several steps."""
     for layer in reading.settings["imap_layer"]:
         own = _changed(reading, imap_layer=[layer], maps_layers=[layer, layer + 1])
@@ -104,8 +121,10 @@ def _sweep(pipe: Any, scenes: list[Scene], reading: Reading, untrained: Recipe |
 def _digest(pipe: Any) -> str:
     """Of the weights: records of an earlier training are another model's."""
     digest = hashlib.sha256()
-    for module in (pipe.transformer, pipe.vae, pipe.text_encoder):
-        for value in module.state_dict().values():
+    modules = {name: x for name, x in pipe.components.items() if isinstance(x, torch.nn.Module)}
+    for name, module in sorted(modules.items()):
+        for key, value in module.state_dict().items():
+            digest.update(f"{name}.{key}".encode())
             digest.update(value.float().cpu().numpy().tobytes())
     return digest.hexdigest()[:16]
 

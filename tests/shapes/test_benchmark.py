@@ -108,18 +108,18 @@ def test_gates_take_the_best_map_of_the_trained_model():
         "IMAP": found(ap=0.1, in_object=0.69),
     }
     assert [line.split(" | ")[1:] for line in gates(nouns, verbs).splitlines()[2:]] == [
-        [".90", ".91", "cross attention |"],
-        [".70", ".70", "GramCol, consensus surrogate |"],
-        [".90", ".89, not met", "GramCol |"],
-        [".70", ".69, not met", "IMAP |"],
-        [".40", ".30, not met", "ConceptAttention |"],
+        [".900", ".910", "cross attention |"],
+        [".700", ".700", "GramCol, consensus surrogate |"],
+        [".900", ".890, not met", "GramCol |"],
+        [".700", ".690, not met", "IMAP |"],
+        [".400", ".300, not met", "ConceptAttention |"],
     ]
 
 
 @pytest.mark.parametrize("sweep", [False, True])
 def test_the_benchmark_writes_its_table_its_records_and_its_settings(sweep, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["benchmark", "clips=2"])
-    folder = tmp_path / "model"
+    folder, renoise = tmp_path / "model", imap.renoise
     RECIPES["cogvideox"].build(0).save_pretrained(folder)
     size = zip(("num_frames", "height", "width"), CLIP, strict=True)
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
@@ -146,10 +146,21 @@ def test_the_benchmark_writes_its_table_its_records_and_its_settings(sweep, tmp_
     )
     assert all(row in text for row in rows) and "`python -m imap.shapes.benchmark clips=2`" in text
     told = json.loads((tmp_path / "out/summary.json").read_text())
-    before = [(tmp_path / f"out/{name}").read_bytes() for name in ("table.md", "records.csv")]
-    monkeypatch.setattr(imap, "renoise", lambda *_, **__: pytest.fail("scored again"))
-    benchmark(config)  # all is there already
-    assert [(tmp_path / f"out/{name}").read_bytes() for name in ("table.md", "records.csv")] == before
+    names = ("table.md", "records.csv")
+    before = [(tmp_path / f"out/{name}").read_bytes() for name in names]
+    ledger = tmp_path / "out/records.jsonl"
+    ledger.write_text("\n".join(ledger.read_text().splitlines()[:-1]) + "\n")
+    config.backbone.device = "auto"  # changes no result
+    read = []
+    monkeypatch.setattr(imap, "renoise", lambda *args, **kwargs: read.append(1) or renoise(*args, **kwargs))
+    benchmark(config)
+    assert len(read) == 2  # both surrogates of the clip whose line was lost
+    assert [(tmp_path / f"out/{name}").read_bytes() for name in names] == before
+    other = RECIPES["cogvideox"].build(1)
+    other.save_pretrained(folder)
+    monkeypatch.setattr(imap, "renoise", lambda *_, **__: pytest.fail("read again"))
+    with pytest.raises(pytest.fail.Exception, match="read again"):
+        benchmark(config)
     assert told["settings"]["split"] == "plain-1" and np.isfinite(next(iter(told["noun"].values()))["ap"]).all()
 
 

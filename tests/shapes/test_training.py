@@ -7,6 +7,7 @@ from hydra import compose, initialize_config_dir
 from torch import nn
 
 from imap.backbones import backbone_of
+from imap.errors import ImapError
 from imap.loading import load
 from imap.outline import outline
 from imap.presets import config_folder
@@ -35,11 +36,12 @@ def _small_shards(monkeypatch):
     monkeypatch.setattr(sheet, "STEPS", 2)
 
 
-def fitted(path, steps, stop=None):
+def fitted(path, steps, stop=None, lr=0.2):
     """Fit of a line, that may be interrupted after some steps."""
     torch.manual_seed(0)
     line = nn.Linear(3, 1)
-    fit = Fit(line, path, steps, [Muon([line.weight], 0.2), adamw([line.bias], 0.1)], ema=0.9, anneal=0.5)
+    trained = [Muon([line.weight], lr), adamw([line.bias], 0.1)]
+    fit = Fit(line, path, steps, trained, {"steps": steps, "lr": lr}, ema=0.9, anneal=0.5)
 
     def loss_of(step):
         if step == stop:
@@ -67,28 +69,46 @@ def test_a_run_that_was_stopped_gives_the_weights_of_one_that_was_not(tmp_path):
     assert [path.name for path in tmp_path.iterdir() if path.suffix == ".part"] == []
 
 
-def test_muon_steps_along_the_polar_factor_and_is_told_from_adamw():
+def test_a_run_goes_on_with_more_steps_and_not_with_other_settings(tmp_path):
+    fitted(tmp_path / "line.pt", 10)
+    assert fitted(tmp_path / "line.pt", 20).step == 20
+    with pytest.raises(ImapError, match=r"was trained with .*0\.2.* and .*0\.3.* set another output_dir"):
+        fitted(tmp_path / "line.pt", 20, lr=0.3)
+
+
+@pytest.mark.parametrize("shape", [(12, 20), (20, 12), (12, 12)])
+def test_muon_keeps_the_directions_of_a_matrix_and_evens_out_their_lengths(shape):
     torch.manual_seed(0)
-    for shape in ((12, 20), (20, 12), (12, 12)):
-        matrix = torch.randn(shape, dtype=torch.float64)
-        u, _, v = torch.linalg.svd(matrix, full_matrices=False)
-        factors = u.mT @ orthogonal(matrix) @ v.mT
-        assert torch.allclose(factors, factors.diagonal().diag(), atol=1e-9)
-        assert factors.diagonal().min() > 0.3 and factors.diagonal().max() < 1.3
-    weight = nn.Parameter(torch.zeros(20, 5))
-    weight.grad = torch.randn(20, 5)
-    Muon([weight], lr=0.01, weight_decay=0.0).step()
-    assert torch.allclose(weight.detach(), -0.01 * 2 * orthogonal(weight.grad), atol=1e-6)
-    for recipe in RECIPES.values():
-        transformer = recipe.build(0).transformer
-        muon, other = (
-            {id(weight) for group in optimizer.param_groups for weight in group["params"]}
-            for optimizer in optimizers(transformer, 1.0, 1.0)
-        )
-        names = {name for name, weight in transformer.named_parameters() if id(weight) in muon}
-        assert any("to_q" in name for name in names) and any(".net." in name or "ff" in name for name in names)
-        assert not any("norm" in name or "embed" in name or "proj_out.bias" in name for name in names), names
-        assert not muon & other and len(muon | other) == len(list(transformer.parameters()))
+    u, _, v = torch.linalg.svd(torch.randn(shape, dtype=torch.float64), full_matrices=False)
+    lengths = torch.linspace(1, 0.1, 12, dtype=torch.float64)
+    factors = u.mT @ orthogonal(7 * u @ lengths.diag() @ v) @ v.mT
+    assert torch.allclose(factors, factors.diagonal().diag(), atol=1e-9)
+    assert factors.diagonal().min() > 0.65 and factors.diagonal().max() < 1.25
+
+
+def test_muon_is_torchs_but_for_its_rounding():
+    torch.manual_seed(0)
+    ours, theirs = (nn.Parameter(torch.ones(20, 5)) for _ in range(2))
+    mine = Muon([ours], lr=0.1, weight_decay=0.2)
+    reference = torch.optim.Muon([theirs], lr=0.1, weight_decay=0.2)
+    for _ in range(4):
+        ours.grad = theirs.grad = torch.randn(20, 5)
+        mine.step()
+        reference.step()
+    assert (ours - theirs).abs().max() < 0.01 < (ours - 1).abs().mean()
+
+
+@pytest.mark.parametrize("family", RECIPES)
+def test_matrices_of_the_blocks_are_trained_with_muon_and_all_else_with_adamw(family):
+    transformer = RECIPES[family].build(0).transformer
+    names = {id(weight): name for name, weight in transformer.named_parameters()}
+    muon, other = (
+        {names[id(weight)] for group in optimizer.param_groups for weight in group["params"]}
+        for optimizer in optimizers(transformer, 1.0, 1.0)
+    )
+    assert any("to_q" in name for name in muon) and any("ff" in name for name in muon)
+    assert not any("norm" in name or "embed" in name for name in muon)
+    assert "proj_out.weight" in other and not muon & other and muon | other == set(names.values())
 
 
 def test_altered_captions_alter_what_they_say_and_nothing_else():

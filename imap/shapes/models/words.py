@@ -22,7 +22,7 @@ def bind_t5(encoder: T5EncoderModel | UMT5EncoderModel, nouns: Sequence[int], ve
     """Set the one layer of a T5 or UMT5 encoder: a head that looks at the token ahead and takes its verb, a head that
     looks at the one behind and takes its noun, and no feed-forward.
 
-    nouns, verbs: token numbers of the words that their neighbours tell.
+    nouns, verbs: token numbers of the words that their neighbours tell. A noun with nothing behind takes itself.
     """
     attention, feed_forward = encoder.encoder.block[0].layer
     attention, feed_forward = attention.SelfAttention, feed_forward.DenseReluDense

@@ -7,7 +7,7 @@ in colour too: that is how they are previewed.)
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -38,7 +38,8 @@ class Autoencoding:
 
 def fit_autoencoder(vae: nn.Module, path: Path, how: Autoencoding, clip: tuple[int, int, int], seed: int) -> Fit:
     """Train a VAE on clips of (frames, height, width) until `how.steps`; the running mean is in the Fit's `mean`."""
-    fit = Fit(vae.train(), path, how.steps, [adamw(vae.parameters(), how.lr)], ema=0.99, anneal=0.6)
+    optimizers = [adamw(vae.parameters(), how.lr)]
+    fit = Fit(vae.train(), path, how.steps, optimizers, asdict(how) | {"seed": seed}, ema=0.99, anneal=0.6)
     device = next(vae.parameters()).device
 
     def loss_of(step: int) -> Tensor:

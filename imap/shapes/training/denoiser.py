@@ -1,7 +1,7 @@
 """The small transformer, trained on latents of the world's clips."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,8 @@ def fit_denoiser(
 ) -> Fit:
     """Train the transformer; event is given a pipeline of the running mean each `every` steps."""
     transformer = pipe.transformer.train()
-    fit = Fit(transformer, path, how.steps, optimizers(transformer, how.lr, how.matrix_lr), ema=0.998, anneal=0.5)
+    trained = optimizers(transformer, how.lr, how.matrix_lr)
+    fit = Fit(transformer, path, how.steps, trained, asdict(how) | {"seed": seed}, ema=0.998, anneal=0.5)
     channel_axis = 1 + (bank.latents.shape[1] == bank.cover.shape[1])
 
     def loss_of(step: int) -> Tensor:

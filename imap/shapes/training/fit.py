@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
+
+from imap.errors import ImapError
 
 CHECKPOINT_SECONDS = 60
 WEIGHTS = ("module", "mean")
@@ -26,9 +28,18 @@ class Fit:
     """
 
     def __init__(
-        self, module: nn.Module, path: Path, steps: int, optimizers: Sequence[Optimizer], ema: float, anneal: float
+        self,
+        module: nn.Module,
+        path: Path,
+        steps: int,
+        optimizers: Sequence[Optimizer],
+        settings: Mapping[str, Any],
+        ema: float,
+        anneal: float,
     ) -> None:
+        """settings: what a checkpoint at `path` must have been made with; it may have had fewer steps."""
         self.module, self.path, self.steps, self.optimizers = module, path, steps, optimizers
+        self.settings = {name: value for name, value in settings.items() if name != "steps"}
         warmup, down = min(50, steps), max(1, round(anneal * steps))
 
         def rate(step: int) -> float:
@@ -71,12 +82,17 @@ class Fit:
         losses = torch.stack(self.losses).cpu()
         state: dict[str, Any] = {name: getattr(self, name).state_dict() for name in WEIGHTS}
         state |= {name: [part.state_dict() for part in getattr(self, name)] for name in SCHEDULED}
-        state |= {"step": self.step, "seconds": self.seconds, "losses": losses}
+        state |= {"settings": self.settings, "step": self.step, "seconds": self.seconds, "losses": losses}
         part = self.path.with_suffix(".part")
         torch.save(state, part)
         os.replace(part, self.path)
 
     def _restore(self, state: dict[str, Any]) -> None:
+        if state["settings"] != self.settings:
+            raise ImapError(
+                f"{self.path} was trained with {state['settings']}, and {self.settings} is asked for; "
+                "ask for the same, or set another output_dir"
+            )
         for name in WEIGHTS:
             getattr(self, name).load_state_dict(state[name])
         for name in SCHEDULED:

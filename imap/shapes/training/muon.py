@@ -40,7 +40,8 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonal(matrix: Tensor) -> Tensor:
-    """A matrix (m, n) of about the same singular vectors, with singular values between about 0.7 and 1.2."""
+    """The matrix (m, n) with singular values brought near one: to 0.7 to 1.2, but for those that are a hundredth of
+    its norm and less, which stay below."""
     a, b, c = QUINTIC
     x = matrix.mT if matrix.shape[0] > matrix.shape[1] else matrix
     x = x / (x.norm() + 1e-7)
