@@ -1,6 +1,8 @@
 """Everything that can be wrong with a run, found before a weight is loaded."""
 
-from collections.abc import Mapping, Sequence
+import logging
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +18,8 @@ from imap.settings.method import method_settings
 from imap.settings.model import Model, model_settings
 from imap.settings.run import AUTO, Run, run_settings, samples_of
 from imap.wording import check_window
+
+log = logging.getLogger("imap")
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,7 @@ def plan(config: Mapping[str, Any], renoising: bool) -> Plan:
     """
     model, run = model_settings(config["backbone"]), run_settings(config, renoising)
     samples = list(numbered(samples_of(config, renoising, config["backbone"].get("demo"))))
+    warn_of_unknown_words([sample for _, sample in samples], model.name, config["backbone"].get("words"))
     found = outline(model)
     adapter, paper = found.adapter, config["backbone"]["paper"]
     method = method_settings(run.method, paper, found.num_layers, found.num_heads, adapter.default_concept_token)
@@ -71,6 +76,23 @@ def plan(config: Mapping[str, Any], renoising: bool) -> Plan:
     if len(tally.failed) == len(samples):
         raise ImapError(f"none of the {len(samples)} samples can be run; {run.output_dir / ERRORS} tells why")
     return Plan(model, run, found, tasks, tally)
+
+
+def warn_of_unknown_words(samples: Iterable[Sample], name: str, known: Sequence[str] | None) -> None:
+    """Say so when a text holds words that a backbone was never taught; known: all that it was, or None for any."""
+    if known is None:
+        return
+    texts = [text for sample in samples for text in (sample.prompt, *sample.concepts, *sample.motions)]
+    unknown = dict.fromkeys(word for text in texts for word in re.findall(r"\w+", text.lower()) if word not in known)
+    if unknown:
+        log.warning(
+            "backbone=%s was taught no word but %s: %s %s nothing to it. For any words set backbone=cogvideox_2b, "
+            "cogvideox_5b, wan2_1_1_3b, wan2_1_14b or hunyuanvideo.",
+            name,
+            ", ".join(known),
+            ", ".join(unknown),
+            "mean" if len(unknown) > 1 else "means",
+        )
 
 
 def _check_sample(sample: Sample, found: Outline, run: Run) -> None:

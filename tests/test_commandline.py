@@ -209,6 +209,7 @@ def test_help_names_every_setting_and_runs_nothing(door: str, flag: str, argumen
         "demo",
         "paper",
         "video",
+        "words",
     }
     assert not (missing - {"backbone"}) and "About this door." in shown
     assert "backbone=cogvideox_5b" in shown and "tiny_wan" in shown and "hydra/job_logging" not in shown

@@ -12,6 +12,7 @@ from imap.presets import config_folder, preset_for, presets
 from imap.settings.method import method_settings
 from imap.settings.model import model_settings
 from imap.settings.run import METHOD_KEYS, run_settings, samples_of
+from imap.shapes.models.base import WORDS
 
 BACKBONES = sorted(path.stem for path in (config_folder() / "backbone").glob("*.yaml"))
 EXPERIMENTS = sorted(path.stem for path in (config_folder() / "experiment").glob("*.yaml"))
@@ -154,8 +155,15 @@ def test_every_setting_of_the_method_is_in_its_configuration():
 
 def test_every_backbone_has_the_same_keys():
     configs = [OmegaConf.load(config_folder() / "backbone" / f"{name}.yaml") for name in BACKBONES]
-    assert len({frozenset(set(config) - {"demo"}) for config in configs}) == 1
+    assert len({frozenset(set(config) - {"demo", "words"}) for config in configs}) == 1
     assert len({frozenset(config.paper) for config in configs}) == 1
+
+
+def test_a_model_of_the_embedded_world_tells_the_words_that_it_was_taught():
+    named = {name: OmegaConf.load(config_folder() / "backbone" / f"{name}.yaml").get("words") for name in BACKBONES}
+    for name, words in named.items():
+        assert (words is not None) == name.startswith("shapes_")
+        assert words is None or sorted(words) == sorted(WORDS.split()), name
 
 
 def test_the_doors_share_their_settings_by_name_and_default():
@@ -200,7 +208,6 @@ def test_a_key_without_a_comment_is_found():
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_a_small_model_that_is_not_trained_yet_says_how_to_train_it(name: str, tmp_path: Path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_a_small_model_that_is_not_there_says_how_to_train_it(name: str):
     with pytest.raises(ImapError, match=f"train it first: python -m imap.shapes.train backbone={name}"):
-        model_settings(composed("sampling", f"backbone={name}")["backbone"])
+        model_settings(composed("sampling", f"backbone={name}", "backbone.path=nowhere")["backbone"])
