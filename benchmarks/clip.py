@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 import imap
-from benchmarks.models import NAMES, build, paper_width
+from benchmarks.models import add_model, build, chosen_size
 from benchmarks.record import machine, parser, seconds, write
 from imap.presets import presets
 
@@ -18,11 +18,8 @@ STAGES = ("decode_clip", "encode_clip", "encode_text", "denoise", "finish", "map
 
 def main() -> None:
     command = parser(__doc__)
-    command.add_argument("--model", choices=NAMES, default="tiny_cogvideox")
+    add_model(command)
     command.add_argument("--clip", type=Path, required=True, help="a video file; it is resampled to the size below")
-    command.add_argument("--height", type=int, default=480)
-    command.add_argument("--width", type=int, help="default: 832 for Wan, 720 for the others")
-    command.add_argument("--num-frames", type=int, default=49)
     command.add_argument("--out", type=Path, default=Path("outputs/benchmark_clip"))
     options = command.parse_args()
     device = torch.device(options.device)
@@ -44,9 +41,7 @@ def main() -> None:
                     motions=["gallops"],
                     num_inference_steps=paper["num_inference_steps"],
                     renoise_timestep=paper["renoise_timestep"],
-                    height=options.height,
-                    width=options.width or paper_width(options.model),
-                    num_frames=options.num_frames,
+                    **chosen_size(options),
                     resize="crop",
                     frames="uniform",
                 )

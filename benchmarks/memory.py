@@ -14,7 +14,7 @@ import sys
 import torch
 
 import imap
-from benchmarks.models import NAMES, build, paper_width
+from benchmarks.models import add_model, build, chosen_size
 from benchmarks.overhead import CONCEPTS, PROMPT
 from benchmarks.record import machine, parser, write
 from imap.backbones import backbone_of
@@ -22,15 +22,12 @@ from imap.backbones import backbone_of
 STEPS, LAYERS = (1, 4, 16), (4, 16)
 
 
-def one_peak(
-    model: str, device: torch.device, size: tuple[int, int, int], steps: int, layers: int, traced: bool
-) -> float:
+def one_peak(model: str, device: torch.device, size: dict[str, int], steps: int, layers: int, traced: bool) -> float:
     """MiB that a pipeline call adds at its peak."""
     pipe = build(model, device, torch.float32 if device.type == "cpu" else torch.bfloat16, max(LAYERS))
     pipe.set_progress_bar_config(disable=True)
     backbone = backbone_of(pipe)
-    frames, height, width = size
-    arguments = {"height": height, "width": width, "num_frames": frames, "num_inference_steps": steps}
+    arguments = {**size, "num_inference_steps": steps}
     arguments |= backbone.guidance_arguments(1.0, conditional_only=True) | backbone.encode_prompt(PROMPT, None)
     read = list(range(min(layers, backbone.num_layers)))
     before = _peak(device, reset=True)
@@ -55,16 +52,13 @@ def _peak(device: torch.device, reset: bool = False) -> float:
 
 def main() -> None:
     command = parser(__doc__)
-    command.add_argument("--model", choices=NAMES, default="tiny_cogvideox")
-    command.add_argument("--height", type=int, default=480)
-    command.add_argument("--width", type=int, help="default: 832 for Wan, 720 for the others")
-    command.add_argument("--num-frames", type=int, default=49)
+    add_model(command)
     command.add_argument("--one", nargs=3, type=int, metavar=("STEPS", "LAYERS", "TRACED"), help=argparse.SUPPRESS)
     options = command.parse_args()
     device = torch.device(options.device)
     if options.threads:
         torch.set_num_threads(options.threads)
-    size = (options.num_frames, options.height, options.width or paper_width(options.model))
+    size = chosen_size(options)
     if options.one:
         steps, layers, traced = options.one
         print(json.dumps(one_peak(options.model, device, size, steps, layers, bool(traced))))

@@ -1,5 +1,7 @@
 """Pipelines to measure on: narrow ones, and the paper's five at full size, all with random weights."""
 
+import argparse
+
 import torch
 from diffusers import (
     CogVideoXTransformer3DModel,
@@ -40,9 +42,18 @@ NARROW = {f"tiny_{family}": family for family in tiny.FAMILIES}
 NAMES = (*NARROW, *FULL)
 
 
-def paper_width(name: str) -> int:
-    """Pixels across at the paper's size, of 480 rows and 49 frames."""
-    return 832 if "wan" in name else 720
+def add_model(command: argparse.ArgumentParser) -> None:
+    """Let a command line choose a pipeline, and the size of its video."""
+    command.add_argument("--model", choices=NAMES, default="tiny_cogvideox")
+    command.add_argument("--height", type=int, default=480)
+    command.add_argument("--width", type=int, help="default: 832 for Wan, 720 for the others")
+    command.add_argument("--num-frames", type=int, default=49)
+
+
+def chosen_size(options: argparse.Namespace) -> dict[str, int]:
+    """Size of the video that was chosen, as pipelines take it."""
+    width = options.width or (832 if "wan" in options.model else 720)
+    return {"height": options.height, "width": width, "num_frames": options.num_frames}
 
 
 def build(name: str, device: torch.device, dtype: torch.dtype, layers: int | None = None) -> DiffusionPipeline:

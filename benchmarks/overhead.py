@@ -12,7 +12,7 @@ import torch
 from diffusers import DiffusionPipeline
 
 import imap
-from benchmarks.models import NAMES, build, paper_width
+from benchmarks.models import add_model, build, chosen_size
 from benchmarks.record import in_turn, machine, parser, ratio, write
 from imap.backbones import backbone_of
 from imap.backbones.base import Grid
@@ -41,10 +41,7 @@ def step(pipe: DiffusionPipeline, arguments: dict[str, Any], count: int, method:
 
 def main() -> None:
     command = parser(__doc__)
-    command.add_argument("--model", choices=NAMES, default="tiny_cogvideox")
-    command.add_argument("--height", type=int, default=480)
-    command.add_argument("--width", type=int, help="default: 832 for Wan, 720 for the others")
-    command.add_argument("--num-frames", type=int, default=49)
+    add_model(command)
     command.add_argument("--guidance", type=float, default=6.0, help="1: the single conditional pass of renoising")
     command.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), metavar="ROW", help="; ".join(ROWS))
     options = command.parse_args()
@@ -57,9 +54,7 @@ def main() -> None:
     arguments = {
         **backbone.encode_prompt(PROMPT, "" if options.guidance > 1 else None),
         **backbone.guidance_arguments(options.guidance, conditional_only=options.guidance <= 1),
-        "height": options.height,
-        "width": options.width or paper_width(options.model),
-        "num_frames": options.num_frames,
+        **chosen_size(options),
         "num_inference_steps": 1,
         "output_type": "latent",
         "generator": torch.Generator("cpu").manual_seed(0),

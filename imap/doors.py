@@ -14,7 +14,7 @@ from imap.commandline import errors_in_one_line, plain_log
 from imap.errors import ImapError
 from imap.layers import LayerChoice, Spectrum, choose_once
 from imap.loading import load
-from imap.preflight import Plan, plan
+from imap.preflight import REAL, Plan, plan
 from imap.renoising import renoise_video
 from imap.results import Output
 from imap.samples import Sample
@@ -27,7 +27,7 @@ from imap.view.sample import samples_in
 log = logging.getLogger("imap")
 RANDOM_WEIGHTS = (
     "backbone=%s is a small pipeline with RANDOM weights: everything runs as with a real model, and the maps mean "
-    "nothing. For a real one set backbone=cogvideox_2b, cogvideox_5b, wan2_1_1_3b, wan2_1_14b or hunyuanvideo."
+    f"nothing. For a real one set backbone={REAL}."
 )
 
 

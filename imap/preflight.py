@@ -20,6 +20,7 @@ from imap.settings.run import AUTO, Run, run_settings, samples_of
 from imap.wording import check_window
 
 log = logging.getLogger("imap")
+REAL = "cogvideox_2b, cogvideox_5b, wan2_1_1_3b, wan2_1_14b or hunyuanvideo"  # backbones that know any word
 
 
 @dataclass(frozen=True)
@@ -86,12 +87,12 @@ def warn_of_unknown_words(samples: Iterable[Sample], name: str, known: Sequence[
     unknown = dict.fromkeys(word for text in texts for word in re.findall(r"\w+", text.lower()) if word not in known)
     if unknown:
         log.warning(
-            "backbone=%s was taught no word but %s: %s %s nothing to it. For any words set backbone=cogvideox_2b, "
-            "cogvideox_5b, wan2_1_1_3b, wan2_1_14b or hunyuanvideo.",
+            "backbone=%s was taught no word but %s: %s %s nothing to it. For any words set backbone=%s.",
             name,
             ", ".join(known),
             ", ".join(unknown),
             "mean" if len(unknown) > 1 else "means",
+            REAL,
         )
 
 

@@ -31,7 +31,10 @@ class Muon(torch.optim.Optimizer):
             for weight in group["params"]:
                 if weight.grad is None:
                     continue
-                mean = self.state[weight].setdefault("momentum", torch.zeros_like(weight))
+                state = self.state[weight]
+                if not state:
+                    state["momentum"] = torch.zeros_like(weight)
+                mean = state["momentum"]
                 mean.lerp_(weight.grad, 1 - group["momentum"])
                 update = orthogonal(weight.grad.lerp(mean, group["momentum"]))
                 scale = max(1.0, weight.shape[0] / weight.shape[1]) ** 0.5
