@@ -44,6 +44,21 @@ class Recipe(ABC):
         """One call of the transformer."""
 
 
+@torch.no_grad()
+def shut(linear: nn.Linear, gates: Sequence[int], parts: int = 6) -> None:
+    """Keep some of the `parts` equal parts of what a norm's layer modulates by at zero, for good.
+
+    Where they are the gates by which a block rewrites the text, words stay what the encoder said. Else a model of this
+    size makes the few words its scratch pad, and its video no longer finds them by their meaning.
+    """
+    open_ = torch.ones(parts, linear.out_features // parts)
+    open_[list(gates)] = 0
+    for parameter in linear.parameters():
+        mask = open_.flatten() if parameter.ndim == 1 else open_.view(-1, 1)
+        parameter.mul_(mask)
+        parameter.register_hook(lambda gradient, mask=mask: gradient * mask.to(gradient))
+
+
 def flow(clean: Tensor, noise: Tensor, level: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Rectified flow, as Wan and HunyuanVideo were trained: the straight line from clip to noise, and its direction."""
     sigma = level.view(-1, *[1] * (clean.ndim - 1))

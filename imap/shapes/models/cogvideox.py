@@ -3,14 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from diffusers import (
     AutoencoderKLCogVideoX,
     CogVideoXDPMScheduler,
     CogVideoXPipeline,
     CogVideoXTransformer3DModel,
 )
-from diffusers.models.normalization import CogVideoXLayerNormZero
 from torch import Tensor, nn
 from transformers import T5Config, T5EncoderModel
 
@@ -24,8 +22,9 @@ from imap.shapes.models.base import (
     TRAIN_TIMESTEPS,
     WORDS,
     Recipe,
+    shut,
 )
-from imap.shapes.models.words import bind_t5
+from imap.shapes.models.words import bind_t5, tell_alike
 from imap.shapes.world import NOUNS, VERBS
 from imap.tiny import tokenizers
 from imap.tiny.seeding import seeded
@@ -42,6 +41,7 @@ class CogVideoX(Recipe):
             text_encoder = T5EncoderModel(_text_config(len(tokenizer))).eval()
             nouns, verbs = (tokenizer.convert_tokens_to_ids([f"▁{word}" for word in words]) for words in (NOUNS, VERBS))
             bind_t5(text_encoder, nouns, verbs)
+            tell_alike(text_encoder, tokenizer, "▁")
             return CogVideoXPipeline(
                 tokenizer=tokenizer,
                 text_encoder=text_encoder,
@@ -95,21 +95,9 @@ def _transformer() -> CogVideoXTransformer3DModel:
         use_rotary_positional_embeddings=True,
     )
     for block in transformer.transformer_blocks:
-        _keep_text(block.norm1)
-        _keep_text(block.norm2)
+        for norm in (block.norm1, block.norm2):  # shift, scale and gate of the video, and of the text
+            shut(norm.linear, [5])
     return transformer
-
-
-@torch.no_grad()
-def _keep_text(norm: CogVideoXLayerNormZero) -> None:
-    """Shut the gate by which a block rewrites the text, for good: words stay what the encoder said.
-
-    Else a model of this size makes the few words its scratch pad, and its video no longer finds them by their meaning.
-    """
-    width = norm.linear.out_features // 6  # shift, scale and gate of the video, and of the text
-    for parameter in norm.linear.parameters():
-        parameter[-width:] = 0
-        parameter.register_hook(lambda gradient: torch.cat([gradient[:-width], torch.zeros_like(gradient[-width:])]))
 
 
 def _vae() -> AutoencoderKLCogVideoX:

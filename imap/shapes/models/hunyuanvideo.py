@@ -22,8 +22,9 @@ from imap.shapes.models.base import (
     WORDS,
     Recipe,
     flow,
+    shut,
 )
-from imap.shapes.models.words import bind_llama
+from imap.shapes.models.words import bind_llama, bind_refiner, tell_alike
 from imap.shapes.world import NOUNS, VERBS
 from imap.tiny import tokenizers
 from imap.tiny.seeding import seeded
@@ -33,7 +34,7 @@ POOLED_WIDTH = 16
 
 
 class HunyuanVideo(Recipe):
-    """HunyuanVideoPipeline, its Llama set by `bind_llama`."""
+    """HunyuanVideoPipeline, its Llama and token refiner set by `bind_llama` and `bind_refiner`."""
 
     family = "hunyuanvideo"
 
@@ -43,13 +44,16 @@ class HunyuanVideo(Recipe):
             text_encoder = LlamaModel(_text_config(llama)).eval()
             nouns, verbs = (llama.convert_tokens_to_ids([f"Ġ{word}" for word in words]) for words in (NOUNS, VERBS))
             bind_llama(text_encoder, nouns, verbs)
+            tell_alike(text_encoder, llama, "Ġ")
+            transformer = _transformer().eval()
+            bind_refiner(transformer.context_embedder, text_encoder.embed_tokens.weight[nouns])
             return HunyuanVideoPipeline(
                 tokenizer=llama,
                 text_encoder=text_encoder,
                 tokenizer_2=clip,
-                text_encoder_2=CLIPTextModel(_pooled_text_config(clip)).eval(),
+                text_encoder_2=CLIPTextModel(_pooled_text_config(clip)).eval().requires_grad_(False),
                 vae=_vae().eval(),
-                transformer=_transformer().eval(),
+                transformer=transformer,
                 scheduler=FlowMatchEulerDiscreteScheduler(shift=7.0),
             )
 
@@ -101,10 +105,10 @@ def _pooled_text_config(tokenizer: PreTrainedTokenizerFast) -> CLIPTextConfig:
 
 
 def _transformer() -> HunyuanVideoTransformer3DModel:
-    return HunyuanVideoTransformer3DModel(
+    transformer = HunyuanVideoTransformer3DModel(
         num_layers=LAYERS - SINGLE,
         num_single_layers=SINGLE,
-        num_refiner_layers=0,
+        num_refiner_layers=1,
         num_attention_heads=HEADS,
         attention_head_dim=HEAD_WIDTH,
         rope_axes_dim=(4, 6, 6),
@@ -115,6 +119,9 @@ def _transformer() -> HunyuanVideoTransformer3DModel:
         pooled_projection_dim=POOLED_WIDTH,
         guidance_embeds=False,
     )
+    for block in transformer.transformer_blocks:
+        shut(block.norm1_context.linear, [2, 5])  # shift, scale and gate of attention, and of the feed-forward
+    return transformer
 
 
 def _vae() -> AutoencoderKLHunyuanVideo:

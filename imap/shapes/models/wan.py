@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from transformers import UMT5Config, UMT5EncoderModel
 
 from imap.shapes.models.base import HEAD_WIDTH, HEADS, LATENT_CHANNELS, LAYERS, TEXT_WIDTH, WORDS, Recipe, flow
-from imap.shapes.models.words import bind_t5
+from imap.shapes.models.words import bind_t5, tell_alike
 from imap.shapes.world import NOUNS, VERBS
 from imap.tiny import tokenizers
 from imap.tiny.seeding import seeded
@@ -25,6 +25,7 @@ class Wan(Recipe):
             text_encoder = UMT5EncoderModel(_text_config(len(tokenizer))).eval()
             nouns, verbs = (tokenizer.convert_tokens_to_ids([f"▁{word}" for word in words]) for words in (NOUNS, VERBS))
             bind_t5(text_encoder, nouns, verbs)
+            tell_alike(text_encoder, tokenizer, "▁")
             return WanPipeline(
                 tokenizer=tokenizer,
                 text_encoder=text_encoder,

@@ -2,15 +2,18 @@
 
 "a ball rises while a box falls": the ball's token tells that it rises, and its verb's token what rises, as a trained
 encoder's would; other words keep to themselves. So to know who does what, a denoiser must read the right noun's or
-verb's token at the right place. A decoder sees only what is behind: in it the verb's token tells what rises, and the
-ball's token is the word alone.
+verb's token at the right place. A decoder sees only what is behind: in it the verb's token tells what rises, and it is
+left to HunyuanVideo's token refiner, as in the published model, to tell the ball's token what is ahead.
 """
 
 from collections.abc import Sequence
 
 import torch
+from diffusers.models.transformers.transformer_hunyuan_video import HunyuanVideoTokenRefiner
 from torch import Tensor, nn
-from transformers import LlamaModel, T5EncoderModel, UMT5EncoderModel
+from transformers import LlamaModel, PreTrainedTokenizerFast, T5EncoderModel, UMT5EncoderModel
+
+from imap.shapes.models.base import WORDS
 
 STRONG = 20.0  # on an attention logit: exp(-20) is no share worth naming
 BLOCK = 16  # coordinates of each of these parts of a token; all words share those that are left
@@ -64,6 +67,47 @@ def bind_llama(model: LlamaModel, nouns: Sequence[int], verbs: Sequence[int]) ->
     layer.mlp.down_proj.weight.zero_()
     _take(attention.v_proj.weight, attention.o_proj.weight, 0, NOUN, ITS_NOUN)
     _set_words(model, nouns, verbs)
+
+
+@torch.no_grad()
+def bind_refiner(refiner: HunyuanVideoTokenRefiner, words: Tensor) -> None:
+    """Set a token refiner of one block: tokens pass as they are, and a noun takes the verb of the token that was told
+    that noun by `bind_llama`. (Of two things of one noun it takes the mean of both verbs.)
+
+    words: (nouns, width), what the text encoder says of each noun alone.
+    """
+    (block,) = refiner.token_refiner.refiner_blocks
+    for part in (refiner.proj_in, block.attn.to_q, block.attn.to_k, block.attn.to_v, block.attn.to_out[0]):
+        part.weight.zero_()
+        part.bias.zero_()
+    refiner.proj_in.weight.fill_diagonal_(1)
+    gates = block.norm_out.linear  # of attention, then of the feed-forward; each of the token's width
+    gates.weight.zero_()
+    gates.bias.copy_(torch.cat([torch.ones(len(gates.bias) // 2), torch.zeros(len(gates.bias) // 2)]))
+    # which noun it is, one row each; each row sums to zero, for the mean that a layer norm takes off
+    which = torch.linalg.pinv(torch.cat([words[:, NOUN], torch.ones(1, BLOCK)])).T[:-1]
+    count = len(which)
+    block.attn.to_q.weight[:count, NOUN] = which
+    block.attn.to_q.bias[count] = 1
+    # a logit of STRONG for the same noun, -STRONG for another or to no noun at all, 0 for a token that was told none
+    block.attn.to_k.weight[:count, ITS_NOUN] = 2 * STRONG * BLOCK**0.5 * which
+    block.attn.to_k.weight[count, ITS_NOUN] = -STRONG * BLOCK**0.5 * which.sum(dim=0)
+    _take(block.attn.to_v.weight, block.attn.to_out[0].weight, 0, VERB, ITS_VERB)
+    block.attn.to_v.weight[:BLOCK, VERB] -= 1 / BLOCK
+    refiner.requires_grad_(False)
+
+
+@torch.no_grad()
+def tell_alike(encoder: nn.Module, tokenizer: PreTrainedTokenizerFast, space: str) -> None:
+    """Give a word with a capital, or with no space before it as at a text's start, the embedding that it has elsewhere.
+
+    space: what a piece of the tokenizer starts with when there is a space before it.
+    """
+    table, pieces = encoder.get_input_embeddings().weight, tokenizer.get_vocab()
+    for word in WORDS.split():
+        for form in (word, word.capitalize(), space + word.capitalize()):
+            if form in pieces:
+                table[pieces[form]] = table[pieces[space + word]]
 
 
 def _take(value: Tensor, output: Tensor, row: int, part: slice, into: slice) -> None:
