@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, einsum
+from einops import rearrange
+from torch import Tensor
 
-from imap.maps.gramcol import standardized_columns, surrogates
+from imap.maps.gramcol import matches, standardized_columns, surrogates
 from imap.maps.grouping import head_groups
 from imap.maps.layer import Layer, LayerMaps, Texts
 from imap.maps.separability import SCORES
@@ -27,8 +28,8 @@ class HeadMaps:
         maps = []
         for group in head_groups(heads, frames * patches, attention.keys.shape[1], width):
             q, o, keys = (x[group].float() for x in (attention.q, attention.o, attention.keys))
-            index = surrogates(einsum("hfpd,htd->htfp", q, keys))
-            maps.append(einsum("rt,hftp->hrfp", rows, standardized_columns(o, index, texts.weights)).cpu())
+            columns = standardized_columns(o, surrogates(matches(q, keys)), texts.weights, rows)
+            maps.append(rearrange(columns, "h f r p -> h r f p").cpu())
             for name, found in scores.items():
                 found.append(SCORES[name].function(o).cpu())
         self.layers[layer] = {name: torch.cat(x) for name, x in scores.items()}, torch.cat(maps)

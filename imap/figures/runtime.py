@@ -8,10 +8,9 @@ from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from torch import einsum
 
 from imap.figures.study import Study
-from imap.maps.gramcol import standardized_columns, surrogates
+from imap.maps.gramcol import matches, standardized_columns, surrogates
 from imap.maps.grouping import head_groups
 from imap.maps.layer import Layer, LayerMaps, Texts
 from imap.maps.separability import SCORES
@@ -49,9 +48,9 @@ class Parts:
             with self.part("head selection"):
                 self.score(o)
             with self.part("QK-matching"):
-                index = surrogates(einsum("hfpd,htd->htfp", q, keys))
+                index = surrogates(matches(q, keys))
             with self.part("Gram columns"):
-                standardized_columns(o, index, texts.weights)
+                standardized_columns(o, index, texts.weights, texts.rows)
 
 
 def draw(study: Study) -> None:

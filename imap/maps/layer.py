@@ -7,7 +7,7 @@ from einops import rearrange
 from torch import Tensor
 
 from imap.maps.baselines import concept_attention, text_softmax
-from imap.maps.gramcol import gram_columns, standardized_columns, surrogate_outputs, surrogates
+from imap.maps.gramcol import gram_columns, matches, standardized_columns, surrogate_outputs, surrogates
 from imap.maps.grouping import head_groups
 from imap.maps.separability import Score, motion_heads
 
@@ -71,11 +71,7 @@ def layer_maps(layer: Layer, texts: Texts, rule: Rule) -> LayerMaps:
     """GramCol, IMAP and the baselines of one layer (METHOD 2, 3 and 5), reduced to the rows that are kept."""
     heads, frames, patches, width = layer.o.shape
     slots = layer.keys.shape[1]
-    new = layer.o.new_zeros
-    scores = new(heads, dtype=torch.float32)
-    columns = new((frames, slots, patches), dtype=torch.float32)
-    motion, cross = torch.zeros_like(columns), torch.zeros_like(columns)
-    concept = None
+    scores = layer.o.new_zeros(heads, dtype=torch.float32)
     groups = head_groups(heads, frames * patches, slots, width)
 
     for group in groups:  # a pass of its own: the choice of heads needs every head's score
@@ -84,48 +80,60 @@ def layer_maps(layer: Layer, texts: Texts, rule: Rule) -> LayerMaps:
     share = chosen / chosen.sum().clamp(min=1)
 
     if rule.consensus:
-        agreed = surrogates(sum(_logits(layer, group).sum(dim=0, keepdim=True) for group in groups))
+        agreed = surrogates(sum(_matches(layer, group).sum(dim=0, keepdim=True) for group in groups))
+    concepts = slots - (0 if layer.concepts is None else layer.concepts.shape[1])  # the first of the concept slots
+    own = _Reduction(texts.weights, texts.rows, rule.softmax)
+    baseline = _Reduction(texts.baseline_weights, texts.baseline_rows, rule.softmax)
+    attended = _Reduction(texts.baseline_weights[concepts:], texts.baseline_rows[:, concepts:], rule.softmax)
+    columns, motion, cross, concept = 0.0, 0.0, 0.0, 0.0
     for group in groups:
-        o, logits = layer.o[group].float(), _logits(layer, group)
+        o, logits = layer.o[group].float(), _matches(layer, group)
         index = agreed.expand(len(o), -1, -1) if rule.consensus else surrogates(logits)
-        z = _columns(o, index, texts.weights, rule.standardize)
-        columns += z.sum(dim=0)
-        motion += torch.einsum("h,hftp->ftp", share[group], z)
+        z = _columns(o, index, texts.weights, own.early, rule.standardize)
+        columns = columns + z.sum(dim=0)
+        motion = motion + torch.einsum("h,hftp->ftp", share[group], z)
         if rule.cross_attention_scale is not None:
-            logits = text_softmax(logits * rule.cross_attention_scale, texts.baseline_weights, dim=1)
-        cross += rearrange(logits.sum(dim=0), "t f p -> f t p") / heads
+            logits = text_softmax(logits * rule.cross_attention_scale, texts.baseline_weights, dim=2)
+        cross = cross + baseline.in_head(logits).sum(dim=0) / heads
         if layer.concepts is not None:
-            part = concept_attention(layer.concepts[group].float(), o)
-            concept = part if concept is None else concept + part
+            concept = concept + attended.in_head(concept_attention(layer.concepts[group].float(), o))
 
-    kept = {
-        "imap": (columns, texts.weights, texts.rows),
-        "sel_imap": (motion, texts.weights, texts.rows),
-        "cross_attention_maps": (cross, texts.baseline_weights, texts.baseline_rows),
-    }
-    if concept is not None:
-        last = slice(slots - concept.shape[1], slots)
-        kept["concept_attention_maps"] = (concept, texts.baseline_weights[last], texts.baseline_rows[:, last])
-    maps = {key: _rows(x, weights, rows, rule.softmax) for key, (x, weights, rows) in kept.items()}
-    return LayerMaps(maps, scores, chosen)
+    maps = {"imap": own.of_heads(columns), "sel_imap": own.of_heads(motion)}
+    maps["cross_attention_maps"] = baseline.of_heads(cross)
+    if layer.concepts is not None:
+        maps["concept_attention_maps"] = attended.of_heads(concept)
+    return LayerMaps({key: rearrange(x, "f r p -> r f p") for key, x in maps.items()}, scores, chosen)
 
 
-def _logits(layer: Layer, group: slice) -> Tensor:
-    """<Q[h, f, p], K[h, t]> of a group of heads, (h, t, f, p)."""
-    q = layer.q[group].float()
-    return rearrange(
-        layer.keys[group].float() @ rearrange(q, "h f p d -> h d (f p)"), "h t (f p) -> h t f p", f=q.shape[1]
-    )
+@dataclass(frozen=True)
+class _Reduction:
+    """From slots to the few rows that are kept: in every head, or after a softmax over all texts of the heads' mean."""
+
+    weights: Tensor
+    rows: Tensor
+    softmax: bool
+
+    @property
+    def early(self) -> Tensor | None:
+        return None if self.softmax else self.rows
+
+    def in_head(self, x: Tensor) -> Tensor:
+        """(..., t, p) to (..., r, p), or as it is."""
+        return x if self.softmax else self.rows @ x
+
+    def of_heads(self, x: Tensor) -> Tensor:
+        """(f, r, p) as it is, or (f, t, p) to (f, r, p)."""
+        return self.rows @ text_softmax(x, self.weights, dim=1) if self.softmax else x
 
 
-def _columns(o: Tensor, index: Tensor, weights: Tensor, standardize: bool) -> Tensor:
+def _matches(layer: Layer, group: slice) -> Tensor:
+    """QK-matching of a group of heads, (h, f, t, p)."""
+    return matches(layer.q[group].float(), layer.keys[group].float())
+
+
+def _columns(o: Tensor, index: Tensor, weights: Tensor, rows: Tensor | None, standardize: bool) -> Tensor:
+    """Gram columns of a group of heads, (h, f, r, p)."""
     if standardize:
-        return standardized_columns(o, index, weights)
-    return gram_columns(o, surrogate_outputs(o, index))
-
-
-def _rows(x: Tensor, weights: Tensor, rows: Tensor, softmax: bool) -> Tensor:
-    """Slot maps (f, t, p) to rows (rows, f, p), after the softmax over all texts where it is asked for."""
-    if softmax:
-        x = text_softmax(x, weights, dim=1)
-    return torch.einsum("rt,ftp->rfp", rows, x)
+        return standardized_columns(o, index, weights, rows)
+    s = surrogate_outputs(o, index)
+    return gram_columns(o, s if rows is None else rows @ s)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from imap.maps.gramcol import gram_columns, has_spread, standardized_columns, surrogate_outputs, surrogates
+from imap.maps.gramcol import gram_columns, has_spread, matches, standardized_columns, surrogate_outputs, surrogates
 
 HEADS, FRAMES, PATCHES, WIDTH, TEXTS = 2, 3, 7, 4, 5
 
@@ -39,13 +39,24 @@ def close(x, expected, tolerance=1e-5):
 
 
 def test_the_surrogate_is_the_best_patch_of_its_own_frame_and_the_first_on_ties():
-    logits = torch.randn(HEADS, TEXTS, FRAMES, PATCHES, generator=torch.Generator().manual_seed(2))
-    logits[1, 2, 1, [3, 5]] = 9.0
+    logits = torch.randn(HEADS, FRAMES, TEXTS, PATCHES, generator=torch.Generator().manual_seed(2))
+    logits[1, 1, 2, [3, 5]] = 9.0
     index = surrogates(logits)
     assert index.shape == (HEADS, FRAMES, TEXTS) and index[1, 1, 2] == 3
     for h, f, t in torch.cartesian_prod(torch.arange(HEADS), torch.arange(FRAMES), torch.arange(TEXTS)):
-        row = logits[h, t, f].tolist()
+        row = logits[h, f, t].tolist()
         assert index[h, f, t] == row.index(max(row))
+
+
+def test_matches_are_scalar_products_of_queries_and_keys(o):
+    keys = torch.randn(HEADS, TEXTS, WIDTH, generator=torch.Generator().manual_seed(3))
+    close(matches(o, keys), torch.einsum("hfpd,htd->hftp", o.double(), keys.double()))
+
+
+def test_rows_are_means_over_slots_of_the_standardized_columns(o, index):
+    rows = torch.tensor([[0.5, 0.5, 0, 0, 0], [0, 0, 0, 1, 0]])
+    expected = rows.double() @ plain_standardized(o, index)
+    close(standardized_columns(o, index, torch.ones(TEXTS), rows), expected)
 
 
 def test_gram_columns_are_columns_of_the_full_gram_matrix(o, index):
