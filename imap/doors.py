@@ -4,10 +4,12 @@ import json
 import logging
 import sys
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from omegaconf import OmegaConf
 
+from imap.ahead import ahead
 from imap.backbones import backbone_of
 from imap.batch import run_tasks
 from imap.commandline import errors_in_one_line, plain_log
@@ -15,7 +17,7 @@ from imap.errors import ImapError
 from imap.layers import LayerChoice, Spectrum, choose_once
 from imap.loading import load
 from imap.preflight import REAL, Plan, plan
-from imap.renoising import renoise_video
+from imap.renoising import read_sample, renoise_video
 from imap.results import Output
 from imap.samples import Sample
 from imap.sampling import sample_video
@@ -64,17 +66,20 @@ def run_plan(todo: Plan, renoising: bool) -> None:
         log.warning(RANDOM_WEIGHTS, todo.model.name)
     run = choose_layers(pipe, todo, renoising) if todo.run.chooses_layers else todo.run
 
+    clips = ahead(partial(read_sample, fit=run.fit), [task.sample for task in todo.tasks] if renoising else [])
+
     def work(sample: Sample) -> Output:
-        return one_sample(pipe, sample, run, renoising)
+        ready = {"clip": next(clips).result} if renoising else {}
+        return one_sample(pipe, sample, run, renoising, **ready)
 
     more = {"fps": run.fps, "device": str(todo.model.device), "offload": todo.model.offload}
     run_tasks(todo.tasks, run.output_dir, work, todo.tally, more)
 
 
-def one_sample(pipe: Any, sample: Sample, run: Run, renoising: bool) -> Output:
-    """The job of a door on one sample."""
+def one_sample(pipe: Any, sample: Sample, run: Run, renoising: bool, **ready: Any) -> Output:
+    """The job of a door on one sample, given what is ready for it."""
     try:
-        return (renoise_video if renoising else sample_video)(pipe, sample, run)
+        return (renoise_video if renoising else sample_video)(pipe, sample, run, **ready)
     finally:
         pipe.maybe_free_model_hooks()  # after a failure half-way, an offloaded model may still be on the device
 

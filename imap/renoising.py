@@ -175,14 +175,28 @@ class _Denoising:
             ).frames
 
 
-def renoise_video(pipe: Any, sample: Sample, run: Run, observe: Callable[..., None] | None = None) -> Output:
+def read_sample(sample: Sample, fit: Fit) -> np.ndarray:
+    """The clip of a sample at the size and length that are asked for."""
+    return fit_clip(as_clip(sample.video_path), fit, str(sample.video_path))
+
+
+def renoise_video(
+    pipe: Any,
+    sample: Sample,
+    run: Run,
+    observe: Callable[..., None] | None = None,
+    clip: Callable[[], np.ndarray] | None = None,
+) -> Output:
     """Maps of a sample's clip. Its video is the clip as the model got it, or what `test_full_denoise` made of it.
 
-    observe: as in `imap.trace`.
+    observe: as in `imap.trace`. clip: gives what `read_sample` would, for one that is being read already.
     """
+    stages = Stages()
+    with stages.stage("decode_clip"):
+        frames = clip() if clip is not None else read_sample(sample, run.fit)
     result = renoise(
         pipe,
-        sample.video_path,
+        frames,
         prompt=sample.prompt,
         concepts=sample.concepts,
         motions=sample.motions,
@@ -192,12 +206,11 @@ def renoise_video(pipe: Any, sample: Sample, run: Run, observe: Callable[..., No
         guidance_scale=run.guidance_scale,
         negative_prompt=run.negative_prompt,
         seed=run.seed,
-        **vars(run.fit),
         **run.method,
         observe=observe,
     )
     kind = "denoised from the noised clip" if run.test_full_denoise else "the clip"
-    return Output(result.frames, result.maps, {"video": kind, "seconds": result.seconds})
+    return Output(result.frames, result.maps, {"video": kind, "seconds": result.seconds | stages.seconds})
 
 
 @contextmanager

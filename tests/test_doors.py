@@ -110,10 +110,10 @@ def failing(monkeypatch: pytest.MonkeyPatch):
     def fail_for(word: str, error: BaseException) -> None:
         for name, job in jobs.items():
 
-            def failing_job(pipe, sample, run, job=job):
+            def failing_job(pipe, sample, run, job=job, **ready):
                 if word in sample.prompt:
                     raise error
-                return job(pipe, sample, run)
+                return job(pipe, sample, run, **ready)
 
             monkeypatch.setattr(imap.doors, name, failing_job)
 
