@@ -24,7 +24,7 @@ STEPS, LAYERS = (1, 4, 16), (4, 16)
 
 def one_peak(model: str, device: torch.device, size: dict[str, int], steps: int, layers: int, traced: bool) -> float:
     """MiB that a pipeline call adds at its peak."""
-    pipe = build(model, device, torch.float32 if device.type == "cpu" else torch.bfloat16, max(LAYERS))
+    pipe = build(model, device, torch.float32 if device.type == "cpu" else torch.bfloat16, layers)
     pipe.set_progress_bar_config(disable=True)
     backbone = backbone_of(pipe)
     arguments = {**size, "num_inference_steps": steps}

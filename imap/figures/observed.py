@@ -22,11 +22,10 @@ class HeadMaps:
 
     def __call__(self, layer: int, step: int, attention: Layer, texts: Texts, read: LayerMaps) -> None:
         """Keep what a layer gives."""
-        heads, frames, patches, width = attention.o.shape
         rows = texts.rows[: len(texts.baseline_rows)]  # the prompt's tokens may come behind
         scores: dict[str, list[Tensor]] = {name: [] for name in self.scores}
         maps = []
-        for group in head_groups(heads, frames * patches, attention.keys.shape[1], width):
+        for group in head_groups(attention.o, attention.keys.shape[1]):
             q, o, keys = (x[group].float() for x in (attention.q, attention.o, attention.keys))
             columns = standardized_columns(o, surrogates(matches(q, keys)), texts.weights, rows)
             maps.append(rearrange(columns, "h f r p -> h r f p").cpu())

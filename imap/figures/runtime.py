@@ -42,8 +42,7 @@ class Parts:
 
     def __call__(self, layer: int, step: int, attention: Layer, texts: Texts, read: LayerMaps) -> None:
         """Time the parts on one layer, in the groups of heads that a trace takes."""
-        heads, frames, patches, width = attention.o.shape
-        for group in head_groups(heads, frames * patches, attention.keys.shape[1], width):
+        for group in head_groups(attention.o, attention.keys.shape[1]):
             q, o, keys = (x[group].float() for x in (attention.q, attention.o, attention.keys))
             with self.part("head selection"):
                 self.score(o)

@@ -14,8 +14,7 @@ def concept_head_outputs(
     q, k, v: (h, t, d) of the concept slots, weights: (t,) their multiplicity, visual_k, visual_v: (h, n, d).
     A slot of multiplicity m is m equal keys, which is log m on its attention logit. Returns (h, t, d) in float32.
     """
-    heads, slots, width = q.shape
-    groups = head_groups(heads, visual_k.shape[1], slots, width)
+    groups = head_groups(visual_k, q.shape[1])
     with torch.autocast(q.device.type, enabled=False):
         parts = [_attend(*(x[group].float() for x in (q, k, v, visual_k, visual_v)), weights.log()) for group in groups]
     return torch.cat(parts)

@@ -69,10 +69,9 @@ class LayerMaps:
 
 def layer_maps(layer: Layer, texts: Texts, rule: Rule) -> LayerMaps:
     """GramCol, IMAP and the baselines of one layer (METHOD 2, 3 and 5), reduced to the rows that are kept."""
-    heads, frames, patches, width = layer.o.shape
-    slots = layer.keys.shape[1]
+    heads, slots = len(layer.o), layer.keys.shape[1]
     scores = layer.o.new_zeros(heads, dtype=torch.float32)
-    groups = head_groups(heads, frames * patches, slots, width)
+    groups = head_groups(layer.o, slots)
 
     for group in groups:  # a pass of its own: the choice of heads needs every head's score
         scores[group] = rule.score.function(layer.o[group].float())

@@ -26,7 +26,7 @@ def concepts(slots):
 @pytest.mark.parametrize("working_set", [0, 96 * 2**20], ids=["head-by-head", "all-heads"])
 @pytest.mark.parametrize("padding", [1, 2, 223])
 def test_one_padded_slot_attends_and_is_attended_to_like_all_of_them(monkeypatch, padding, working_set):
-    monkeypatch.setattr(grouping, "WORKING_SET", working_set)
+    monkeypatch.setattr(grouping, "working_set", lambda device: working_set)
     q, k, v, visual_k, visual_v = concepts(4)
     got = concept_head_outputs(q, k, v, torch.tensor([1.0, 1.0, 1.0, padding]), visual_k, visual_v)
 

@@ -103,8 +103,8 @@ def assert_like_oracle(case, texts, rule):
 @pytest.fixture(params=[None, 1, 2], ids=["one-group", "head-by-head", "a-few-heads"])
 def _groups(request, monkeypatch):
     if request.param:
-        per_head = 4 * FRAMES * PATCHES * (2 * WIDTH + 4 * 9)
-        monkeypatch.setattr(grouping, "WORKING_SET", request.param * per_head)
+        per_head = 4 * FRAMES * PATCHES * (2 * WIDTH + 3 * 9)
+        monkeypatch.setattr(grouping, "working_set", lambda device: request.param * per_head)
 
 
 @pytest.mark.usefixtures("_groups")
