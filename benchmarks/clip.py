@@ -1,5 +1,7 @@
 """Reading real clips end to end, stage by stage, and clips per hour.
 
+The text encoder is a small one, and videos and pictures are not written.
+
 python -m benchmarks.clip --model tiny_cogvideox --clip clip.mp4
 """
 

@@ -3,12 +3,15 @@
 python -m benchmarks.growth            # CPU: widths of a real model, up to the 32,760 tokens of Wan at 81 frames
 """
 
+import statistics
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import torch
 
 from benchmarks.record import in_turn, machine, parser, write
+from imap.maps.concept_stream import concept_head_outputs
 from imap.maps.layer import Layer, Rule, Texts, layer_maps
 from imap.maps.separability import SCORES
 
@@ -33,6 +36,13 @@ def layer(tokens: int, concepts: int, heads: int, device: torch.device) -> tuple
     return attention, Texts(weights, rows, weights, rows)
 
 
+def work(attention: Layer, texts: Texts, rule: Rule) -> None:
+    """What a block of joint attention costs: its concept tokens, and its maps."""
+    visual = attention.o.flatten(1, 2)
+    concepts = concept_head_outputs(*[attention.keys] * 3, texts.weights, visual, visual)
+    layer_maps(replace(attention, concepts=concepts), texts, rule)
+
+
 def main() -> None:
     command = parser(__doc__)
     command.add_argument("--heads", type=int, default=6, help="where heads do not vary")
@@ -48,11 +58,21 @@ def main() -> None:
         times = []
         for size in sizes:
             attention, texts = layer(**size, device=device)
-            times.append(min(in_turn([partial(layer_maps, attention, texts, rule)], options.repeats, device)[0]))
+            (found,) = in_turn([partial(work, attention, texts, rule)], options.repeats, device)
+            times.append(statistics.median(found))
         exponent = float(np.polyfit(np.log(values), np.log(times), 1)[0])
+        # from one size to the next: a launch-bound start would hide a steep end in the fit
+        slopes = [float("nan"), *(np.diff(np.log(times)) / np.diff(np.log(values)))]
         rows += [
-            {"against": name, **size, "seconds": round(x, 5), "exponent": round(exponent, 3), **machine(device)}
-            for size, x in zip(sizes, times, strict=True)
+            {
+                "against": name,
+                **size,
+                "seconds": round(x, 5),
+                "exponent": round(exponent, 3),
+                "from_the_last": round(float(slope), 3),
+                **machine(device),
+            }
+            for size, x, slope in zip(sizes, times, slopes, strict=True)
         ]
     write(rows, options.json)
 

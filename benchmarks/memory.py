@@ -1,4 +1,5 @@
-"""Peak memory of sampling with and without a trace, over denoising steps and layers that are read.
+"""Peak memory of sampling with and without a trace, over denoising steps and layers that are read (a narrow model has
+as many blocks).
 
 python -m benchmarks.memory --model tiny_cogvideox      # each figure from a process of its own
 
@@ -7,19 +8,23 @@ On a CPU the peak is the resident set of the process less what it held before th
 
 import argparse
 import json
+import os
 import resource
+import statistics
 import subprocess
 import sys
 
 import torch
 
 import imap
-from benchmarks.models import add_model, build, chosen_size
+from benchmarks.models import NARROW, add_model, build, chosen_size
 from benchmarks.overhead import CONCEPTS, PROMPT
 from benchmarks.record import machine, parser, write
 from imap.backbones import backbone_of
 
 STEPS, LAYERS = (1, 4, 16), (4, 16)
+# the resident set follows the tensors only if the C library hands back what is freed
+FREE_AT_ONCE = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536", "MALLOC_TOP_PAD_": "0"}
 
 
 def one_peak(model: str, device: torch.device, size: dict[str, int], steps: int, layers: int, traced: bool) -> float:
@@ -54,6 +59,7 @@ def main() -> None:
     command = parser(__doc__)
     add_model(command)
     command.add_argument("--one", nargs=3, type=int, metavar=("STEPS", "LAYERS", "TRACED"), help=argparse.SUPPRESS)
+    command.set_defaults(repeats=1)
     options = command.parse_args()
     device = torch.device(options.device)
     if options.threads:
@@ -65,12 +71,14 @@ def main() -> None:
         return
     rows = []
     for steps, layers in [*((steps, LAYERS[0]) for steps in STEPS), *((1, layers) for layers in LAYERS[1:])]:
-        peaks = [_in_a_process(steps, layers, traced) for traced in (0, 1)]
+        rounds = [[_in_a_process(steps, layers, traced) for traced in (0, 1)] for _ in range(options.repeats)]
+        peaks = [statistics.median(own) for own in zip(*rounds, strict=True)]
         rows.append(
             {
                 "model": options.model,
                 "steps": steps,
                 "layers": layers,
+                "blocks": layers if options.model in NARROW else "all",
                 "untraced_mib": round(peaks[0], 1),
                 "traced_mib": round(peaks[1], 1),
                 "more": round(peaks[1] / peaks[0] - 1, 4),
@@ -82,7 +90,8 @@ def main() -> None:
 
 def _in_a_process(*one: int) -> float:
     command = [sys.executable, "-m", "benchmarks.memory", *sys.argv[1:], "--one", *map(str, one)]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
+    told = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env={**os.environ, **FREE_AT_ONCE})
+    return float(told.stdout.split()[-1])
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ from imap import tiny
 
 COG = {"text_embed_dim": 32, "time_embed_dim": 512}
 WAN = {"text_dim": 32, "attention_head_dim": 128}
-# full-size transformers on the small pipelines' text encoders: only the text projection is narrower than the real one
+# full-size transformers and VAEs on the small pipelines' text encoders: only the text projection is narrower than the
+# real one
 FULL = {
     "cogvideox_2b": ("cogvideox", CogVideoXTransformer3DModel, {**COG, "num_attention_heads": 30, "num_layers": 30}),
     "cogvideox_5b": (
@@ -57,7 +58,7 @@ def chosen_size(options: argparse.Namespace) -> dict[str, int]:
 
 
 def build(name: str, device: torch.device, dtype: torch.dtype, layers: int | None = None) -> DiffusionPipeline:
-    """A pipeline by name on a device, its full-size transformer made there, so that the host never holds it.
+    """A pipeline by name on a device, its full-size transformer and VAE made there, so that the host never holds them.
 
     layers: of a narrow one, instead of its own three or four.
     """
@@ -76,6 +77,7 @@ def build(name: str, device: torch.device, dtype: torch.dtype, layers: int | Non
     try:
         with device:
             pipe.transformer = transformer(**config).eval().requires_grad_(False)
+            pipe.vae = type(pipe.vae)().eval().requires_grad_(False)  # its own defaults are the published sizes
     finally:
         torch.set_default_dtype(before)
     return pipe

@@ -15,28 +15,29 @@ import imap
 from benchmarks.models import add_model, build, chosen_size
 from benchmarks.record import in_turn, machine, parser, ratio, write
 from imap.backbones import backbone_of
-from imap.backbones.base import Grid
 from imap.presets import presets
+from imap.tracing import Trace
 
 CONCEPTS = ["horse", "field", "sky", "grass", "rider", *(f"thing {n}" for n in range(15))]
 PROMPT = "A rider on a horse gallops across a field of grass under a wide sky."
-# what is asked of the trace: how many concepts, whose keys, which layers, and the head score
+# what is asked of the trace: how many concepts, whose keys, whether all layers are read (as they are where nothing is
+# said) or only the paper's, and the head score
 ROWS = {
-    "1 concept": (1, "concepts", "paper's", "CHI"),
-    "5 concepts": (5, "concepts", "paper's", "CHI"),
-    "20 concepts": (20, "concepts", "paper's", "CHI"),
-    "5 concepts, all layers": (5, "concepts", "all", "CHI"),
-    "prompt": (5, "prompt", "paper's", "CHI"),
-    "prompt, all layers": (5, "prompt", "all", "CHI"),
-    **{f"5 concepts, {score}": (5, "concepts", "paper's", score) for score in ("Fisher", "DBI", "Silhouette")},
+    "1 concept": (1, "concepts", True, "CHI"),
+    "5 concepts": (5, "concepts", True, "CHI"),
+    "20 concepts": (20, "concepts", True, "CHI"),
+    "5 concepts, the paper's layers alone": (5, "concepts", False, "CHI"),
+    "prompt": (5, "prompt", True, "CHI"),
+    "prompt, the paper's layers alone": (5, "prompt", False, "CHI"),
+    **{f"5 concepts, {score}": (5, "concepts", True, score) for score in ("Fisher", "DBI", "Silhouette")},
 }
 
 
-def step(pipe: DiffusionPipeline, arguments: dict[str, Any], count: int, method: dict[str, Any]) -> Grid:
-    """One pipeline call under a trace of so many concepts. Returns the grid of its visual tokens."""
+def step(pipe: DiffusionPipeline, arguments: dict[str, Any], count: int, method: dict[str, Any]) -> Trace:
+    """One pipeline call under a trace of so many concepts."""
     with imap.trace(pipe, PROMPT, CONCEPTS[:count], **method) as trace:
         pipe(**arguments)
-    return trace.grid
+    return trace
 
 
 def main() -> None:
@@ -59,13 +60,14 @@ def main() -> None:
         "output_type": "latent",
         "generator": torch.Generator("cpu").manual_seed(0),
     }
-    layers = {"paper's": paper["imap_layer"], "all": list(range(backbone.num_layers))}
-    works = []
-    for count, target, read, score in (ROWS[row] for row in options.rows):
-        method = {"imap_layer": layers[read], "imap_qk_matching_target": target, "imap_sep_score": score}
+    own, works, layers = paper["imap_layer"], [], []
+    for count, target, all_layers, score in (ROWS[row] for row in options.rows):
+        method = {"imap_layer": own, "imap_qk_matching_target": target, "imap_sep_score": score}
         method["imap_sep_topk"] = paper["imap_sep_topk"]
+        method["maps_layers"] = None if all_layers else [own[0], own[0] + 1]
+        layers.append(len(imap.trace(pipe, PROMPT, CONCEPTS[:count], **method).method.layers))
         works += [partial(pipe, **arguments), partial(step, pipe, arguments, count, method)]
-    grid = works[1]()
+    grid = works[1]().grid
     found = in_turn(works, options.repeats, device)
     about = {"guidance": options.guidance, "tokens": grid.frames * grid.patches, **machine(device)}
     write(
@@ -73,14 +75,14 @@ def main() -> None:
             {
                 "model": options.model,
                 "trace": row,
-                "layers": f"{len(layers[ROWS[row][2]])} of {backbone.num_layers}",
+                "layers": f"{read} of {backbone.num_layers}",
                 "untraced_s": statistics.median(plain),
-                "traced_s": statistics.median(own),
-                "ratio": ratio(plain, own),
-                "ratios": [round(b / a, 3) for a, b in zip(plain, own, strict=True)],
+                "traced_s": statistics.median(traced),
+                "ratio": ratio(plain, traced),
+                "ratios": [round(b / a, 3) for a, b in zip(plain, traced, strict=True)],
                 **about,
             }
-            for row, plain, own in zip(options.rows, found[::2], found[1::2], strict=True)
+            for row, read, plain, traced in zip(options.rows, layers, found[::2], found[1::2], strict=True)
         ],
         options.json,
     )

@@ -15,6 +15,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from benchmarks.record import in_turn, machine, parser, ratio, write
 from imap.maps.concept_stream import concept_head_outputs
 from imap.maps.gramcol import gram_columns, surrogate_outputs
+from imap.maps.grouping import head_groups
 from imap.maps.separability import calinski_harabasz
 
 FRAMES, TEXT = 13, 226
@@ -28,12 +29,17 @@ def chi_of_sklearn(o: Tensor) -> list[float]:
     return [calinski_harabasz_score(rearrange(head, "f p d -> (f p) d").float().cpu().numpy(), labels) for head in o]
 
 
+def chi(o: Tensor) -> Tensor:
+    """As a trace does: groups of heads in float32."""
+    return torch.cat([calinski_harabasz(o[group].float()) for group in head_groups(o, 1)])
+
+
 def parts(heads: int, patches: int, width: int, concepts: int, device: torch.device) -> dict[str, list[Callable]]:
-    """[what it replaces, ours] by name."""
-    generator = torch.Generator().manual_seed(0)
+    """[what it replaces, ours] by name, on tensors as the model has them: bfloat16 on a GPU. Ours works in float32."""
+    generator, dtype = torch.Generator().manual_seed(0), torch.float32 if device.type == "cpu" else torch.bfloat16
 
     def randn(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=generator).to(device)
+        return torch.randn(*shape, generator=generator).to(device, dtype)
 
     o = randn(heads, FRAMES, patches, width)
     k, v = (rearrange(randn(heads, FRAMES, patches, width), "h f p d -> h (f p) d") for _ in range(2))
@@ -43,6 +49,10 @@ def parts(heads: int, patches: int, width: int, concepts: int, device: torch.dev
     padded = [torch.cat([x, x[:, -1:].expand(-1, TEXT - concepts - 1, -1)], dim=1) for x in text]
     whole = [torch.cat([a, b], dim=1)[None] for a, b in zip(padded, (k, k, v), strict=True)]
 
+    def ours() -> Tensor:
+        x = o.float()
+        return gram_columns(x, surrogate_outputs(x, index))
+
     def full_gram() -> Tensor:
         one_frame = [
             (x @ x.mT).gather(1, i.unsqueeze(-1).expand(-1, -1, patches))
@@ -51,12 +61,12 @@ def parts(heads: int, patches: int, width: int, concepts: int, device: torch.dev
         return torch.stack(one_frame)
 
     return {
-        "CHI of every head": [lambda: chi_of_sklearn(o), lambda: calinski_harabasz(o)],
+        "CHI of every head": [lambda: chi_of_sklearn(o), lambda: chi(o)],
         "concept tokens": [
             lambda: scaled_dot_product_attention(*whole),
             lambda: concept_head_outputs(*text, weights, k, v),
         ],
-        "Gram columns": [full_gram, lambda: gram_columns(o, surrogate_outputs(o, index))],
+        "Gram columns": [full_gram, ours],
     }
 
 

@@ -23,13 +23,25 @@ class HeadChoices:
 
     def __init__(self, score: Score) -> None:
         self.score = score
+        self._step: dict[int, tuple[Tensor, Tensor]] = {}
         self._rows: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
 
-    def add(self, layer: int, step: int, read: LayerMaps) -> None:
-        self._rows[layer, step] = (read.scores, read.chosen)
+    def add(self, layer: int, read: LayerMaps) -> None:
+        """Count a layer of the current step."""
+        self._step[layer] = (read.scores, read.chosen)
 
-    def __contains__(self, place: tuple[int, int]) -> bool:
-        return place in self._rows
+    def __contains__(self, layer: int) -> bool:
+        """Whether the current step has seen a layer."""
+        return layer in self._step
+
+    def drop_step(self) -> None:
+        """Forget what an interrupted step has added."""
+        self._step = {}
+
+    def end_step(self, step: int) -> None:
+        """Keep the current step under its number."""
+        self._rows |= {(layer, step): row for layer, row in self._step.items()}
+        self._step = {}
 
     def tables(self) -> tuple[Table, Table]:
         """Scores of all heads, and motion heads best first."""

@@ -1,5 +1,6 @@
 """The renoising job: a real clip is noised to a step of the schedule and read in one forward pass (METHOD 7)."""
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -80,7 +81,7 @@ def renoise(
     tracing.method.check_steps(steps)
     guidance = paper["guidance_scale"] if guidance_scale is None else guidance_scale
 
-    stages, generator = Stages(), torch.Generator("cpu").manual_seed(seed)
+    stages, generator = Stages(pipe._execution_device), torch.Generator("cpu").manual_seed(seed)
     if clip is not None:
         with stages.stage("decode_clip"):
             name = str(clip) if isinstance(clip, str | Path) else "the clip"
@@ -175,9 +176,10 @@ class _Denoising:
             ).frames
 
 
-def read_sample(sample: Sample, fit: Fit) -> np.ndarray:
-    """The clip of a sample at the size and length that are asked for."""
-    return fit_clip(as_clip(sample.video_path), fit, str(sample.video_path))
+def read_sample(sample: Sample, fit: Fit) -> tuple[np.ndarray, float]:
+    """The clip of a sample at the size and length that are asked for, and the seconds that it took."""
+    start = time.perf_counter()
+    return fit_clip(as_clip(sample.video_path), fit, str(sample.video_path)), time.perf_counter() - start
 
 
 def renoise_video(
@@ -185,15 +187,13 @@ def renoise_video(
     sample: Sample,
     run: Run,
     observe: Callable[..., None] | None = None,
-    clip: Callable[[], np.ndarray] | None = None,
+    clip: Callable[[], tuple[np.ndarray, float]] | None = None,
 ) -> Output:
     """Maps of a sample's clip. Its video is the clip as the model got it, or what `test_full_denoise` made of it.
 
     observe: as in `imap.trace`. clip: gives what `read_sample` would, for one that is being read already.
     """
-    stages = Stages()
-    with stages.stage("decode_clip"):
-        frames = clip() if clip is not None else read_sample(sample, run.fit)
+    frames, seconds = read_sample(sample, run.fit) if clip is None else clip()
     result = renoise(
         pipe,
         frames,
@@ -210,7 +210,8 @@ def renoise_video(
         observe=observe,
     )
     kind = "denoised from the noised clip" if run.test_full_denoise else "the clip"
-    return Output(result.frames, result.maps, {"video": kind, "seconds": result.seconds | stages.seconds})
+    stages = {**result.seconds, "decode_clip": round(seconds, 4)}
+    return Output(result.frames, result.maps, {"video": kind, "seconds": stages})
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from imap.timing import Stages
 
 def sample_video(pipe: Any, sample: Sample, run: Run) -> Output:
     """Sample one video with its maps. One CPU generator draws everything, so noise is the same on every device."""
-    stages, generator = Stages(), torch.Generator("cpu").manual_seed(run.seed)
+    stages, generator = Stages(pipe._execution_device), torch.Generator("cpu").manual_seed(run.seed)
     with ExitStack() as opened:
         with stages.stage("encode_text"), torch.no_grad():
             tracing = opened.enter_context(trace(pipe, sample.prompt, sample.concepts, sample.motions, **run.method))

@@ -11,16 +11,17 @@ import torch
 class Stages:
     """Seconds by stage. Waits for the device at the ends of a stage, so never inside the denoising loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
         self.seconds: dict[str, float] = {}
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        start = now()
+        start = now(self.device)
         try:
             yield
         finally:
-            self.seconds[name] = round(self.seconds.get(name, 0.0) + now() - start, 4)
+            self.seconds[name] = round(self.seconds.get(name, 0.0) + now(self.device) - start, 4)
 
     @contextmanager
     def denoise_then(self, last_step: int, after: str) -> Iterator[dict[str, Any]]:
@@ -28,23 +29,23 @@ class Stages:
 
         Gives the arguments to pass to the call.
         """
-        start, loop_end = now(), None
+        start, loop_end = now(self.device), None
 
         def at_step_end(pipe: Any, step: int, timestep: Any, tensors: dict) -> dict:
             nonlocal loop_end
             if step == last_step:
-                loop_end = now()
+                loop_end = now(self.device)
             return tensors
 
         yield {"callback_on_step_end": at_step_end}
-        end = now()
+        end = now(self.device)
         loop_end = loop_end or end
         self.seconds["denoise"] = round(self.seconds.get("denoise", 0.0) + loop_end - start, 4)
         self.seconds[after] = round(self.seconds.get(after, 0.0) + end - loop_end, 4)
 
 
-def now() -> float:
+def now(device: torch.device) -> float:
     """Seconds, once the work given to the device is done."""
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
     return time.perf_counter()

@@ -137,6 +137,7 @@ class Trace:
             return
         self.grid = self.backbone.grid(latents)
         self.running.drop_step()
+        self.choices.drop_step()
         if self.grid.frames < 2:
             raise ImapError(
                 "one latent frame has no motion, and heads are scored by their frames; set num_frames=5 or more"
@@ -173,13 +174,14 @@ class Trace:
             return
         self._row, self._tokens, self._call = None, None, {}
         step = self.steps.index
-        missed = [layer for layer in self.method.layers if (layer, step) not in self.choices]
+        missed = [layer for layer in self.method.layers if layer not in self.choices]
         if missed:
             raise ImapError(
                 f"layers {missed} were not seen at step {step}: a cache or compiled code passes their modules by; "
                 "switch it off while maps are taken"
             )
         self.running.end_step()
+        self.choices.end_step(step)
         self.steps.read.append(step)
 
     def _block_begins(self, seen: Seen, block: nn.Module, args: tuple, kwargs: dict) -> None:
@@ -213,7 +215,7 @@ class Trace:
                 if self.observe is not None:
                     self.observe(layer, self.steps.index, attention, texts, read)
             self.running.add(layer, read.maps)
-            self.choices.add(layer, self.steps.index, read)
+            self.choices.add(layer, read)
         seen.clear()
 
     def maps(self) -> Maps:

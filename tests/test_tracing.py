@@ -9,6 +9,7 @@ import pytest
 import torch
 from diffusers import FirstBlockCacheConfig
 from diffusers.models.attention_processor import CogVideoXAttnProcessor2_0
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import imap
 from imap import tiny
@@ -131,8 +132,28 @@ def test_an_exception_inside_a_block_leaves_nothing(pipes, family):
     assert state_of(pipe.transformer) == before
 
 
+def test_maps_of_a_trace_know_nothing_of_the_step_that_was_interrupted(pipes):
+    pipe = pipes("cogvideox")
+
+    def stop_at_the_second(module, args):
+        if len(trace.steps.read) == 1:
+            raise RuntimeError("in the middle of a block")
+
+    with imap.trace(pipe, PROMPT, **WORDS) as trace:
+        handle = backbone_of(pipe).blocks[2].ff.register_forward_pre_hook(stop_at_the_second)
+        try:
+            with pytest.raises(RuntimeError, match="middle"):
+                call(pipe)
+        finally:
+            handle.remove()
+    maps = trace.maps()
+    assert maps.facts["steps"] == [0]
+    for table in (maps.heads, maps.scores):
+        assert {tuple(steps) for steps in table.values()} == {(0,)}
+
+
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_trace_keeps_no_reference_to_the_model(family):
+def test_maps_keep_no_reference_to_the_model(family):
     pipe = tiny.build(family)
     with imap.trace(pipe, PROMPT, **WORDS) as trace:
         call(pipe, steps=1)
@@ -178,15 +199,65 @@ def test_weights_that_come_and_go_change_no_map(family):
         assert np.array_equal(seen[0][key], seen[1][key])
 
 
-def test_memory_of_a_trace_does_not_grow_with_steps(pipes):
-    pipe = pipes("cogvideox")
+def held(x, seen=None):
+    """Bytes of the tensors that an object of imap holds, however deep."""
+    seen = set() if seen is None else seen
+    if id(x) in seen or isinstance(x, torch.nn.Module):
+        return 0
+    seen.add(id(x))
+    if isinstance(x, torch.Tensor):
+        return x.numel() * x.element_size()
+    parts = x.values() if isinstance(x, dict) else x if isinstance(x, list | tuple | set) else ()
+    if type(x).__module__.startswith("imap"):
+        parts = vars(x).values()
+    return sum(held(part, seen) for part in parts)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_memory_of_a_trace_does_not_grow_with_steps(pipes, family):
+    pipe = pipes(family)
     sizes = []
     for steps in (1, 6):
         with imap.trace(pipe, PROMPT, **WORDS) as trace:
             call(pipe, steps=steps)
-        running = trace.running
-        sizes.append(sum(x.numel() for x in running._total.values()) + sum(x.numel() for x in running._step.values()))
-    assert sizes[0] == sizes[1]
+        sizes.append(held(trace))
+    backbone = backbone_of(pipe)
+    score_and_choice = 2 * 4 * backbone.num_heads * backbone.num_layers  # bytes a step
+    assert sizes[1] - sizes[0] == 5 * score_and_choice
+    assert sizes[0] > 100 * score_and_choice
+
+
+class Watch(TorchDispatchMode):
+    """What hooks of a trace do to tensors: operations that wait for the device, and results of patches x patches."""
+
+    def __init__(self, trace):
+        super().__init__()
+        self.trace, self.operations, self.waits, self.square = trace, set(), set(), set()
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        found = operation(*args, **(kwargs or {}))
+        if self.trace._own_call:
+            name = operation.overloadpacket.__name__
+            self.operations.add(name)
+            if name in ("_local_scalar_dense", "item", "nonzero", "masked_select", "equal", "is_nonzero", "unique_dim"):
+                self.waits.add(name)
+            sizes = {self.trace.grid.patches, self.trace.grid.patches * self.trace.grid.frames}
+            for x in found if isinstance(found, list | tuple) else [found]:
+                if isinstance(x, torch.Tensor) and x.ndim > 1 and set(x.shape[-2:]) <= sizes:
+                    self.square.add((name, tuple(x.shape)))
+        return found
+
+
+@pytest.mark.parametrize("target", ["concepts", "prompt"])
+@pytest.mark.parametrize("score", ["CHI", "DBI", "Fisher"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_hooks_wait_for_no_value_and_form_no_matrix_of_patches(pipes, family, score, target):
+    pipe = pipes(family)
+    method = {"imap_sep_score": score, "imap_qk_matching_target": target, "imap_sep_topk": 2}
+    with imap.trace(pipe, PROMPT, **WORDS, **method) as trace, Watch(trace) as watch:
+        call(pipe, steps=2, height=96, width=96)  # more patches than a head is wide
+    assert {"bmm", "argmax", "gather"} <= watch.operations
+    assert not watch.waits and not watch.square, (watch.waits, watch.square)
 
 
 def test_the_trace_of_a_second_call_is_refused(pipes):
@@ -296,10 +367,6 @@ def test_weights_that_come_with_the_transformers_own_forward_change_no_map(famil
             module.load_state_dict(self.weights, assign=True)
             return args, kwargs
 
-        def post_forward(self, module, output):
-            module.to("meta")
-            return output
-
     pipe = tiny.build(family)
     seen = []
     for offloaded in (False, True):
@@ -312,7 +379,6 @@ def test_weights_that_come_with_the_transformers_own_forward_change_no_map(famil
             for name, buffer in buffers.items():  # those that a state dict does not hold
                 owner, _, leaf = name.rpartition(".")
                 pipe.transformer.get_submodule(owner).register_buffer(leaf, buffer, persistent=False)
-            hook.post_forward = lambda module, output: output
         with imap.trace(pipe, PROMPT, **WORDS, imap_qk_matching_target="concepts") as trace:
             call(pipe, steps=1)
         seen.append(trace.maps())

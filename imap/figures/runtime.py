@@ -1,11 +1,13 @@
 """Where the time of one sampled video with maps goes, beside what the paper reports for the release."""
 
 import tempfile
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -29,16 +31,16 @@ REPORTED = {  # seconds, by the paper
 class Parts:
     """An `observe` for `imap.trace` that does the parts of the maps once more, each on the clock."""
 
-    def __init__(self, score: str) -> None:
-        self.score = SCORES[score].function
+    def __init__(self, score: str, device: torch.device) -> None:
+        self.device, self.score = device, SCORES[score].function
         self.seconds: dict[str, float] = defaultdict(float)
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
         """Count the block's seconds."""
-        start = now()
+        start = now(self.device)
         yield
-        self.seconds[name] += now() - start
+        self.seconds[name] += now(self.device) - start
 
     def __call__(self, layer: int, step: int, attention: Layer, texts: Texts, read: LayerMaps) -> None:
         """Time the parts on one layer, in the groups of heads that a trace takes."""
@@ -61,12 +63,12 @@ def draw(study: Study) -> None:
     finally:
         study.pipe.maybe_free_model_hooks()
     seconds, facts = output.record["seconds"], output.maps.facts
-    parts = Parts(facts["method"]["imap_sep_score"])
+    parts = Parts(facts["method"]["imap_sep_score"], study.pipe._execution_device)
     study.read(sample, study.run.renoise_timestep[0], parts)
     with tempfile.TemporaryDirectory() as folder:
-        start = now()
+        start = time.perf_counter()
         output.maps.save(Path(folder) / "maps")
-        written = now() - start
+        written = time.perf_counter() - start
     measured = {
         "encode the text": seconds["encode_text"],
         "inference": seconds["denoise"],

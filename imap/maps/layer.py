@@ -79,7 +79,8 @@ def layer_maps(layer: Layer, texts: Texts, rule: Rule) -> LayerMaps:
     share = chosen / chosen.sum().clamp(min=1)
 
     if rule.consensus:
-        agreed = surrogates(sum(_matches(layer, group).sum(dim=0, keepdim=True) for group in groups))
+        pairs = ((layer.keys[group].float(), layer.q[group].float()) for group in groups)
+        agreed = surrogates(sum(torch.einsum("htd,hfpd->ftp", *pair) for pair in pairs).unsqueeze(0))
     concepts = slots - (0 if layer.concepts is None else layer.concepts.shape[1])  # the first of the concept slots
     own = _Reduction(texts.weights, texts.rows, rule.softmax)
     baseline = _Reduction(texts.baseline_weights, texts.baseline_rows, rule.softmax)

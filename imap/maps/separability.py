@@ -14,7 +14,6 @@ from einops import rearrange
 from torch import Tensor
 
 SILHOUETTE_SAMPLE = 5000  # tokens, drawn with seed 0, as the release does
-HEADS_AT_ONCE = 8  # on a GPU: a copy of so many heads exists at a time
 ROWS_AT_ONCE = 512  # rows of the sampled distance matrix that exist at a time
 
 
@@ -23,14 +22,9 @@ def scatter(o: Tensor) -> tuple[Tensor, Tensor]:
     patches = o.shape[2]
     frame_means = o.mean(dim=2)
     between = patches * (frame_means - frame_means.mean(dim=1, keepdim=True)).square().sum(dim=(1, 2))
-    # few heads at a time (on a CPU one, which fits the cache), and by the norm of tokens: `var` over an axis that is
-    # not the last is slow
-    heads = 1 if o.device.type == "cpu" else HEADS_AT_ONCE
-    within = [
-        torch.linalg.vector_norm(part - means.unsqueeze(2), dim=-1).square().sum(dim=(1, 2))
-        for part, means in zip(o.split(heads), frame_means.split(heads), strict=True)
-    ]
-    return between, torch.cat(within)
+    # by the norm of tokens: `var` over an axis that is not the last is slow
+    within = torch.linalg.vector_norm(o - frame_means.unsqueeze(2), dim=-1).square().sum(dim=(1, 2))
+    return between, within
 
 
 def calinski_harabasz(o: Tensor) -> Tensor:

@@ -1,6 +1,5 @@
 """The benchmark as run from the command line: model in, table out."""
 
-import hashlib
 import json
 import logging
 import sys
@@ -9,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from omegaconf import OmegaConf
 
 from imap.backbones import backbone_of
@@ -19,6 +17,7 @@ from imap.outline import outline
 from imap.settings.method import method_settings
 from imap.settings.model import model_settings
 from imap.settings.run import check_renoise_timestep, positive
+from imap.shapes.digest import digest
 from imap.shapes.ledger import Ledger
 from imap.shapes.models import Recipe, recipe_for
 from imap.shapes.scoring import Reading, Record, score_baselines, score_model
@@ -28,7 +27,7 @@ from imap.shapes.world import Scene
 
 log = logging.getLogger("imap")
 Part = tuple[str, Callable[..., Iterator[tuple[int, list[Record]]]]]  # name, and what scores its clips
-VERSION = 1  # of what is scored and how: raised when the same settings would give other records
+VERSION = 2  # of what is scored and how: raised when the same settings would give other records
 METHOD = ("num_inference_steps", "renoise_timestep", "imap_layer", "imap_sep_topk", "imap_qk_matching_target")
 
 
@@ -41,7 +40,7 @@ def benchmark(config: Any) -> None:
     split = SPLITS[told["split"]]
     recipe = recipe_for(told["backbone"]["name"])
     untrained = recipe if told["untrained"] else None
-    scenes = split.scenes()[: told["clips"] and positive("clips", told["clips"])]
+    scenes = split.scenes()[: None if told["clips"] is None else positive("clips", told["clips"])]
     positive("noises", told["noises"])
     settings, paper = {name: told[name] for name in METHOD}, told["backbone"]["paper"]
     check_renoise_timestep(told["renoise_timestep"], positive(METHOD[0], told[METHOD[0]]), None, full=False)
@@ -51,7 +50,6 @@ def benchmark(config: Any) -> None:
     layers = method_settings(method, paper, sizes.num_layers, sizes.num_heads, "first").imap_layer
     settings["maps_layers"] = [min(layers), max(layers) + 1]  # read no layer that is not asked for
     pipe = load(model, sizes.source)
-    digest = _digest(pipe)
     pipe.set_progress_bar_config(disable=True)
     clip = (paper["num_frames"], paper["height"], paper["width"])
     reading = Reading(clip, told["noises"], settings)
@@ -68,7 +66,7 @@ def benchmark(config: Any) -> None:
             "version": VERSION,
             "title": title,
             "model": model.recorded(),
-            "weights": digest,
+            "weights": digest(pipe.components),
             "clip": clip,
             **settings,
             **asked,
@@ -82,8 +80,11 @@ def benchmark(config: Any) -> None:
     tables = [f"# {title}", f"`python -m imap.shapes.benchmark {' '.join(sys.argv[1:])}`"]
     for kind in ("noun", "verb"):
         tables += [f"## {kind.capitalize()}s", markdown(summary(records, kind), kind)]
-    names = sorted({record.word for record in records if record.kind == "verb"})
-    for verb in names:
+    twins = {clip for clip, scene in enumerate(scenes) if len(scene.concepts) == 1}
+    for title, alike in (("Verbs, the two things alike", True), ("Verbs, the two things of different nouns", False)):
+        own = [record for record in records if (record.clip in twins) == alike]
+        tables += [f"## {title}", markdown(summary(own, "verb"), "verb")]
+    for verb in sorted({record.word for record in records if record.kind == "verb"}):
         own = [record for record in records if record.word == verb]
         tables += [f"## {verb}", markdown(summary(own, "verb"), "verb", intervals=False)]
     if not told["sweep"]:
@@ -116,17 +117,6 @@ def _sweep(pipe: Any, scenes: list[Scene], reading: Reading) -> Iterator[Part]:
     for index in range(1, steps, max(1, steps // 10)):
         own = _changed(reading, renoise_timestep=[index])
         yield f"step {index}", partial(score_model, pipe, scenes, own, f", step {index}")
-
-
-def _digest(pipe: Any) -> str:
-    """Of the weights: records of an earlier training are another model's."""
-    digest = hashlib.sha256()
-    modules = {name: x for name, x in pipe.components.items() if isinstance(x, torch.nn.Module)}
-    for name, module in sorted(modules.items()):
-        for key, value in module.state_dict().items():
-            digest.update(f"{name}.{key}".encode())
-            digest.update(value.float().cpu().numpy().tobytes())
-    return digest.hexdigest()[:16]
 
 
 def _changed(reading: Reading, **settings: Any) -> Reading:

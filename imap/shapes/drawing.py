@@ -46,13 +46,13 @@ def draw(scenes: Sequence[Scene], frames: int, height: int, width: int, device: 
         colour = rearrange(colours[:, k], "b c -> b 1 1 1 c")
         for alpha in (_trails(cover[:, k], moving[:, k], scenes), cover[:, k]):
             picture = torch.lerp(picture, colour, alpha.unsqueeze(-1))
-    return Drawn(picture.round().byte(), _unhidden(cover) > 0.5, _unhidden(shape) > 0.5, moving > 0.5)
+    clear = _clear(cover)
+    return Drawn(picture.round().byte(), cover * clear > 0.5, shape * clear > 0.5, moving > 0.5)
 
 
-def _unhidden(cover: Tensor) -> Tensor:
-    """Cover (b, things, ...) of each thing less what later ones hide of it."""
-    clear = 1 - cover.flip(1).cumsum(dim=1).flip(1) + cover
-    return cover * clear.clamp(min=0)
+def _clear(cover: Tensor) -> Tensor:
+    """What later things leave free of each one's place, by the cover (b, things, ...) of all."""
+    return (1 - cover.flip(1).cumsum(dim=1).flip(1) + cover).clamp(min=0)
 
 
 def _trails(cover: Tensor, moving: Tensor, scenes: Sequence[Scene]) -> Tensor:
@@ -116,6 +116,11 @@ def _background(scene: Scene, frames: int, height: int, width: int, device: torc
         tiles.expand(frames, -1, -1, -1), points, padding_mode="reflection", align_corners=False
     )
     return plain + rearrange(pattern, "f 1 h w -> f h w 1")
+
+
+def to_video(frames: Tensor) -> Tensor:
+    """uint8 (b, f, h, w, 3) to the VAE's (b, 3, f, h, w) in [-1, 1]."""
+    return rearrange(frames.float() / 127.5 - 1, "b f h w c -> b c f h w")
 
 
 def to_grid(masks: Tensor, height: int, width: int) -> Tensor:

@@ -10,12 +10,13 @@ from tqdm import tqdm
 
 import imap
 from imap.backbones import backbone_of
-from imap.shapes.drawing import Drawn, draw
-from imap.shapes.training.autoencoder import to_video
+from imap.shapes.drawing import Drawn, draw, to_video
 from imap.shapes.truth import NounTruth, VerbTruth, frame_difference, truths
 from imap.shapes.world import Scene
 
 BATCH = 10  # clips drawn at a time
+NOISES = 1000  # seeds of noise for each clip, so that no two clips are read with the same
+POSTERIORS = 10**9  # seeds of the VAE's samples, apart from those
 ROWS = {  # of the table, by the key of a map; {} is the surrogate's name where it is not the published one
     "cross_attention_maps_layers": "cross attention",
     "concept_attention_maps_layers": "ConceptAttention",
@@ -54,7 +55,7 @@ def score_model(
     backbone = backbone_of(pipe)
     for clip, drawn, i in _drawn(scenes, reading.clip, f"reading{suffix}", skip):
         scene, records = scenes[clip], []
-        generator = torch.Generator().manual_seed(clip)
+        generator = torch.Generator().manual_seed(POSTERIORS + clip)
         with torch.no_grad():
             latents = backbone.encode_clip(to_video(drawn.frames[i : i + 1]), generator)
         for noise in range(reading.noises):
@@ -65,7 +66,7 @@ def score_model(
                     prompt=scene.caption,
                     concepts=scene.concepts,
                     motions=scene.motions,
-                    seed=noise,
+                    seed=NOISES * clip + noise,
                     surrogate=surrogate,
                     **reading.settings,
                 ).maps

@@ -2,7 +2,7 @@
 
 import csv
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,14 +28,14 @@ Interval = tuple[float, float, float]
 Summary = dict[str, dict[str, Interval]]  # [row][score]
 
 
-def summary(records: Iterable[Record], kind: str, by: Callable[[Record], str] = lambda record: record.row) -> Summary:
+def summary(records: Iterable[Record], kind: str) -> Summary:
     """Mean and 95 % interval over clips of each score; a clip's own value is the mean over its words and noises."""
     values: dict[str, dict[str, dict[int, list[float]]]] = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
     for record in records:
         if record.kind == kind:
             for score, value in record.scores.items():
                 if not np.isnan(value):
-                    values[by(record)][score][record.clip].append(value)
+                    values[record.row][score][record.clip].append(value)
     return {
         row: {score: interval([float(np.mean(x)) for x in clips.values()]) for score, clips in scores.items()}
         for row, scores in values.items()
@@ -53,13 +53,27 @@ def markdown(found: Summary, kind: str, intervals: bool = True) -> str:
 
 
 def gates(nouns: Summary, verbs: Summary) -> str:
-    """GATES as a Markdown table: what the best map of each reaches."""
+    """GATES as a Markdown table, what the best map of each reaches; and two of differences between rows."""
     found = {"noun": nouns, "verb": verbs}
     lines = ["| gate | must reach | reaches | map |", "|---" * 4 + "|"]
+
+    def add(title: str, asked: str, value: float, row: str, met: bool) -> None:
+        lines.append(f"| {title} | {asked} | {_number(value, 3)}{'' if met else ', not met'} | {row} |")
+
     for title, kind, score, rows, least in GATES:
         value, row = _best(found[kind], score, rows)
-        verdict = "" if value >= least else ", not met"
-        lines.append(f"| {title} | {_number(least, 3)} | {_number(value, 3)}{verdict} | {row} |")
+        add(title, _number(least, 3), value, row, value >= least)
+    value, row = _best(verbs, "in_object", ("GramCol", "IMAP"))
+    baseline = verbs.get("cross attention", {}).get("in_object")
+    if baseline and row in verbs:
+        more = value - baseline[0]
+        above_chance = verbs[row]["in_object"][1] > 0.5  # two maps that know nothing differ too
+        add("verbs: the same less cross attention's", "above 0, beyond chance", more, row, more > 0 and above_chance)
+    random = nouns.get("random", {}).get("ap")
+    for row, scores in nouns.items():
+        if random and row.endswith(UNTRAINED):
+            more = scores["ap"][0] - random[0]
+            add("nouns: AP of untrained weights less random", "within .050", more, row, abs(more) <= 0.05)
     return "\n".join(lines)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -89,7 +90,7 @@ class Things:
             with np.load(path, allow_pickle=False) as arrays:
                 tensors = (torch.from_numpy(arrays[part]) for part in ("masks", "places", "moving"))
                 return cls(arrays["nouns"].tolist(), arrays["verbs"].tolist(), *tensors)
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, BadZipFile):
             raise ImapError(f"{path} is not what imap.shapes.render writes; render the clip again") from None
 
     def truths(self, grid: tuple[int, int]) -> list[NounTruth | VerbTruth]:

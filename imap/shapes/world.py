@@ -64,7 +64,7 @@ class Scene:
 
 @dataclass(frozen=True)
 class Conditions:
-    """Which scenes are drawn: shares of them, all zero for the plain world."""
+    """Which scenes are drawn: shares of them. As they stand, the plain world."""
 
     twins: float = 0.2  # both objects have one noun, and only the verb tells them apart
     texture: float = 0.0

@@ -49,7 +49,7 @@ def test_weights_are_small_and_of_this_world(shipped):
 
 def test_wrong_words_cost(shipped, tmp_path):
     family, _, _, pipe = shipped
-    held_out = bank(backbone_of(pipe), tmp_path, 16, CLIP, HELD_OUT, torch.device("cpu"))
+    held_out = bank(backbone_of(pipe), tmp_path, 16, CLIP, HELD_OUT, {}, torch.device("cpu"))
     gap = caption_gap(RECIPES[family], pipe, held_out)
     assert verb_gap(gap) > 0.1
     for kind in ("wrong nouns", "exchanged verbs"):

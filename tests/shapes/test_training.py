@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from safetensors.torch import load_file
 from torch import nn
 
 from imap.backbones import backbone_of
@@ -12,18 +13,21 @@ from imap.loading import load
 from imap.outline import outline
 from imap.presets import config_folder
 from imap.settings.model import model_settings
-from imap.shapes.drawing import draw
+from imap.shapes.drawing import draw, to_video
 from imap.shapes.models import RECIPES
+from imap.shapes.split import SPLITS
+from imap.shapes.training import autoencoder as autoencoder_module
 from imap.shapes.training import bank as bank_module
+from imap.shapes.training import fit as fit_module
 from imap.shapes.training import sheet
-from imap.shapes.training.autoencoder import anchors, kl, to_video
+from imap.shapes.training.autoencoder import anchors, kl
 from imap.shapes.training.bank import bank
 from imap.shapes.training.denoiser import optimizers
 from imap.shapes.training.fit import Fit, adamw
 from imap.shapes.training.gap import LEVELS, caption_gap, captions, verb_gap
 from imap.shapes.training.muon import Muon, orthogonal
 from imap.shapes.training.obedience import shares
-from imap.shapes.training.run import set_statistics, train
+from imap.shapes.training.run import AUTOENCODER_SEEDS, HELD_OUT, STATISTICS, set_statistics, train
 from imap.shapes.world import Conditions, scenes
 
 CLIP = (9, 32, 32)
@@ -74,6 +78,15 @@ def test_a_run_goes_on_with_more_steps_and_not_with_other_settings(tmp_path):
     assert fitted(tmp_path / "line.pt", 20).step == 20
     with pytest.raises(ImapError, match=r"was trained with .*0\.2.* and .*0\.3.* set another output_dir"):
         fitted(tmp_path / "line.pt", 20, lr=0.3)
+    with pytest.raises(ImapError, match="has had 20 steps, more than the 15 that are asked for"):
+        fitted(tmp_path / "line.pt", 15)
+
+
+def test_a_finished_run_that_goes_on_has_the_rates_of_the_longer_one(tmp_path):
+    fitted(tmp_path / "line.pt", 10)
+    longer = fitted(tmp_path / "line.pt", 40, stop=10)
+    rates = [group["lr"] for x in longer.optimizers for group in x.param_groups]
+    assert rates == pytest.approx([0.2 * 11 / 40, 0.1 * 11 / 40])
 
 
 @pytest.mark.parametrize("shape", [(12, 20), (20, 12), (12, 12)])
@@ -108,7 +121,8 @@ def test_matrices_of_the_blocks_are_trained_with_muon_and_all_else_with_adamw(fa
     )
     assert any("to_q" in name for name in muon) and any("ff" in name for name in muon)
     assert not any("norm" in name or "embed" in name for name in muon)
-    assert "proj_out.weight" in other and not muon & other and muon | other == set(names.values())
+    trained = {name for name, x in transformer.named_parameters() if x.requires_grad}
+    assert "proj_out.weight" in other and not muon & other and muon | other == trained
 
 
 def test_altered_captions_alter_what_they_say_and_nothing_else():
@@ -205,7 +219,7 @@ def test_noise_levels_run_from_the_clip_to_noise(family):
 def test_a_model_that_knows_no_word_has_no_caption_gap(family, tmp_path):
     recipe = RECIPES[family]
     pipe = recipe.build(0)
-    held_out = bank(backbone_of(pipe), tmp_path, 3, CLIP, 0, "cpu")
+    held_out = bank(backbone_of(pipe), tmp_path, 3, CLIP, 0, {}, "cpu")
     pipe.text_encoder.get_input_embeddings().weight.data[:] = 1.0
     gap = caption_gap(recipe, pipe, held_out)
     assert list(gap["true"]) == list(LEVELS) and min(gap["true"].values()) > 0.1
@@ -217,21 +231,23 @@ def test_a_model_that_knows_no_word_has_no_caption_gap(family, tmp_path):
 
 def test_a_bank_is_encoded_once_and_knows_its_scenes(tmp_path):
     own = backbone_of(RECIPES["cogvideox"].build(0))
-    first = bank(own, tmp_path, SHARD + 5, CLIP, 0, "cpu")
+    first = bank(own, tmp_path, SHARD + 5, CLIP, 0, {"vae": "a"}, "cpu")
     assert first.latents.shape == (SHARD + 5, 3, 8, 4, 4) and first.cover.shape == (SHARD + 5, 3, 4, 4)
     assert len(first.scenes) == SHARD + 5 and 0 < first.cover.mean() < 0.5
     times = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
-    again = bank(own, tmp_path, SHARD, CLIP, 0, "cpu")
+    again = bank(own, tmp_path, SHARD, CLIP, 0, {"vae": "a"}, "cpu")
     assert times == {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     assert torch.equal(again.latents, first.latents[:SHARD]) and again.scenes == first.scenes[:SHARD]
-    other = bank(own, tmp_path / "other", 5, CLIP, 1, "cpu")
+    other = bank(own, tmp_path / "other", 5, CLIP, 1, {"vae": "a"}, "cpu")
     assert other.scenes != first.scenes[:5]
+    bank(own, tmp_path, SHARD, CLIP, 0, {"vae": "b"}, "cpu")
+    changed = {path.name for path in tmp_path.iterdir() if times.get(path.name) != path.stat().st_mtime_ns}
+    assert changed == {"00000.safetensors", "other"}  # the second shard was not asked for
 
 
-@pytest.mark.parametrize("family", RECIPES)
-def test_training_ends_in_a_pipeline_that_the_real_loading_code_loads(family, tmp_path):
-    out = tmp_path / "run"
-    short = [
+def short(family, out, *more):
+    """Configuration of a run of a few steps."""
+    asked = [
         f"backbone=shapes_{family}",
         f"output_dir={out}",
         "clips=4",
@@ -246,10 +262,83 @@ def test_training_ends_in_a_pipeline_that_the_real_loading_code_loads(family, tm
             f"backbone.paper.{name}={value}"
             for name, value in zip(("num_frames", "height", "width"), CLIP, strict=True)
         ),
+        *more,
     ]
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        config = compose("shapes_train", short)
-        train(config)
+        return compose("shapes_train", asked)
+
+
+def exported(out):
+    """All weights of the pipeline that a run has left, by file."""
+    return {str(path.relative_to(out)): load_file(path) for path in sorted((out / "pipeline").rglob("*.safetensors"))}
+
+
+def test_training_that_was_stopped_in_any_stage_ends_in_the_same_pipeline(tmp_path, monkeypatch):
+    monkeypatch.setattr(fit_module, "CHECKPOINT_SECONDS", 0)
+    train(short("wan", tmp_path / "whole"))
+    clip, calls = nn.utils.clip_grad_norm_, []
+
+    def stopped(*args):
+        calls.append(1)
+        if len(calls) in (2, 4):  # in the second step of the VAE; then in that of the transformer
+            raise KeyboardInterrupt
+        return clip(*args)
+
+    monkeypatch.setattr(nn.utils, "clip_grad_norm_", stopped)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            train(short("wan", tmp_path / "stopped"))
+    train(short("wan", tmp_path / "stopped"))
+    assert len(calls) == 6
+    whole, resumed = exported(tmp_path / "whole"), exported(tmp_path / "stopped")
+    assert list(whole) == list(resumed) and len(whole) == 3
+    assert all(torch.equal(x, resumed[path][name]) for path, own in whole.items() for name, x in own.items())
+
+
+def test_a_transformer_is_not_kept_for_other_latents_than_it_was_trained_on(tmp_path):
+    train(short("wan", tmp_path))
+    with pytest.raises(ImapError, match="denoiser.pt was trained with"):
+        train(short("wan", tmp_path, "autoencoder.steps=3"))
+    with pytest.raises(ImapError, match="denoiser.pt was trained with .*'clips': 4"):
+        train(short("wan", tmp_path / "b", "clips=4")) or train(short("wan", tmp_path / "b", "clips=6"))
+    with pytest.raises(ImapError, match=r"autoencoder.pt was trained with .*'clip': \[9, 32, 32\]"):
+        train(short("wan", tmp_path, "backbone.paper.num_frames=17"))
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("denoiser.dropout=5", "denoiser.dropout=5 is a share, and at most 1"),
+        ("denoiser.one_word=-1", "denoiser.one_word=-1 is not a number of at least 0"),
+        ("clips=0", "clips=0"),
+        ("seed=100", "seed=100 is not a whole number from 0 to 99"),
+        ("autoencoder.steps=10000001", "would draw clips that nothing may be trained on"),
+    ],
+)
+def test_settings_that_training_cannot_start_with_are_refused(setting, told, tmp_path):
+    with pytest.raises(ImapError, match=told):
+        train(short("wan", tmp_path / "run", setting))
+    assert not (tmp_path / "run").exists()
+
+
+def test_training_draws_no_scene_that_is_scored_or_held_out():
+    """For the largest seed, number of steps and number of clips that are taken."""
+    shards = 10_000_000 // 200
+    trained = [
+        range(autoencoder_module.SEEDS, autoencoder_module.SEEDS + AUTOENCODER_SEEDS),
+        range(bank_module.SEEDS, bank_module.SEEDS + 99 * 100_000 + shards),
+    ]
+    held_out = bank_module.SEEDS + HELD_OUT * 100_000
+    apart = [sheet.SEEDS, *range(STATISTICS, STATISTICS + 100), held_out, *(split.seed for split in SPLITS.values())]
+    assert not any(seed in own for own in trained for seed in apart)
+    assert not set(trained[0]) & {trained[1].start, trained[1].stop - 1}
+
+
+@pytest.mark.parametrize("family", RECIPES)
+def test_training_ends_in_a_pipeline_that_the_real_loading_code_loads(family, tmp_path):
+    out = tmp_path / "run"
+    train(short(family, out))
+    with initialize_config_dir(str(config_folder()), version_base="1.3"):
         for name in ("autoencoder.pt", "denoiser.pt", "gap.jsonl", "samples.png", "samples-000001.png"):
             assert (out / name).is_file(), name
         card = (out / "pipeline/README.md").read_text()

@@ -32,6 +32,14 @@ def test_each_noun_and_each_moving_verb_has_its_truth():
     assert all(x.own.shape == (7, *GRID) for x in found[:2])
 
 
+def test_what_blinks_in_front_hides_nothing_while_it_is_off():
+    behind, blinking = Thing("ball", "rises", 0.45, 0.5, 0.1, 0.9), Thing("box", "blinks", 0.5, 0.5, 0.2, 0.9)
+    drawn = draw([Scene((behind, blinking), (30, 30, 30))], 25, 128, 128)
+    shown = drawn.masks[0, 1].any(dim=(1, 2))
+    assert 0 < (~shown).sum() < 25 and drawn.places[0, 1].any(dim=(1, 2)).all()
+    assert (drawn.places[0, 0] == drawn.masks[0, 0]).all()  # a thing that does not blink is where it shows
+
+
 def test_a_map_of_the_object_finds_the_noun_and_not_the_other():
     scene, drawn = clip("rises")
     ball = of(scene, drawn, "ball")

@@ -6,15 +6,16 @@ in colour too: that is how they are previewed.)
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from einops import rearrange, reduce
 from torch import Tensor, nn
 
-from imap.shapes.drawing import TEMPORAL, Drawn, draw
+from imap.shapes.drawing import TEMPORAL, Drawn, draw, to_video
 from imap.shapes.training.fit import Fit, adamw
 from imap.shapes.world import scenes
 
@@ -36,10 +37,14 @@ class Autoencoding:
     foreground: float  # weight of an object's pixel over one of the background, less one
 
 
-def fit_autoencoder(vae: nn.Module, path: Path, how: Autoencoding, clip: tuple[int, int, int], seed: int) -> Fit:
-    """Train a VAE on clips of (frames, height, width) until `how.steps`; the running mean is in the Fit's `mean`."""
+def fit_autoencoder(
+    vae: nn.Module, path: Path, how: Autoencoding, clip: tuple[int, int, int], seed: int, data: Mapping[str, Any]
+) -> Fit:
+    """Train a VAE on clips of (frames, height, width) until `how.steps`; the running mean is in the Fit's `mean`.
+
+    data: what else a checkpoint must have been trained on."""
     optimizers = [adamw(vae.parameters(), how.lr)]
-    fit = Fit(vae.train(), path, how.steps, optimizers, asdict(how) | {"seed": seed}, ema=0.99, anneal=0.6)
+    fit = Fit(vae.train(), path, how.steps, optimizers, {**asdict(how), "seed": seed, **data}, ema=0.99, anneal=0.6)
     device = next(vae.parameters()).device
 
     def loss_of(step: int) -> Tensor:
@@ -77,11 +82,6 @@ def anchors(video: Tensor, shape: Sequence[int]) -> Tensor:
 def kl(mean: Tensor, logvar: Tensor) -> Tensor:
     """Mean over latents of the divergence from a standard normal, in nats."""
     return 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
-
-
-def to_video(frames: Tensor) -> Tensor:
-    """uint8 (b, f, h, w, 3) to the VAE's (b, 3, f, h, w) in [-1, 1]."""
-    return rearrange(frames.float() / 127.5 - 1, "b f h w c -> b c f h w")
 
 
 @torch.no_grad()

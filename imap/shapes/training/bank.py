@@ -1,18 +1,19 @@
 """Clips of the world as latents, encoded once and kept on disk in shards; captions are drawn again from the seeds."""
 
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from imap.shapes.drawing import draw, to_grid
-from imap.shapes.training.autoencoder import to_video
+from imap.shapes.drawing import draw, to_grid, to_video
 from imap.shapes.world import Scene, scenes
 
 SHARD = 200  # clips
@@ -31,22 +32,37 @@ class Bank:
 
 
 def bank(
-    backbone: Any, folder: Path, clips: int, clip: tuple[int, int, int], seed: int, device: torch.device | str
+    backbone: Any,
+    folder: Path,
+    clips: int,
+    clip: tuple[int, int, int],
+    seed: int,
+    data: Mapping[str, Any],
+    device: torch.device | str,
 ) -> Bank:
-    """`clips` clips of (frames, height, width) through the backbone's VAE; shards that are there are not made again."""
+    """`clips` clips of (frames, height, width) through the backbone's VAE. Shards that are there, and that were made of
+    the same `data` (world, VAE), are not made again."""
     folder.mkdir(parents=True, exist_ok=True)
     parts, shown = [], []
     for shard in tqdm(range(-(-clips // SHARD)), "encoding clips", unit=f"{SHARD} clips"):
         scene_seed = SEEDS + seed * 100_000 + shard
         own = list(scenes(scene_seed, SHARD))
         path = folder / f"{shard:05}.safetensors"
-        if not path.is_file():
-            save_file(_encoded(backbone, own, clip, scene_seed, device), path.with_suffix(".part"))
+        made_of = {"of": json.dumps({**data, "seed": scene_seed}, sort_keys=True)}
+        if _metadata(path) != made_of:
+            save_file(_encoded(backbone, own, clip, scene_seed, device), path.with_suffix(".part"), made_of)
             os.replace(path.with_suffix(".part"), path)
         parts.append(load_file(path))
         shown += own
     latents, cover = (torch.cat([part[name] for part in parts])[:clips].to(device) for name in ("latents", "cover"))
     return Bank(latents, cover, shown[:clips])
+
+
+def _metadata(path: Path) -> dict[str, str] | None:
+    if not path.is_file():
+        return None
+    with safe_open(path, "pt") as shard:
+        return shard.metadata()
 
 
 @torch.no_grad()

@@ -1,6 +1,6 @@
 """The small transformer, trained on latents of the world's clips."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -37,13 +37,15 @@ def fit_denoiser(
     path: Path,
     how: Denoising,
     seed: int,
+    data: Mapping[str, Any],
     every: int,
     event: Callable[[Any, int], str],
 ) -> Fit:
-    """Train the transformer; event is given a pipeline of the running mean each `every` steps."""
+    """Train the transformer; event is given a pipeline of the running mean each `every` steps. data: what a checkpoint
+    must have been trained on."""
     transformer = pipe.transformer.train()
     trained = optimizers(transformer, how.lr, how.matrix_lr)
-    fit = Fit(transformer, path, how.steps, trained, asdict(how) | {"seed": seed}, ema=0.998, anneal=0.5)
+    fit = Fit(transformer, path, how.steps, trained, {**asdict(how), "seed": seed, **data}, ema=0.998, anneal=0.5)
     channel_axis = 1 + (bank.latents.shape[1] == bank.cover.shape[1])
 
     def loss_of(step: int) -> Tensor:
@@ -71,7 +73,7 @@ def optimizers(transformer: nn.Module, lr: float, matrix_lr: float) -> list[Opti
 
     With AdamW alone few heads of many learn to look words up, and slowly.
     """
-    named = transformer.named_parameters()
+    named = [(name, weight) for name, weight in transformer.named_parameters() if weight.requires_grad]
     parameters = [(weight, "blocks." in name and "norm" not in name and weight.ndim == 2) for name, weight in named]
     matrices = [weight for weight, is_matrix in parameters if is_matrix]
     others = [weight for weight, is_matrix in parameters if not is_matrix]

@@ -37,7 +37,7 @@ class Fit:
         ema: float,
         anneal: float,
     ) -> None:
-        """settings: what a checkpoint at `path` must have been made with; it may have had fewer steps."""
+        """settings: what a checkpoint at `path` must have been made with; it may have had fewer steps, not more."""
         self.module, self.path, self.steps, self.optimizers = module, path, steps, optimizers
         self.settings = {name: value for name, value in settings.items() if name != "steps"}
         warmup, down = min(50, steps), max(1, round(anneal * steps))
@@ -45,7 +45,7 @@ class Fit:
         def rate(step: int) -> float:
             return min((step + 1) / warmup, 1, max(steps - step, 0) / down)
 
-        self.schedules = [LambdaLR(optimizer, rate) for optimizer in optimizers]
+        self.rate, self.schedules = rate, [LambdaLR(optimizer, rate) for optimizer in optimizers]
         self.mean = AveragedModel(module, avg_fn=partial(_running_mean, ema), use_buffers=True)
         self.step, self.seconds, self.losses = 0, 0.0, []
         if path.is_file():
@@ -93,11 +93,19 @@ class Fit:
                 f"{self.path} was trained with {state['settings']}, and {self.settings} is asked for; "
                 "ask for the same, or set another output_dir"
             )
+        if state["step"] > self.steps:
+            raise ImapError(
+                f"{self.path} has had {state['step']} steps, more than the {self.steps} that are asked for; "
+                "ask for as many, or set another output_dir"
+            )
         for name in WEIGHTS:
             getattr(self, name).load_state_dict(state[name])
         for name in SCHEDULED:
             for part, saved in zip(getattr(self, name), state[name], strict=True):
                 part.load_state_dict(saved)
+        for optimizer, schedule in zip(self.optimizers, self.schedules, strict=True):
+            for group, base in zip(optimizer.param_groups, schedule.base_lrs, strict=True):
+                group["lr"] = base * self.rate(state["step"])  # the saved one was of a way down to other steps
         self.step, self.seconds = state["step"], state["seconds"]
         self.losses = list(state["losses"].to(next(self.module.parameters()).device))
 

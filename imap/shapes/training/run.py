@@ -17,21 +17,24 @@ from imap.backbones import backbone_of
 from imap.errors import ImapError
 from imap.settings.model import device_of
 from imap.settings.run import positive
-from imap.shapes.drawing import draw
+from imap.shapes.digest import digest
+from imap.shapes.drawing import draw, to_video
 from imap.shapes.models import Recipe, recipe_for
 from imap.shapes.training import sheet
-from imap.shapes.training.autoencoder import Autoencoding, fit_autoencoder, quality, to_video
+from imap.shapes.training.autoencoder import Autoencoding, fit_autoencoder, quality
 from imap.shapes.training.bank import bank
 from imap.shapes.training.card import card, gap_table
 from imap.shapes.training.denoiser import Denoising, averaged, fit_denoiser
 from imap.shapes.training.fit import Fit
 from imap.shapes.training.gap import caption_gap, verb_gap
 from imap.shapes.training.obedience import shares
-from imap.shapes.world import scenes
+from imap.shapes.world import VERSION, scenes
 
 log = logging.getLogger("imap")
 HELD_OUT = 99_000  # bank seed of clips that no model is trained on
 SEEDS_APART = 100  # with more of them, training clips would run into those that nothing is trained on
+AUTOENCODER_SEEDS = 10_000_000  # of the autoencoder's clips; behind them come those of the transformer's
+SHARES = ("dropout", "one_word")
 STATISTICS = 40_000_000  # seed of the clips that the VAE's mean and deviation are taken over
 
 
@@ -51,19 +54,18 @@ def train(config: Any) -> None:
     out.mkdir(parents=True, exist_ok=True)
     pipe = recipe.build(seed).to(device)
 
-    vae = fit_autoencoder(pipe.vae, out / "autoencoder.pt", Autoencoding(**told["autoencoder"]), clip, seed)
+    data = {"world": VERSION, "family": recipe.family, "clip": list(clip)}
+    how = Autoencoding(**told["autoencoder"])
+    vae = fit_autoencoder(pipe.vae, out / "autoencoder.pt", how, clip, seed, data)
     pipe.vae = vae.mean.module.eval().requires_grad_(False)
     set_statistics(recipe, pipe, clip)
     pipe = type(pipe)(**pipe.components)  # pipelines read the statistics when they are made
     psnr = quality(pipe.vae, draw(list(scenes(STATISTICS + 1, 32)), *clip, device))
     log.info("VAE: %.1f dB over all pixels, %.1f dB over those of objects", *psnr)
 
-    if vae.start < vae.steps:  # what another VAE has encoded is of no use
-        for name in ("clips", "held_out"):
-            shutil.rmtree(out / name, ignore_errors=True)
-    own = backbone_of(pipe)
-    clips = bank(own, out / "clips", told["clips"], clip, seed, device)
-    held_out = bank(own, out / "held_out", told["held_out"], clip, HELD_OUT, device)
+    own, data = backbone_of(pipe), {**data, "vae": digest({"vae": pipe.vae})}
+    clips = bank(own, out / "clips", told["clips"], clip, seed, data, device)
+    held_out = bank(own, out / "held_out", told["held_out"], clip, HELD_OUT, data, device)
 
     def report(learning: Any, step: int) -> str:
         gap = caption_gap(recipe, learning, held_out)
@@ -73,8 +75,8 @@ def train(config: Any) -> None:
             lines.write(json.dumps({"step": step, "verb_gap": verb_gap(gap), "gap": gap}) + "\n")
         return f"step {step}: wrong verbs cost {verb_gap(gap):+.3f} at t = 800 to 900\n{gap_table(gap)}"
 
-    how = Denoising(**told["denoiser"])
-    fit = fit_denoiser(recipe, pipe, clips, out / "denoiser.pt", how, seed, told["report_every"], report)
+    how, data = Denoising(**told["denoiser"]), {**data, "clips": told["clips"]}
+    fit = fit_denoiser(recipe, pipe, clips, out / "denoiser.pt", how, seed, data, told["report_every"], report)
 
     finished = averaged(pipe, fit)
     gap, asked = caption_gap(recipe, finished, held_out), sheet.captions_to_sample(told["asked"])
@@ -102,6 +104,14 @@ def check(told: Mapping[str, Any]) -> None:
                 positive(f"{group}.{name}", value)
             elif isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
                 raise ImapError(f"{group}.{name}={value!r} is not a number of at least 0")
+            elif name in SHARES and value > 1:
+                raise ImapError(f"{group}.{name}={value!r} is a share, and at most 1")
+    seeds = (told["seed"] + 1) * told["autoencoder"]["steps"]
+    if seeds > AUTOENCODER_SEEDS:
+        raise ImapError(
+            f"seed={told['seed']} with autoencoder.steps={told['autoencoder']['steps']} would draw clips that nothing "
+            f"may be trained on; keep (seed + 1) * steps within {AUTOENCODER_SEEDS}"
+        )
 
 
 def set_statistics(recipe: Recipe, pipe: Any, clip: tuple[int, int, int], count: int = 64) -> None:
