@@ -224,7 +224,7 @@ def test_memory_of_a_trace_does_not_grow_with_steps(pipes, family):
     backbone = backbone_of(pipe)
     score_and_choice = 2 * 4 * backbone.num_heads * backbone.num_layers  # bytes a step
     assert sizes[1] - sizes[0] == 5 * score_and_choice
-    assert sizes[0] > 100 * score_and_choice
+    assert sizes[0] > 5 * score_and_choice  # the maps are among what was found
 
 
 class Watch(TorchDispatchMode):
