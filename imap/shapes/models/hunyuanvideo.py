@@ -112,7 +112,6 @@ def _transformer() -> HunyuanVideoTransformer3DModel:
         num_attention_heads=HEADS,
         attention_head_dim=HEAD_WIDTH,
         rope_axes_dim=(4, 6, 6),
-        rope_theta=10000.0,  # slow enough for a head this narrow: keys of words are not rotated
         patch_size=1,
         in_channels=LATENT_CHANNELS,
         out_channels=LATENT_CHANNELS,
