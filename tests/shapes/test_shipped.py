@@ -47,6 +47,14 @@ def test_weights_are_small_and_of_this_world(shipped):
     assert f"world version {VERSION}" in card and f"python -m imap.shapes.train backbone=shapes_{family}" in card
 
 
+def test_the_card_tells_the_gates_of_the_published_table(shipped):
+    family, _, folder, _ = shipped
+    table = (Path(__file__).parents[2] / f"docs/shapes/{family}.md").read_text(encoding="utf-8")
+    gates = [line for line in table.split("## Gates")[1].splitlines() if line.startswith("|")]
+    card = (folder / "README.md").read_text(encoding="utf-8").splitlines()
+    assert len(gates) > 6 and all(line in card for line in gates)
+
+
 def test_wrong_words_cost(shipped, tmp_path):
     family, _, _, pipe = shipped
     held_out = bank(backbone_of(pipe), tmp_path, 16, CLIP, HELD_OUT, {}, torch.device("cpu"))
