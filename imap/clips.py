@@ -1,17 +1,30 @@
-"""Real clips: decoded, checked, resampled where that is asked for, and videos written."""
+"""Real clips: checked, and resampled where that is asked for."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import imageio.v3 as iio
 import numpy as np
 import torch
 from einops import rearrange
 
 from imap.errors import ImapError
+from imap.videos import clip_shape, iterate_clip, read_clip, write_video
 
+__all__ = [
+    "Fit",
+    "as_clip",
+    "check_clip",
+    "check_video_size",
+    "clip_shape",
+    "fit_clip",
+    "iterate_clip",
+    "read_clip",
+    "to_pixels",
+    "to_tensor",
+    "write_video",
+]
 RESIZE = ("none", "crop", "stretch")
 FRAMES = ("none", "uniform", "first")
 
@@ -34,40 +47,6 @@ class Fit:
         for name, known in (("resize", RESIZE), ("frames", FRAMES)):
             if getattr(self, name) not in known:
                 raise ImapError(f"video.{name}={getattr(self, name)!r} is not known; it can be {', '.join(known)}")
-
-
-def iterate_clip(path: str | Path) -> Iterator[np.ndarray]:
-    """Frames of a video one by one, uint8 (height, width, 3), in order: containers lie about their length.
-
-    Raises ImapError for a file that is missing, cannot be decoded, holds no frame or frames of several sizes.
-    """
-    path, shape = Path(path), None
-    if not path.is_file():
-        raise ImapError(f"video_path: there is no file {path.absolute()}")
-    try:
-        for frame in iio.imiter(path, plugin="pyav", format="rgb24"):
-            if shape not in (None, frame.shape):
-                raise ImapError(f"video_path: {path} changes its size on the way, from {shape} to {frame.shape}")
-            shape = frame.shape
-            yield frame
-    except ImapError:
-        raise
-    except Exception as error:  # the decoder's own errors have no common class
-        raise ImapError(f"video_path: {path} cannot be decoded as a video ({_line(error)})") from None
-    if shape is None:
-        raise ImapError(f"video_path: {path} holds no frame")
-
-
-def read_clip(path: str | Path) -> np.ndarray:
-    """All frames of a video, uint8 (frames, height, width, 3); raises as `iterate_clip` does."""
-    return np.stack(list(iterate_clip(path)))
-
-
-def clip_shape(path: str | Path) -> tuple[int, ...]:
-    """Shape that `read_clip` would give, with one frame in memory at a time."""
-    shapes = (frame.shape for frame in iterate_clip(path))
-    first = next(shapes)
-    return (1 + sum(1 for _ in shapes), *first)
 
 
 def as_clip(clip: str | Path | np.ndarray | Sequence[Any]) -> np.ndarray:
@@ -143,12 +122,6 @@ def to_pixels(frames: np.ndarray) -> np.ndarray:
     return (np.clip(frames, 0, 1) * 255).round().astype(np.uint8)
 
 
-def write_video(path: Path, frames: np.ndarray, fps: int) -> None:
-    """H.264 mp4 of uint8 (frames, height, width, 3)."""
-    with iio.imopen(path, "w", plugin="pyav") as video:
-        video.write(frames, codec="libx264", fps=fps, out_pixel_format="yuv420p")
-
-
 def check_video_size(height: int, width: int, num_frames: int, multiple: Sequence[int], temporal: int) -> None:
     """Raise ImapError for a size that the model cannot take.
 
@@ -164,7 +137,3 @@ def check_video_size(height: int, width: int, num_frames: int, multiple: Sequenc
             f"num_frames={num_frames} is not {temporal}k+1, as this model needs (1, {temporal + 1}, "
             f"{2 * temporal + 1} ...); set num_frames={near}"
         )
-
-
-def _line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

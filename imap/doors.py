@@ -16,21 +16,17 @@ from imap.commandline import errors_in_one_line, plain_log
 from imap.errors import ImapError
 from imap.layers import LayerChoice, Spectrum, choose_once
 from imap.loading import load
-from imap.preflight import REAL, Plan, plan
+from imap.preflight import RANDOM_WEIGHTS, Plan, plan
 from imap.renoising import read_sample, renoise_video
-from imap.results import Output
+from imap.results import VIEW, Output
 from imap.samples import Sample
 from imap.sampling import sample_video
 from imap.settings.run import Run
-from imap.view.pictures import Look
-from imap.view.run import show_report, show_samples
-from imap.view.sample import samples_in
+from imap.view.pictures import FACTS, Look
+from imap.view.run import REPORT, show_report, show_samples
+from imap.view.sample import Problems, one_line, samples_in
 
 log = logging.getLogger("imap")
-RANDOM_WEIGHTS = (
-    "backbone=%s is a small pipeline with RANDOM weights: everything runs as with a real model, and the maps mean "
-    f"nothing. For a real one set backbone={REAL}."
-)
 
 
 def run_door(config: Any, renoising: bool) -> None:
@@ -40,22 +36,25 @@ def run_door(config: Any, renoising: bool) -> None:
         todo = plan(OmegaConf.to_container(config, resolve=True), renoising)
         if todo.tasks:
             run_plan(todo, renoising)
-            if todo.run.pictures:
-                show(todo)
+        if todo.run.pictures:
+            show(todo)
     log.info("%s: %s", todo.run.output_dir, todo.tally)
     if todo.tally.failed:
         sys.exit(1)
 
 
 def show(todo: Plan) -> None:
-    """Pictures of what was done, and the report of all that is finished. A failure here takes nothing away."""
-    done = [todo.run.output_dir / name for name in todo.tally.done]
+    """Pictures of all of the plan that is finished and has none, and the report. A failure here takes nothing away."""
+    folder = todo.run.output_dir
+    finished = [folder / name for name in (*todo.tally.skipped, *todo.tally.done)]
+    bare = sorted(sample for sample in finished if not (sample / VIEW / FACTS).is_file())
+    if not finished or (not bare and (folder / REPORT).is_file()):
+        return
     try:
-        show_samples(done, Look())
-        if done:
-            log.info("%s", show_report(todo.run.output_dir, samples_in(todo.run.output_dir)))
-    except (ImapError, OSError) as error:
-        log.error("no pictures: %s", error)
+        show_samples(bare, Look(), Problems())
+        log.info("%s", show_report(folder, samples_in(folder), Problems()))
+    except Exception as error:  # those of decoders and of matplotlib have no common class
+        log.error("no pictures: %s", one_line(error))
 
 
 def run_plan(todo: Plan, renoising: bool) -> None:

@@ -21,6 +21,10 @@ from imap.wording import check_window
 
 log = logging.getLogger("imap")
 REAL = "cogvideox_2b, cogvideox_5b, wan2_1_1_3b, wan2_1_14b or hunyuanvideo"  # backbones that know any word
+RANDOM_WEIGHTS = (
+    "backbone=%s is a small pipeline with RANDOM weights: everything runs as with a real model, and the maps mean "
+    f"nothing. For a real one set backbone={REAL}."
+)
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,12 @@
 """Maps, and the run folder: what is written, atomically, and how a run resumes."""
 
+import glob
 import json
 import os
 import shutil
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -145,11 +147,14 @@ def read_meta(folder: Path) -> dict[str, Any] | None:
 def write_folder(folder: Path, write: Callable[[Path], None], replaces: Collection[str] = (META, ARRAYS)) -> Path:
     """Fill a sibling folder with `write(folder)`, then put it in the place of `folder`.
 
-    An earlier folder may hold what `replaces` names; ImapError where anything else stands there. A failure leaves it as
-    it was.
+    An earlier folder may hold what `replaces` names, and what a killed run left of it; ImapError where anything else
+    stands there. A failure leaves it as it was.
     """
     restore(folder)
-    others = [path.name for path in folder.iterdir() if path.name not in replaces] if folder.is_dir() else []
+    clear_partials(folder.parent, f".{glob.escape(folder.name)}.partial-*")
+    left = tuple(f".{name}.{kind}" for name in replaces for kind in ("partial-", "old"))
+    found = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    others = [name for name in found if name not in replaces and not name.startswith(left)]
     if others or (folder.exists() and not folder.is_dir()):
         raise ImapError(
             f"{folder} holds other files than maps ({', '.join(others[:3]) or 'it is a file'}); name another"
@@ -179,6 +184,14 @@ def restore(folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
+def clear_partials(folder: Path, pattern: str) -> None:
+    """Remove from a folder what killed runs have left half-written there, by a glob pattern of its names."""
+    for left in folder.glob(pattern):  # another run may be writing the young ones now, and finish them
+        with suppress(FileNotFoundError):
+            if time.time() - left.stat().st_mtime > ONE_DAY:
+                shutil.rmtree(left, ignore_errors=True)
+
+
 def check_writable(folder: Path) -> None:
     """Raise ImapError unless files can be made in the folder, which is created."""
     try:
@@ -186,9 +199,7 @@ def check_writable(folder: Path) -> None:
         probe = folder / f".writable-{os.getpid()}"
         probe.touch()
         probe.unlink()
-        for left in folder.glob(".*.partial-*"):  # of a killed run; another run may be writing the young ones now
-            if time.time() - left.stat().st_mtime > ONE_DAY:
-                shutil.rmtree(left, ignore_errors=True)
+        clear_partials(folder, ".*.partial-*")
     except OSError as error:
         raise ImapError(f"output_dir: cannot write to {folder}: {error.strerror}; choose another folder") from None
 

@@ -4,6 +4,8 @@ import gc
 import json
 import logging
 import os
+import re
+import shutil
 import subprocess
 import sys
 from contextlib import suppress
@@ -406,13 +408,38 @@ def test_a_run_ends_in_pictures_and_a_report_of_all_that_is_finished(door, tmp_p
     assert status == 0 and "1 already finished" in said and (out / "report.html").stat().st_mtime_ns == before
 
 
-def test_pictures_that_cannot_be_made_take_nothing_away(door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_finished_samples_without_pictures_get_them_when_the_run_is_asked_again(door, loads, tmp_path: Path):
+    request = [listed(tmp_path, "a ball", "a dog"), "num_inference_steps=1"]
+    out = tmp_path / "out"
+    assert door("sampling", *request)[0] == 0 and visible(out) == ["000-a-ball", "001-a-dog"]
+    status, said = door("sampling", *request, "pictures=true")
+    assert status == 0 and "2 already finished" in said and loads == ["cogvideox"]
+    assert visible(out) == ["000-a-ball", "001-a-dog", "report.html"]
+    kept = (out / "001-a-dog/view/view.json").stat().st_mtime_ns
+    shutil.rmtree(out / "000-a-ball/view")
+    assert door("sampling", *request, "pictures=true")[0] == 0
+    assert (out / "000-a-ball/view/view.json").is_file()
+    assert (out / "001-a-dog/view/view.json").stat().st_mtime_ns == kept
+
+
+def test_a_sample_that_cannot_be_shown_takes_no_pictures_from_the_others(door, loads, tmp_path: Path):
+    request = [listed(tmp_path, "a ball", "a dog"), "num_inference_steps=1"]
+    out = tmp_path / "out"
+    door("sampling", *request)
+    (out / "000-a-ball/output.mp4").write_bytes(b"no video")
+    status, said = door("sampling", *request, "pictures=true")
+    assert status == 0 and "000-a-ball: no pictures: " in said and "Traceback" not in said
+    assert (out / "001-a-dog/view/view.json").is_file() and "cannot be shown" in (out / "report.html").read_text()
+
+
+@pytest.mark.parametrize("error", [OSError("No space left on device"), ValueError("not a picture")])
+def test_pictures_that_cannot_be_made_take_nothing_away(error, door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def full(*_):
-        raise OSError("No space left on device")
+        raise error
 
     monkeypatch.setattr("imap.doors.show_samples", full)
     status, said = door("sampling", *ASKED, "pictures=true")
-    assert status == 0 and "no pictures: No space left on device" in said and "1 done" in said
+    assert status == 0 and re.search(f"no pictures: .*{error}", said) and "1 done" in said
     check_folder(tmp_path / "out" / FOLDER, "cogvideox", ["ball", "dog", "rolls"], [0, 1])
 
 

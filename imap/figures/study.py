@@ -2,7 +2,7 @@
 
 import csv
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,13 +14,13 @@ from omegaconf import OmegaConf
 
 from imap.backbones import Backbone, backbone_of
 from imap.batch import ERRORS
-from imap.doors import RANDOM_WEIGHTS
 from imap.errors import ImapError
 from imap.loading import load
-from imap.preflight import plan
+from imap.preflight import RANDOM_WEIGHTS, plan
 from imap.renoising import renoise_video
 from imap.results import Output
 from imap.samples import Sample
+from imap.settings.method import method_settings
 from imap.settings.run import Run
 from imap.view.normalization import normalize
 from imap.view.sample import Shown
@@ -28,13 +28,20 @@ from imap.view.strip import Row, save
 
 log = logging.getLogger("imap")
 LOOK = {"colormap": "inferno", "opacity": 0.8, "space": "bilinear"}
+OF_HEADS = ("heads", "separability")  # figures that form maps of single heads themselves,
+PLAIN = {"standardize": "text", "surrogate": "per_head", "softmax": False}  # and how
 
 
 @dataclass(frozen=True)
 class Study:
-    """A model and the clips that a figure reads with it. out: the folder and the name that its files begin with."""
+    """A model, what it is called, and the clips that a figure reads with it. out: the folder, and the name that its
+    files begin with.
+
+    run.method has every setting of the method, the paper's where none was given.
+    """
 
     pipe: Any
+    model: str
     run: Run
     samples: Sequence[Sample]
     out: Path
@@ -117,7 +124,10 @@ class Study:
 
 
 def begin(config: Any, name: str) -> Study:
-    """Check everything that a figure is asked for, then load the model. config: configs/figures.yaml, composed."""
+    """Check everything that a figure is asked for, then load the model. config: configs/figures.yaml, composed.
+
+    Raises ImapError for what cannot be drawn.
+    """
     asked = OmegaConf.to_container(config, resolve=True) | {"pictures": False, "test_full_denoise": False}
     todo = plan(asked, renoising=True)
     if todo.run.chooses_layers:
@@ -126,23 +136,44 @@ def begin(config: Any, name: str) -> Study:
         raise ImapError(f"{todo.run.output_dir} holds a run of main_Renoising.py; name another output_dir")
     if todo.tally.failed:
         raise ImapError(f"{todo.tally.failed[0]} cannot be read; {todo.run.output_dir / ERRORS} tells why")
+    samples, found = [task.sample for task in todo.tasks], todo.outline
+    paper, token = asked["backbone"]["paper"], found.adapter.default_concept_token
+    method = vars(method_settings(todo.run.method, paper, found.num_layers, found.num_heads, token))
+    if name in OF_HEADS:
+        check_heads(method, samples, name)
     log.info("loading %s (%s, %s)", todo.outline.source, todo.model.dtype, todo.model.device)
     pipe = load(todo.model, todo.outline.source)
     if todo.model.source is None:
         log.warning(RANDOM_WEIGHTS, todo.model.name)
     pipe.set_progress_bar_config(disable=True)
-    return Study(pipe, todo.run, [task.sample for task in todo.tasks], todo.run.output_dir / name)
+    return Study(pipe, todo.model.name, replace(todo.run, method=method), samples, todo.run.output_dir / name)
 
 
-def as_published(output: Output) -> None:
-    """Raise ImapError unless the maps were formed as figures of single heads form theirs."""
-    if len(output.maps.texts) < 2:
-        raise ImapError("this figure needs two words in every clip: over one text only a sign would be left")
-    wanted = {"standardize": "text", "surrogate": "per_head", "softmax": False}
-    method = output.maps.facts["method"]
-    for name, value in wanted.items():
-        if method[name] != value:
-            raise ImapError(f"this figure is of {name}={value}, and the clip was read with {name}={method[name]}")
+def check_heads(method: Mapping[str, Any], samples: Iterable[Sample], name: str) -> None:
+    """Raise ImapError unless maps are formed as figures of single heads form theirs."""
+    for setting, value in PLAIN.items():
+        if method[setting] != value:
+            raise ImapError(f"{name} is of {setting}={value}; leave {setting}={method[setting]} out")
+    for sample in samples:
+        if len(words_of(sample)) < 2:
+            raise ImapError(
+                f"{name} needs two words in every clip, and {sample.video_path} has {words_of(sample)[0]!r} alone: "
+                "over one text only a sign would be left; name another in concepts or motions"
+            )
+
+
+def nothing_scored(samples: Iterable[Sample]) -> ImapError:
+    """What to say when the truth beside the clips is of none of the words."""
+    words = dict.fromkeys(word for sample in samples for word in words_of(sample))
+    return ImapError(
+        f"the truth beside the clips scores none of the words {', '.join(words)}; name nouns that are seen there, or "
+        "motion words that happen (stays is none)"
+    )
+
+
+def words_of(sample: Sample) -> tuple[str, ...]:
+    """Nouns and motion words, in the order of the maps' texts."""
+    return (*sample.concepts, *sample.motions)
 
 
 def row(text: str, label: str, x: np.ndarray) -> Row:

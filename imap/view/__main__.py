@@ -9,16 +9,18 @@ from imap.errors import ImapError
 from imap.view.normalization import KINDS
 from imap.view.pictures import COLORMAPS, Look
 from imap.view.run import REPORT, show_report, show_samples
-from imap.view.sample import KEY_NAMES, samples_in
+from imap.view.sample import KEY_NAMES, Problems, samples_in
 from imap.view.upsampling import SPACE
 
 
 def main() -> None:
-    """Show what the command line names."""
+    """Show what the command line names. Leaves the process with status 1 when a sample cannot be shown."""
     parser = argparse.ArgumentParser(
         prog="python -m imap.view",
         description="Overlay videos, a strip and a report page of a finished run, or of one sample's folder. No model "
-        f"is loaded. Each sample gets view/ (mp4 per word, strip.png, strip.pdf, view.json), the run gets {REPORT}.",
+        "is loaded. Each sample gets view/ (mp4 per word, strip.png, strip.pdf, view.json), the run gets "
+        f"{REPORT}; where one sample's folder is named, it lies in view/ too. A sample that cannot be shown is told, "
+        "and the exit status is 1.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     default = Look()
@@ -36,9 +38,11 @@ def main() -> None:
     try:
         look = Look(**{field.name: getattr(told, field.name) for field in fields(Look)})
         samples = samples_in(told.folder)
-        written = [] if told.no_pictures else show_samples(samples, look)
-        written += [] if told.no_report else [show_report(told.folder, samples)]
+        problems = Problems()
+        written = [] if told.no_pictures else show_samples(samples, look, problems)
+        written += [] if told.no_report else [show_report(told.folder, samples, problems)]
         print("\n".join(map(str, written)))
+        sys.exit(1 if problems else 0)
     except ImapError as error:
         sys.exit(f"imap: error: {error}")
 

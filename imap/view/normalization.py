@@ -12,6 +12,11 @@ KINDS = {
 }
 
 
+def six_digits(x: np.ndarray) -> list:
+    """An array as nested lists of its values at six significant digits: maps are of any magnitude."""
+    return np.vectorize(lambda value: float(f"{value:.6g}"))(x).tolist()
+
+
 @dataclass(frozen=True)
 class Normalized:
     """values: (texts, frames, h, w) in [0, 1]. limits: (texts, frames, 2), which values became 0 and 1."""
@@ -23,7 +28,7 @@ class Normalized:
     def recorded(self) -> dict:
         """The rule and its limits in plain values, one pair per text, or per text and frame."""
         limits = self.limits if self.kind == "frame" else self.limits[:, 0]
-        return {"normalization": self.kind, "meaning": KINDS[self.kind], "limits": limits.round(6).tolist()}
+        return {"normalization": self.kind, "meaning": KINDS[self.kind], "limits": six_digits(limits)}
 
 
 def normalize(maps: np.ndarray, kind: str = "video") -> Normalized:

@@ -4,6 +4,7 @@ import matplotlib
 import numpy as np
 from PIL import Image
 
+DARKENED = 0.55  # share of the video's light that an opaque map takes where it is 0
 SHORT_SIDE = 256  # pixels that a small video is enlarged to, in whole multiples
 
 
@@ -12,10 +13,18 @@ def coloured(x: np.ndarray, colormap: str) -> np.ndarray:
     return matplotlib.colormaps[colormap](x, bytes=True)[..., :3]
 
 
+def grey(frames: np.ndarray) -> np.ndarray:
+    """Luma of uint8 colours (..., 3), float32 (..., 1) in [0, 255]."""
+    return frames @ np.array([[0.299], [0.587], [0.114]], np.float32)
+
+
 def overlay(frames: np.ndarray, x: np.ndarray, colormap: str = "inferno", opacity: float = 0.8) -> np.ndarray:
-    """Frames, uint8 (f, h, w, 3), under a map (f, h, w) in [0, 1]: where it is 0 the video shows, a little darkened."""
+    """Frames, uint8 (f, h, w, 3), in grey under a map (f, h, w) in [0, 1]: where it is 0 they show, darkened.
+
+    In grey, as an object's own colour would read as a value of the map.
+    """
     share = (opacity * x)[..., None].astype(np.float32)
-    dark = frames * np.float32(1 - 0.35 * opacity)
+    dark = grey(frames) * np.float32(1 - DARKENED * opacity)
     return (dark * (1 - share) + coloured(x, colormap) * share).round().astype(np.uint8)
 
 

@@ -16,11 +16,14 @@ from einops import rearrange
 from PIL import Image
 from tqdm import tqdm
 
+from imap.view.normalization import six_digits
+from imap.view.overlay import DARKENED
 from imap.view.pictures import COLORMAPS
-from imap.view.sample import KEY_NAMES, Shown, open_sample
+from imap.view.sample import KEY_NAMES, Problems, Shown, open_sample
 
 TEMPLATE = Path(__file__).with_name("report.html")
 WIDTHS = ((40, 360), (150, 240), (10**9, 160))  # up to so many samples, videos at most so wide
+SMALL = 200  # pixels of width: the cells of such a video stay cells when it is enlarged
 COLUMNS = 7  # frames in a row of the picture that holds a video
 SCALES = {
     "video": "scaled over the video",
@@ -30,19 +33,21 @@ SCALES = {
 SCALES |= {"shared": "scaled over all words"}
 
 
-def write_report(folders: Sequence[Path], path: Path, title: str) -> Path:
-    """Write the page of some samples. What is shown of each is inside the page."""
+def write_report(folders: Sequence[Path], path: Path, title: str, problems: Problems) -> Path:
+    """Write the page of some samples. What is shown of each is inside the page; one that cannot be shown has a card
+    that says why, which problems takes up too."""
     width = next(width for count, width in WIDTHS if len(folders) <= count)
-    scripts = [_script(open_sample(folder), width) for folder in tqdm(folders, "report", disable=len(folders) < 5)]
+    scripts = [_script(folder, width, problems) for folder in tqdm(folders, "report", disable=len(folders) < 5)]
     shared = {
         "keys": KEY_NAMES,
         "scales": SCALES,
         "colours": {name: _base64(_table(name).tobytes()) for name in COLORMAPS},
         "motion_key": "sel_imap_layers",
         "thing_key": "imap_layers",
+        "darkened": DARKENED,
     }
     page = string.Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
-        title=html.escape(title), shared=json.dumps(shared), samples="\n".join(scripts)
+        title=html.escape(title), shared=_json(shared), samples="\n".join(scripts)
     )
     part = path.with_suffix(".part")
     part.write_text(page, encoding="utf-8")
@@ -50,19 +55,30 @@ def write_report(folders: Sequence[Path], path: Path, title: str) -> Path:
     return path
 
 
-def _script(shown: Shown, width: int) -> str:
+def _script(folder: Path, width: int, problems: Problems) -> str:
     """The data of one sample, as text that the page reads when its card comes near."""
-    text = json.dumps(_data(shown, width), ensure_ascii=False).replace("</", "<\\/")
-    name, caption = html.escape(shown.folder.name), html.escape(shown.caption)
-    return f'<script type="application/json" data-name="{name}" data-caption="{caption}">{text}</script>'
+    caption, data = "", None
+    with problems.kept(folder, "card in the report"):
+        shown = open_sample(folder)
+        caption, data = shown.caption, _data(shown, width)
+    name, text = html.escape(folder.name), _json(data or {"problem": problems[folder]})
+    return f'<script type="application/json" data-name="{name}" data-caption="{html.escape(caption)}">{text}</script>'
+
+
+def _json(data: Any) -> str:
+    """JSON that can stand in a script: no text in it opens or closes anything in the page."""
+    return json.dumps(data, ensure_ascii=False).replace("<", "\\u003c")
 
 
 def _data(shown: Shown, width: int) -> dict[str, Any]:
     maps = shown.maps
     latent_frames, *grid = maps[shown.keys[0]].shape[1:]
     layers, steps = list(maps.heads), sorted({step for own in maps.heads.values() for step in own})
-    chosen = [[maps.heads[layer].get(step, []) for step in steps] for layer in layers]
     count = max((len(row) for own in maps.scores.values() for row in own.values()), default=0)
+    chosen = np.zeros((len(layers), count), int)  # in how many steps each head is a motion head
+    for row, layer in enumerate(layers):
+        for heads in maps.heads[layer].values():
+            chosen[row, heads] += 1
     return {
         "caption": shown.caption,
         "fps": shown.fps,
@@ -73,7 +89,7 @@ def _data(shown: Shown, width: int) -> dict[str, Any]:
         "motions": [text for text in maps.texts if text in maps.motions],
         "video": _video(shown.frames, width),
         "maps": {key: _map(maps[key]) for key in shown.keys},
-        "heads": {"layers": layers, "steps": steps, "count": count, "chosen": chosen},
+        "heads": {"layers": layers, "steps": steps, "count": count, "chosen": chosen.tolist()},
         "settings": _settings(shown.meta),
     }
 
@@ -88,7 +104,7 @@ def _video(frames: np.ndarray, width: int) -> dict[str, Any]:
     sheet[: len(small)] = small
     picture = Image.fromarray(rearrange(sheet, "(r c) h w x -> (r h) (c w) x", c=COLUMNS))
     source = _picture(picture, "jpeg", quality=85 if factor == 1 else 78, subsampling=0)
-    return {"source": source, "width": size[0], "height": size[1], "columns": COLUMNS}
+    return {"source": source, "width": size[0], "height": size[1], "columns": COLUMNS, "small": frames.shape[2] < SMALL}
 
 
 def _map(maps: np.ndarray) -> dict[str, Any]:
@@ -97,7 +113,7 @@ def _map(maps: np.ndarray) -> dict[str, Any]:
     scaled = np.divide(maps - low, high - low, out=np.zeros_like(maps), where=high > low)
     cells = rearrange((255 * scaled).round().astype(np.uint8), "t f h w -> (t h) (f w)")
     limits = np.stack([low.ravel(), high.ravel()], axis=1)
-    return {"source": _picture(Image.fromarray(cells), "png", optimize=True), "limits": limits.round(5).tolist()}
+    return {"source": _picture(Image.fromarray(cells), "png", optimize=True), "limits": six_digits(limits)}
 
 
 def _settings(meta: Mapping[str, Any]) -> dict[str, str]:

@@ -1,23 +1,30 @@
-"""Pictures and the report page of a whole run."""
+"""Pictures and the report page of a whole run. A sample that cannot be shown does not stop the others."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from tqdm import tqdm
 
+from imap.results import META, VIEW
 from imap.view.pictures import Look, write_pictures
 from imap.view.report import write_report
-from imap.view.sample import open_sample
+from imap.view.sample import Problems, open_sample
 
 REPORT = "report.html"
 
 
-def show_samples(folders: Sequence[Path], look: Look) -> list[Path]:
-    """Write view/ into each sample's folder."""
-    bar = tqdm(folders, "pictures", unit="sample", disable=len(folders) < 3)
-    return [write_pictures(open_sample(folder), look) for folder in bar]
+def show_samples(folders: Sequence[Path], look: Look, problems: Problems) -> list[Path]:
+    """Write view/ into each sample's folder; those that are written. problems: takes up why others are not."""
+    written = []
+    for folder in tqdm(folders, "pictures", unit="sample", disable=len(folders) < 3):
+        with problems.kept(folder, "pictures"):
+            written.append(write_pictures(open_sample(folder), look))
+    return written
 
 
-def show_report(folder: Path, samples: Sequence[Path]) -> Path:
-    """Write the report page of a run's samples into its folder."""
-    return write_report(samples, folder / REPORT, folder.resolve().name)
+def show_report(folder: Path, samples: Sequence[Path], problems: Problems) -> Path:
+    """Write the report page of a run's samples into its folder; of one sample, inside its view/, as a sample's folder
+    holds nothing but the sample. problems: takes up why samples have no card."""
+    home = folder / VIEW if (folder / META).is_file() else folder
+    home.mkdir(exist_ok=True)
+    return write_report(samples, home / REPORT, folder.resolve().name, problems)

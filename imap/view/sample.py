@@ -1,6 +1,8 @@
 """One finished sample of a run folder, as pictures need it."""
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +13,33 @@ import numpy as np
 from imap.errors import ImapError
 from imap.results import LAYOUT, META, VIDEO, Maps, layout_of, read_meta
 
+log = logging.getLogger("imap")
 KEY_NAMES = {  # of the maps that are shown, in the order of the page
     "sel_imap_layers": "IMAP",
     "imap_layers": "GramCol",
     "cross_attention_maps_layers": "cross attention",
     "concept_attention_maps_layers": "ConceptAttention",
 }
+
+
+class Problems(dict[Path, str]):
+    """Why samples cannot be shown, in one line each, by folder."""
+
+    @contextmanager
+    def kept(self, folder: Path, what: str) -> Iterator[None]:
+        """Note and log a failure inside, so that the other samples go on. what: is missing now."""
+        try:
+            yield
+        except Exception as error:  # those of decoders and of matplotlib have no common class
+            self[folder] = one_line(error)
+            log.error("%s: no %s: %s", folder, what, self[folder])
+
+
+def one_line(error: Exception) -> str:
+    """An error as a person reads it: with its name, unless it was written to be read."""
+    if isinstance(error, ImapError | OSError):
+        return str(error)
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}".rstrip(": ")
 
 
 @dataclass(frozen=True)

@@ -3,14 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import wrap
 
 import matplotlib
 import numpy as np
 from einops import rearrange
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+from PIL import Image
 
-from imap.view.overlay import overlay
+from imap.view.overlay import grey, overlay
 from imap.view.sample import KEY_NAMES, Shown
 from imap.view.upsampling import middle_frame, upsample
 
@@ -18,6 +22,7 @@ matplotlib.rcParams["pdf.fonttype"] = 42  # text that can be searched and edited
 COLUMN, NAMES, SCALE, TOP, BOTTOM = 1.1, 1.25, 0.75, 0.28, 0.08  # inches
 MOST_COLUMNS = 13
 LONG_SIDE = 240  # pixels of a cell
+SMALLEST = 6  # points of a label, or a little less
 GAP = 0.03  # between cells, of their width
 
 Row = tuple[str, str, np.ndarray, tuple[float, float] | None]
@@ -63,6 +68,7 @@ def strips(
     pictures, names, scales = [], [], []
     for shown, rows in blocks:
         video = _cells(shown.frames[middles])
+        bar = _bar(video, colormap, opacity)
         _, height, width, _ = video.shape
         pictures.append(video)
         names.append(("video", ""))
@@ -71,7 +77,7 @@ def strips(
             large = upsample(x, len(shown.frames), height, width, space)[middles]
             pictures.append(overlay(video, large, colormap, opacity))
             names.append((text, KEY_NAMES.get(label, label)))
-            scales.append(ends)
+            scales.append((bar, ends))
     sheet, gap = _sheet(pictures)
     inches = COLUMN / width
     size = (NAMES + sheet.shape[1] * inches + SCALE, TOP + sheet.shape[0] * inches + BOTTOM)
@@ -84,15 +90,14 @@ def strips(
     for column, frame in enumerate(middles):
         middle = column * (width + gap) + width / 2
         axes.text(middle, -0.06 / inches, f"{frame / first.fps:.1f} s", ha="center", fontsize=7, color="0.35")
-    for row, ((text, name), ends) in enumerate(zip(names, scales, strict=True)):
-        middle = row * (height + gap) + height / 2
-        label = text if len(text) < 18 else text[:16] + "…"
-        axes.text(-0.08 / inches, middle, label, ha="right", va="bottom" if name else "center", fontsize=9)
-        axes.text(-0.08 / inches, middle, name, ha="right", va="top", fontsize=6.5, color="0.35")
+    for row, ((text, name), scale) in enumerate(zip(names, scales, strict=True)):
+        place = (-0.08 / inches, row * (height + gap) + height / 2)
+        _label(axes, place, text, "bottom" if name else "center", 9, "black")
         if name:
+            _label(axes, place, name, "top", 6.5, "0.35")
+        if scale:
             top = 1 - (TOP + (row * (height + gap) + height) * inches) / size[1]
-            place = (1 - (SCALE - 0.08) / size[0], top, 0.08 / size[0], height * inches / size[1])
-            _scale(figure, place, ends, colormap)
+            _scale(figure, (1 - (SCALE - 0.08) / size[0], top, 0.08 / size[0], height * inches / size[1]), *scale)
     for mark in marks:
         x, y = mark.column * (width + gap) + mark.x * width, mark.row * (height + gap) + mark.y * height
         axes.plot(x - 0.5, y - 0.5, "o", color="red", markersize=4, markeredgecolor="white", markeredgewidth=0.6)
@@ -105,10 +110,11 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def _cells(frames: np.ndarray) -> np.ndarray:
-    """Frames at a size that a strip can show: small ones in whole multiples, large ones in every so many pixels."""
+    """Frames at a size that a strip can show: small ones in whole multiples, large ones as means of square blocks."""
     longest = max(frames.shape[1:3])
-    factor, every = max(1, LONG_SIDE // longest), max(1, longest // LONG_SIDE)
-    return frames[:, ::every, ::every].repeat(factor, axis=1).repeat(factor, axis=2)
+    factor, block = max(1, LONG_SIDE // longest), max(1, longest // LONG_SIDE)
+    small = np.stack([np.asarray(Image.fromarray(frame).reduce(block)) for frame in frames])
+    return small.repeat(factor, axis=1).repeat(factor, axis=2)
 
 
 def _sheet(pictures: Sequence[np.ndarray]) -> tuple[np.ndarray, int]:
@@ -119,12 +125,50 @@ def _sheet(pictures: Sequence[np.ndarray]) -> tuple[np.ndarray, int]:
     return rearrange(padded, "r c h w x -> (r h) (c w) x")[:-gap, :-gap], gap
 
 
+def _label(axes: Axes, place: tuple[float, float], text: str, va: str, size: float, color: str) -> None:
+    """A user's text left of a row, as it stands: in up to three lines and as small as SMALLEST; longer ones are cut."""
+    style = {"ha": "right", "va": va, "fontsize": size, "color": color, "linespacing": 1.1}
+    label = axes.text(*place, text, parse_math=False, **style)
+    for lines in range(1, 4):
+        label.set_text(wrapped(text, lines))
+        fit = _fit(label)
+        if size * fit >= SMALLEST:
+            break
+    else:  # words that are too long, or too many of them
+        label.set_text(wrapped(text, 3, between_words=False))
+        most = int(len(text) * _fit(label) * size / SMALLEST)
+        cut = text if most >= len(text) else text[: max(1, most - 1)] + "…"
+        label.set_text(wrapped(cut, 3, between_words=False))
+        fit = _fit(label)
+    label.set_fontsize(size * min(1, fit))
+
+
+def wrapped(text: str, lines: int, between_words: bool = True) -> str:
+    """A text in at most so many lines of about the same length; between_words: break it nowhere else."""
+    for width in range(max(1, len(text) // lines), len(text) + 1):
+        found = wrap(text, width, break_long_words=not between_words, break_on_hyphens=False)
+        if len(found) <= lines:
+            return "\n".join(found)
+    return text
+
+
+def _fit(label: Text) -> float:
+    """What a label's size is to be multiplied with to fill the room left of the rows."""
+    return (NAMES - 0.12) * label.get_figure().dpi / max(1, label.get_window_extent().width)
+
+
+def _bar(video: np.ndarray, colormap: str, opacity: float) -> np.ndarray:
+    """The colours of 1 down to 0, uint8 (256, 1, 3), as they lie over a video of this mean grey."""
+    flat = np.full((1, 256, 1, 3), grey(video).mean().round(), np.uint8)
+    return overlay(flat, np.linspace(1, 0, 256)[None, :, None], colormap, opacity)[0]
+
+
 def _scale(
-    figure: Figure, box: tuple[float, float, float, float], ends: tuple[float, float] | None, colormap: str
+    figure: Figure, box: tuple[float, float, float, float], bar: np.ndarray, ends: tuple[float, float] | None
 ) -> None:
     """A bar of the colours, with the values at its ends."""
     axes = figure.add_axes(box)
-    axes.imshow(np.linspace(1, 0, 256)[:, None], cmap=colormap, aspect="auto")
+    axes.imshow(bar, aspect="auto")
     axes.axis("off")
     labels = ("low", "high") if ends is None else tuple(f"{x:.3g}" for x in ends)
     for place, label, side in zip((0, 1), labels, ("bottom", "top"), strict=True):

@@ -16,7 +16,7 @@ def make_maps(seed=0):
     ramp = (f * 100 + y * 10 + x).astype(np.float32)
     rng = np.random.default_rng(seed)
     texts = np.stack([ramp, -ramp, rng.normal(size=ramp.shape).astype(np.float32)])
-    heads = {layer: {2: [0, 3], 5: [1, layer]} for layer in (4, 7)}
+    heads = {layer: {2: [0, 3], 5: [0, layer]} for layer in (4, 7)}
     scores = {layer: {step: [1.0] * 8 for step in (2, 5)} for layer in (4, 7)}
     arrays = {key: texts * (i + 1) for i, key in enumerate(KEYS)}
     return Maps(
@@ -46,6 +46,6 @@ def write():
 @pytest.fixture
 def run(tmp_path):
     """A run folder of two samples."""
-    for index, prompt in enumerate(("A ball rises.", 'A "box" <b>falls</b> & stays.')):
+    for index, prompt in enumerate(("A ball rises.", 'A "box" <b>falls</b> & stays. <!-- <script> A ball')):
         write_one(tmp_path / f"run/{index:03d}-sample", prompt, index)
     return tmp_path / "run"

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 
@@ -14,10 +15,10 @@ from PIL import Image
 from imap import ImapError
 from imap.view import __main__ as command
 from imap.view.normalization import KINDS, normalize
-from imap.view.overlay import coloured, enlarged, overlay, side_by_side
-from imap.view.pictures import Look, write_pictures
+from imap.view.overlay import DARKENED, coloured, enlarged, overlay, side_by_side
+from imap.view.pictures import Look, file_names, write_pictures
 from imap.view.sample import open_sample, samples_in
-from imap.view.strip import columns_of
+from imap.view.strip import NAMES, _bar, _cells, columns_of, save, strip, wrapped
 from imap.view.upsampling import latent_frame, middle_frame, upsample
 
 FRAMES, LATENT, HEIGHT, WIDTH = 13, 4, 48, 64  # of the run in conftest
@@ -72,11 +73,13 @@ def test_an_overlay_is_the_colour_at_one_and_the_darkened_video_at_zero():
     frames = np.full((1, 2, 2, 3), 200, np.uint8)
     x = np.array([[[0.0, 1.0], [0.5, 0.0]]], np.float32)
     found = overlay(frames, x, "viridis", opacity=1.0)
-    assert found[0, 0, 0].tolist() == [130, 130, 130]
+    assert found[0, 0, 0].tolist() == [round(200 * (1 - DARKENED))] * 3
     top = np.array(matplotlib.colormaps["viridis"](1.0)[:3]) * 255
     assert np.abs(found[0, 0, 1] - top).max() <= 1
     assert np.array_equal(overlay(frames, x, opacity=0.0), frames)
     assert coloured(x, "magma").shape == (1, 2, 2, 3)
+    yellow = np.full((1, 2, 2, 3), (250, 200, 0), np.uint8)  # an object's own colour is no value of the map
+    assert np.ptp(overlay(yellow, np.zeros((1, 2, 2)))[0, 0, 0]) == 0
 
 
 def test_small_videos_are_enlarged_by_whole_cells_and_sides_are_even():
@@ -103,6 +106,7 @@ def test_a_sample_gets_its_videos_its_strip_and_the_scale(run):
     told = json.loads((view / "view.json").read_text())
     assert told["texts"]["ball"]["key"] == "imap_layers"
     assert told["texts"]["ball"]["limits"] == [[0.0, 2 * 357.0]]
+    assert told["texts"]["ball"]["files"] == ["ball.mp4", "ball-side-by-side.mp4", "ball.gif"]
     assert told["texts"]["rises & </script> falls"]["key"] == "sel_imap_layers"
     assert Image.open(view / "strip.png").size[0] > 800
 
@@ -168,7 +172,9 @@ def test_folders_that_cannot_be_shown_say_why(run, tmp_path):
 
 def test_the_command_shows_a_run_and_says_what_is_wrong(run, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["view", str(run), "--normalization", "percentile"])
-    command.main()
+    with pytest.raises(SystemExit) as ended:
+        command.main()
+    assert ended.value.code == 0
     shown = capsys.readouterr().out
     assert shown.count("view") == 2 and (run / "report.html").is_file()
     monkeypatch.setattr(sys, "argv", ["view", str(run), "--opacity", "7"])
@@ -176,8 +182,104 @@ def test_the_command_shows_a_run_and_says_what_is_wrong(run, monkeypatch, capsys
         command.main()
 
 
+def test_a_bad_sample_does_not_stop_the_others_and_the_status_says_so(run, write, monkeypatch, capsys, caplog):
+    old, bad, good = samples_in(run)[0], run / "001-sample", write(run / "002-sample")
+    meta = json.loads((old / "meta.json").read_text())
+    (old / "meta.json").write_text(json.dumps({**meta, "layout": 0}))
+    (bad / "output.mp4").write_bytes(b"no video")
+    monkeypatch.setattr(sys, "argv", ["view", str(run)])
+    with pytest.raises(SystemExit) as ended:
+        command.main()
+    assert ended.value.code == 1
+    assert capsys.readouterr().out.split() == [str(good / "view"), str(run / "report.html")]
+    assert "000-sample: no pictures: " in caplog.text and "is of layout 0" in caplog.text
+    assert "001-sample: no card in the report: " in caplog.text and "Traceback" not in caplog.text
+
+
+def test_one_samples_report_lies_in_its_view_and_the_sample_is_written_again_like_any_other(run, write, monkeypatch):
+    folder = samples_in(run)[0]
+    for flag in ("--no-pictures", "--space=nearest"):  # alone, and replaced with the pictures
+        monkeypatch.setattr(sys, "argv", ["view", str(folder), flag])
+        with pytest.raises(SystemExit) as ended:
+            command.main()
+        assert ended.value.code == 0 and (folder / "view/report.html").is_file()
+    assert sorted(path.name for path in folder.iterdir()) == ["meta.json", "npy", "output.mp4", "view"]
+    (folder / "view/report.part").touch()  # killed while a report was written
+    write_pictures(open_sample(folder), Look())
+    write(folder, seed=3)
+
+
+def test_what_killed_pictures_left_in_a_sample_is_in_nobodys_way(run, write):
+    folder = samples_in(run)[0]
+    view = write_pictures(open_sample(folder), Look())
+    (folder / ".view.partial-1/half").mkdir(parents=True)
+    os.utime(folder / ".view.partial-1", (0, 0))
+    write_pictures(open_sample(folder), Look())
+    assert not (folder / ".view.partial-1").exists()
+    (folder / ".view.partial-2").mkdir()  # a young one, which another process may be writing
+    os.replace(view, folder / ".view.old")
+    write(folder, seed=3)
+    assert sorted(path.name for path in folder.iterdir()) == ["meta.json", "npy", "output.mp4"]
+
+
+def test_texts_that_are_alike_have_files_of_their_own():
+    assert file_names(["t shirt", "t-shirt", "c", "C++", "++"]) == ["t-shirt", "t-shirt-2", "c", "c-2", "text"]
+    long = "a dog that runs over the field and jumps into the river and "
+    assert len(set(file_names([long + "sinks", long + "swims"]))) == 2
+    assert file_names(["ball", "ball side by side", "ball-2", "ball!"]) == [
+        "ball",
+        "ball-side-by-side-2",
+        "ball-2",
+        "ball-3",
+    ]
+
+
+def test_limits_of_small_maps_are_written_down(maps):
+    told = normalize(maps["imap_layers"] * np.float32(1e-7)).recorded()
+    np.testing.assert_allclose(told["limits"][0], [0, 714e-7], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "$^$",
+        "a $5 and $10 bill",
+        "the small dog that runs over the field and then jumps into the river while the sun sets behind the hills",
+        "Donaudampfschifffahrtsgesellschaftskapitaensmuetzenhersteller" * 2,
+    ],
+)
+def test_any_text_stands_as_it_is_beside_its_row_of_a_strip(text, run, tmp_path):
+    shown = open_sample(samples_in(run)[0])
+    figure = strip(shown, [(text, text, shown.maps["imap_layers"][0], None)], "inferno", 0.8, "bilinear")
+    save(figure, tmp_path / "strip.png")
+    labels = [label for label in figure.axes[0].texts if label.get_ha() == "right" and label.get_text() != "video"]
+    assert len(labels) == 2
+    for label in labels:
+        box = label.get_window_extent()
+        assert box.x0 >= 0 and box.x1 <= NAMES * figure.dpi and label.get_fontsize() > 5.5
+        # letters that no math has swallowed; what three lines cannot hold is cut
+        assert text.replace(" ", "").startswith("".join(label.get_text().split()).rstrip("…"))
+
+
+def test_a_text_is_wrapped_between_words_where_it_can_be():
+    assert wrapped("a red ball rolls", 2) == "a red ball\nrolls" and wrapped("ball", 3) == "ball"
+    assert wrapped("unbreakable", 2) == "unbreakable" and wrapped("abcdef", 2, between_words=False) == "abc\ndef"
+
+
+def test_large_videos_are_averaged_and_not_thinned_out_in_strips():
+    checks = np.indices((480, 720)).sum(axis=0)[None, ..., None] % 2 * np.full(3, 255)
+    small = _cells(checks.astype(np.uint8))
+    assert small.shape == (1, 160, 240, 3) and 110 < small.min() <= small.max() < 145
+
+
+def test_the_bar_of_a_strip_has_the_colours_that_lie_over_the_video():
+    video = np.full((1, 8, 8, 3), 120, np.uint8)
+    bar = _bar(video, "viridis", 0.8)
+    for x in (0.0, 1.0):
+        assert np.array_equal(bar[round(255 * (1 - x)), 0], overlay(video, np.full((1, 8, 8), x), "viridis")[0, 0, 0])
+
+
 def test_view_loads_no_model_code():
-    code = (
-        "import sys, imap.view.__main__; print([x for x in ('diffusers', 'transformers', 'hydra') if x in sys.modules])"
-    )
+    models = ("torch", "diffusers", "transformers", "hydra")
+    code = f"import sys, imap.view.__main__; print([x for x in {models} if x in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"

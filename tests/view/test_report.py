@@ -1,6 +1,7 @@
 """The report page works in a real browser: it loads without an error, scrubs, switches maps, and hides nothing."""
 
 import base64
+import html
 import io
 import json
 import re
@@ -12,7 +13,7 @@ import pytest
 from PIL import Image
 
 from imap.view.report import _map, write_report
-from imap.view.sample import samples_in
+from imap.view.sample import Problems, samples_in
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -21,8 +22,8 @@ PROBE = """<script>
 window.onerror = message => { document.title = "ERROR " + message; };
 window.onunhandledrejection = event => { document.title = "ERROR " + event.reason; };
 const seen = {};
-const press = (card, key) =>
-  card.root.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true }));
+const press = (card, key, more = {}) =>
+  card.root.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true, ...more }));
 const screen_of = card => card.screen.toDataURL();
 (async () => {
   await Promise.all(cards.slice(0, 2).map(card => card.load()));
@@ -37,6 +38,7 @@ const screen_of = card => card.screen.toDataURL();
   seen.about = card.about.textContent;
   const first = screen_of(card);
   press(card, "ArrowRight");
+  for (const held of ["altKey", "ctrlKey", "metaKey"]) press(card, "ArrowRight", { [held]: true });
   seen.frame = card.frame;
   const second = screen_of(card);
   card.range.value = 12; card.range.dispatchEvent(new Event("input"));
@@ -48,6 +50,8 @@ const screen_of = card => card.screen.toDataURL();
   seen.turned = card.d.texts[card.text];
   seen.turned_about = card.about.textContent;
   const thing = screen_of(card);
+  seen.curve = [...card.curve.querySelectorAll("text")].map(text => text.firstChild.textContent);
+  seen.lines = [...card.curve.querySelectorAll("polyline")].map(line => line.getAttribute("points").split(" "));
   const select = (id, value) => { byId(id).value = value; byId(id).dispatchEvent(new Event("change")); };
   select("key", "cross_attention_maps_layers");
   seen.cross = card.about.textContent;
@@ -62,12 +66,21 @@ const screen_of = card => card.screen.toDataURL();
   const green = screen_of(card);
   byId("opacity").value = 0; byId("opacity").dispatchEvent(new Event("input"));
   const clear = screen_of(card);
+  seen.size = [card.screen.width, card.screen.height];
+  seen.smooth = [true, false].map(smooth => [...enlarged(new Uint8Array([0, 255]), 1, 2, 1, 4, smooth)]);
+  card.release();
+  seen.released = card.video === null;
+  await card.load();
+  seen.again = card.video !== null && screen_of(card) === clear;
   seen.distinct = new Set([first, second, motion, thing, by_frame, green, clear]).size;
   card.root.querySelector("details").open = true;
   await new Promise(done => setTimeout(done, 50));
   const heads = card.root.querySelector("canvas.heads"), { width, height } = heads;
   const marks = heads.getContext("2d").getImageData(0, 0, width, height).data;
-  seen.heads = [width, height, marks.filter((x, i) => i % 4 === 3 && x === 255).length];
+  const alphas = marks.filter((_, i) => i % 4 === 3);
+  seen.heads = [width, height, alphas.filter(x => x === 255).length, alphas.filter(x => x === 128 || x === 127).length];
+  seen.heads_about = card.root.querySelector("details .about").textContent;
+  seen.header = getComputedStyle(document.querySelector("header")).position;
   seen.settings = card.root.querySelector("dl").textContent;
   card.button.click(); seen.playing = card.timer !== null; card.button.click(); seen.stopped = card.timer === null;
   byId("search").value = "BOX falls"; byId("search").dispatchEvent(new Event("input"));
@@ -78,10 +91,10 @@ const screen_of = card => card.screen.toDataURL();
 </script></body>"""
 
 
-def browse(page, tmp_path, size="1200,900"):
+def browse(page, tmp_path, size="1200,900", probe=PROBE):
     """What the probe saw in headless Chromium."""
     probed = tmp_path / "probed.html"
-    probed.write_text(page.read_text(encoding="utf-8").replace("</body>", PROBE), encoding="utf-8")
+    probed.write_text(page.read_text(encoding="utf-8").replace("</body>", probe), encoding="utf-8")
     command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", f"--window-size={size}"]
     command += [f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=20000", "--dump-dom", probed.as_uri()]
     dom = subprocess.run(command, capture_output=True, text=True, timeout=120).stdout
@@ -89,8 +102,7 @@ def browse(page, tmp_path, size="1200,900"):
     assert not title.startswith("ERROR"), title
     found = re.search(r'<pre id="seen">(.*?)</pre>', dom, re.DOTALL)
     assert found, dom[:2000]
-    text = found.group(1).replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
-    return json.loads(text)
+    return json.loads(html.unescape(found.group(1)))
 
 
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
@@ -99,7 +111,7 @@ needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this
 @needs_browser
 @pytest.mark.parametrize("size", ["1200,900", "500,800"], ids=["laptop", "phone"])
 def test_a_reader_scrubs_and_switches_words_maps_and_scales(run, tmp_path, size):
-    seen = browse(write_report(samples_in(run), run / "report.html", "a run & more"), tmp_path, size)
+    seen = browse(write_report(samples_in(run), run / "report.html", "a run & more", Problems()), tmp_path, size)
     assert seen["cards"] == 2 and seen["count"] == "2 samples"
     assert seen["texts"] == ["ball", "box", "rises & </script> falls"] and seen["text"] == seen["texts"][2]
     assert seen["heading"].startswith("A ball rises.") and seen["other"].startswith('A "box" <b>falls</b> & stays.')
@@ -112,7 +124,19 @@ def test_a_reader_scrubs_and_switches_words_maps_and_scales(run, tmp_path, size)
     assert (low, high) == (pytest.approx(900, abs=5), pytest.approx(1071, abs=5))
     assert seen["shared"].endswith("-1.07e+3 to 1.07e+3") and "percentiles 1 to 99" in seen["percentile"]
     assert seen["distinct"] == 7
-    assert seen["heads"] == [2, 16, 8]
+    assert seen["smooth"] == [[0, 63.75, 191.25, 255], [0, 0, 255, 255]]
+    assert seen["size"] == [384, 288] and seen["released"] and seen["again"]
+    # two layers down and eight heads across, 12 pixels each; head 0 in both steps, two more of each layer in one
+    assert seen["heads"] == [96, 24, 2 * 144, 4 * 144]
+    assert "Down: layers 4 to 7; across: heads 0 to 7" in seen["heads_about"]
+    assert "in all of the 2 steps" in seen["heads_about"]
+    assert seen["header"] == ("static" if size == "500,800" else "sticky")
+    # GramCol means 2 * (35 - 335 ... 335 + noise): ball's own line ends at the top of the scale that all words share
+    about, top, bottom, *labels = seen["curve"]
+    assert about == "mean of GramCol in each frame" and labels == ["ball", "rises & </scr…"]
+    assert (float(top), float(bottom)) == (pytest.approx(657, abs=3), pytest.approx(-657, abs=3))
+    ball, rises = ([float(point.split(",")[1]) for point in line] for line in seen["lines"])
+    assert ball[0] > ball[-1] == 20 and len(ball) == 13 and max(rises) - min(rises) < 1
     assert "seed42" in seen["settings"] and "method.imap_layer[4, 7]" in seen["settings"]
     assert seen["playing"] and seen["stopped"] and seen["found"] == "1 of 2 samples"
     assert seen["wide"]
@@ -122,18 +146,18 @@ def test_a_reader_scrubs_and_switches_words_maps_and_scales(run, tmp_path, size)
 def test_many_samples_open_and_only_those_near_are_read(tmp_path, write):
     for index in range(45):
         write(tmp_path / f"run/{index:03d}-sample", f"Clip {index}.", index % 3)
-    page = write_report(samples_in(tmp_path / "run"), tmp_path / "report.html", "many")
+    page = write_report(samples_in(tmp_path / "run"), tmp_path / "report.html", "many", Problems())
     seen = browse(page, tmp_path)
     assert seen["cards"] == 45 and 2 <= seen["built"] < 30
 
 
 def test_the_page_needs_no_network_and_is_the_same_twice(run):
-    page = write_report(samples_in(run), run / "report.html", "run")
+    page = write_report(samples_in(run), run / "report.html", "run", Problems())
     text = page.read_text()
     assert not re.findall(r"(?:src|href)=[\"'](?!data:)", text) and "http://" not in text.replace(
         "http://www.w3.org", ""
     )
-    assert write_report(samples_in(run), run / "again.html", "run").read_bytes() == page.read_bytes()
+    assert write_report(samples_in(run), run / "again.html", "run", Problems()).read_bytes() == page.read_bytes()
 
 
 def test_maps_are_in_the_page_to_a_256th_of_their_range(maps):
@@ -144,3 +168,37 @@ def test_maps_are_in_the_page_to_a_256th_of_their_range(maps):
     low, high = np.array(found["limits"])[:, :, None, None, None].transpose(1, 0, 2, 3, 4)
     back = low + (high - low) * cells.reshape(3, 6, 4, 8).transpose(0, 2, 1, 3) / 255
     assert np.abs(back - maps).max() <= (high - low).max() / 255
+
+
+def test_small_values_keep_their_limits(maps):
+    limits = np.array(_map(maps["imap_layers"] * np.float32(1e-6))["limits"])
+    assert limits[0].tolist() == [0, pytest.approx(714e-6, rel=1e-5)] and limits[2, 0] < 0 < limits[2, 1]
+
+
+def test_no_text_of_a_sample_is_markup_in_the_page(run):
+    page = write_report(samples_in(run), run / "report.html", "<!-- <script>", Problems()).read_text()
+    assert page.count("<script") == 2 + 2 and "<!--" not in page
+
+
+CARDS = """<script>
+(async () => {
+  await Promise.all(cards.map(card => card.load()));
+  const seen = cards.map(card => [card.root.className, card.root.textContent]);
+  document.body.replaceChildren(make("pre", { id: "seen" }, JSON.stringify(seen)));
+})().catch(error => { document.title = "ERROR " + error; });
+</script></body>"""
+
+
+@needs_browser
+def test_samples_that_cannot_be_shown_have_a_card_that_says_why(run, tmp_path, write):
+    (write(run / "002-sample") / "output.mp4").write_bytes(b"no video")
+    problems = Problems()
+    page = write_report(samples_in(run), run / "report.html", "run", problems)
+    assert list(problems) == [run / "002-sample"]
+    text = page.read_text()
+    cut = text.rindex("data:image/jpeg;base64,") + 23  # the second card's frames, which no browser can decode
+    page.write_text(text[:cut] + "AAAA" + text[cut + 400 :])
+    good, second, third = browse(page, tmp_path, probe=CARDS)
+    assert good[0] == "" and "settings and timings" in good[1]
+    assert second == ["problem", second[1]] and second[1].endswith("cannot be shown: a picture cannot be decoded")
+    assert third == ["problem", f" 002-samplecannot be shown: {problems[run / '002-sample']}"]
