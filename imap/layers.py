@@ -48,10 +48,14 @@ class LayerChoice:
         best = sorted(self.means, key=self.means.get, reverse=True)
         return self.above or sorted(best[: (len(best) + 1) // 2])
 
+    @property
+    def rule(self) -> str:
+        """Why these layers, in words."""
+        return f"{'above' if self.above else 'the better half, for none is above'} {self.threshold}"
+
     def __str__(self) -> str:
-        rule = "above" if self.above else "the better half, for none is above"
         scores = ", ".join(f"{layer}: {mean:.2f}" for layer, mean in self.means.items())
-        return f"imap_layer={self.layers} ({rule} {self.threshold}); lambda_2 by layer at step {self.step}: {scores}"
+        return f"imap_layer={self.layers} ({self.rule}); lambda_2 by layer at step {self.step}: {scores}"
 
 
 class Spectrum(TorchFunctionMode):

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from imap.figures.observed import HeadMaps
-from imap.figures.study import Study, as_published
+from imap.figures.study import Study, nothing_scored, words_of
 
 Pair = tuple[int, int]  # layer, head
 
@@ -16,16 +16,16 @@ Pair = tuple[int, int]  # layer, head
 def draw(study: Study) -> None:
     """heads.png, .pdf, and heads.csv: CHI and AP of every head of the selected layers, means over clips and words.
 
-    Raises ImapError for clips without truth.
+    Raises ImapError for clips without truth, or whose truth has none of the words.
     """
     values: dict[str, dict[Pair, list[float]]] = defaultdict(lambda: defaultdict(list))
+    layers = study.run.method["imap_layer"]
     for sample in tqdm(study.samples, "reading", unit="clip"):
-        seen = HeadMaps(["CHI"])
+        seen = HeadMaps(["CHI"], layers, len(words_of(sample)))
         output = study.read(sample, study.run.renoise_timestep[0], seen)
-        as_published(output)
         truths = study.truths(sample, output, needed=True)
         shape = next(iter(output.maps.values())).shape[1:]
-        for layer in output.maps.facts["method"]["imap_layer"]:
+        for layer in layers:
             scores, maps = seen.layers[layer]
             for head, score in enumerate(scores["CHI"].tolist()):
                 values["chi"][layer, head].append(score)
@@ -34,8 +34,11 @@ def draw(study: Study) -> None:
                         kind = "noun" if text in sample.concepts else "verb"
                         values[kind][layer, head].append(truths[text].ap(x.reshape(shape).numpy()))
     pairs = sorted(values["chi"])
-    means = {name: np.array([np.nanmean(own[pair]) for pair in pairs]) for name, own in values.items()}
+    scored = {name: own for name, own in values.items() if not all(np.isnan(x).all() for x in own.values())}
+    means = {name: np.array([np.nanmean(own[pair]) for pair in pairs]) for name, own in scored.items()}
     kinds = [kind for kind in ("verb", "noun") if kind in means]
+    if not kinds:
+        raise nothing_scored(study.samples)
     study.write_table(
         ("layer", "head", "chi", *(f"{kind}_ap" for kind in kinds)),
         [(*pair, *(float(means[name][i]) for name in ("chi", *kinds))) for i, pair in enumerate(pairs)],

@@ -4,11 +4,12 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from imap.figures.study import LOOK, Study, row
+from imap.figures.study import LOOK, Study, row, words_of
 from imap.layers import LayerChoice, Spectrum
 from imap.view.strip import strip
 
 KEPT, LEFT = "#b13", "0.6"
+WITH_A_PUBLISHED_THRESHOLD = ("cogvideox", "hunyuanvideo")
 
 
 def draw(study: Study) -> None:
@@ -18,7 +19,7 @@ def draw(study: Study) -> None:
     with Spectrum(study.backbone, step, first=step) as spectrum:
         study.read(sample, step)
     choice = spectrum.choice()
-    study.write_figure(plot(choice))
+    study.write_figure(plot(choice, study.backbone.family))
     study.write_table(
         ("layer", "head", "lambda_2", "kept"),
         [
@@ -31,17 +32,17 @@ def draw(study: Study) -> None:
 
     means = choice.means
     ordered = sorted(means, key=means.get)
-    word, rows, maps = (*sample.concepts, *sample.motions)[-1], [], []
+    word, rows, maps = words_of(sample)[-1], [], []
     for layer in dict.fromkeys((ordered[0], ordered[-1])):
         output = study.read(sample, step, imap_layer=[layer], maps_layers=[layer, layer + 1])
         maps.append(output.maps.of(word, "imap_layers"))
-        rows.append(row(f"layer {layer}", f"{word}, $\\lambda_2$ {means[layer]:.2f}", maps[-1]))
+        rows.append(row(f"layer {layer}", f"{word}, λ₂ {means[layer]:.2f}", maps[-1]))
     study.write_figure(strip(study.shown(sample, output), rows, **LOOK), "-maps")
     study.write_maps(np.stack(maps), "-maps")
 
 
-def plot(choice: LayerChoice) -> Figure:
-    """Heads as dots, layers' means as bars of ink, the threshold as a line."""
+def plot(choice: LayerChoice, family: str) -> Figure:
+    """Heads as dots, layers' means as bars of ink, the threshold as a line; what is kept by which rule, in words."""
     layers = list(choice.lambda_2)
     figure = Figure(figsize=(max(3.2, 0.22 * len(layers) + 1.2), 2.4), dpi=200, layout="constrained")
     FigureCanvasAgg(figure)
@@ -51,11 +52,13 @@ def plot(choice: LayerChoice) -> Figure:
         axes.plot([layer] * len(values), values, "o", color=colour, alpha=0.35, markersize=3, markeredgewidth=0)
         axes.plot([layer - 0.35, layer + 0.35], [choice.means[layer]] * 2, color=colour, linewidth=2)
     axes.axhline(choice.threshold, color="0.2", linewidth=0.8, linestyle=(0, (4, 3)))
-    axes.text(layers[0] - 0.5, choice.threshold + 0.01, f"{choice.threshold}", fontsize=7, va="bottom", color="0.2")
+    whose = "the paper's" if family in WITH_A_PUBLISHED_THRESHOLD else "ours"
+    told = f"{choice.threshold}, {whose}"
+    axes.text(layers[0] - 0.5, choice.threshold + 0.01, told, fontsize=7, va="bottom", color="0.2")
     axes.set(xlabel="layer", ylabel=r"$\lambda_2$ of the attention", ylim=(0, 1.02))
     axes.set_xticks(layers if len(layers) <= 12 else layers[:: -(-len(layers) // 12)])
-    for kind, colour in (("kept", KEPT), ("left out", LEFT)):
+    for kind, colour in ((f"kept: {choice.rule}", KEPT), ("left out", LEFT)):
         axes.plot([], [], color=colour, linewidth=2, label=kind)
-    axes.legend(fontsize=6.5, frameon=False, loc="lower left")
+    figure.legend(fontsize=6.5, frameon=False, loc="outside upper left")
     axes.spines[["top", "right"]].set_visible(False)
     return figure

@@ -1,6 +1,6 @@
 """Maps of single heads, which a run never keeps: seen layer by layer while a clip is read."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from einops import rearrange
@@ -14,20 +14,24 @@ from imap.maps.separability import SCORES
 
 class HeadMaps:
     """An `observe` for `imap.trace`: `layers[layer]` has the named separability scores, (h,) each, and the standardized
-    Gram columns of the texts with a surrogate per head, (h, texts, f, p), on the host, of the last step read."""
+    Gram columns of the texts with a surrogate per head, (h, texts, f, p), on the host, of the last step read.
 
-    def __init__(self, scores: Sequence[str]) -> None:
-        self.scores = scores
+    wanted: the layers to keep. texts: how many there are; rows of the prompt's tokens may come behind theirs.
+    """
+
+    def __init__(self, scores: Sequence[str], wanted: Collection[int], texts: int) -> None:
+        self.scores, self.wanted, self.texts = scores, wanted, texts
         self.layers: dict[int, tuple[dict[str, Tensor], Tensor]] = {}
 
     def __call__(self, layer: int, step: int, attention: Layer, texts: Texts, read: LayerMaps) -> None:
-        """Keep what a layer gives."""
-        rows = texts.rows[: len(texts.baseline_rows)]  # the prompt's tokens may come behind
+        """Keep what a layer gives, if it is wanted."""
+        if layer not in self.wanted:
+            return
         scores: dict[str, list[Tensor]] = {name: [] for name in self.scores}
         maps = []
         for group in head_groups(attention.o, attention.keys.shape[1]):
             q, o, keys = (x[group].float() for x in (attention.q, attention.o, attention.keys))
-            columns = standardized_columns(o, surrogates(matches(q, keys)), texts.weights, rows)
+            columns = standardized_columns(o, surrogates(matches(q, keys)), texts.weights, texts.rows[: self.texts])
             maps.append(rearrange(columns, "h f r p -> h r f p").cpu())
             for name, found in scores.items():
                 found.append(SCORES[name].function(o).cpu())

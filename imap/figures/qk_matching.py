@@ -4,7 +4,7 @@ import numpy as np
 from einops import einsum, rearrange
 from torch import Tensor
 
-from imap.figures.study import LOOK, Study, row
+from imap.figures.study import LOOK, Study, row, words_of
 from imap.maps.layer import Layer, LayerMaps, Texts
 from imap.view.strip import Mark, columns_of, strips
 
@@ -19,10 +19,12 @@ def matching(layer: Layer, texts: Texts) -> Tensor:
 
 def draw(study: Study) -> None:
     """qk_matching.png, .pdf, the maps of all layers in qk_matching.npy, and qk_matching.csv: where the truth is known,
-    the share of frames in which the best patch lies on the first clip's first noun, of the mean over heads, and of each
-    head alone, which is the text-surrogate token."""
+    the share of frames in which the best patch lies on the noun, of the mean over heads, and of each head alone, which
+    is the text-surrogate token.
+
+    Of the first clip's first noun; without one of its first motion word, for which no share is known."""
     sample = study.samples[0]
-    word = (*sample.concepts, *sample.motions)[0]
+    word = words_of(sample)[0]
     found: dict[int, np.ndarray] = {}  # by layer, (h, f, p)
 
     def observe(layer: int, step: int, attention: Layer, texts: Texts, read: LayerMaps) -> None:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from imap.figures.observed import HeadMaps
-from imap.figures.study import Study, as_published
+from imap.figures.study import Study, nothing_scored, words_of
 from imap.maps.separability import SCORES, motion_heads
 
 PANELS = {("verb", "ap"): "AP of verbs", ("verb", "in_object"): "in-object AUC of verbs", ("noun", "ap"): "AP of nouns"}
@@ -19,14 +19,18 @@ Curves = dict[tuple[str, str], dict[str, dict[int, float]]]  # [kind, score][sep
 
 def draw(study: Study) -> None:
     """separability.png, .pdf and separability.csv: mean scores over clips and words of IMAP with the k best heads of
-    each selected layer, by separability score. Raises ImapError for clips without truth."""
+    each selected layer, by separability score.
+
+    CHI and Fisher agree on the k best heads, for both grow with B / W alone: they are one curve. Raises ImapError for
+    clips without truth, or whose truth has none of the words.
+    """
+    method = study.run.method
+    counts = counts_of(study.backbone.num_heads, method["imap_sep_topk"])
     values: dict[tuple[str, str, str, int], list[float]] = defaultdict(list)
     for sample in tqdm(study.samples, "reading", unit="clip"):
-        seen = HeadMaps(list(SCORES))
+        seen = HeadMaps(list(SCORES), method["imap_layer"], len(words_of(sample)))
         output = study.read(sample, study.run.renoise_timestep[0], seen)
-        as_published(output)
-        method, truths = output.maps.facts["method"], study.truths(sample, output, needed=True)
-        counts = counts_of(study.backbone.num_heads, method["imap_sep_topk"])
+        truths = study.truths(sample, output, needed=True)
         layers = [seen.layers[layer] for layer in method["imap_layer"]]
         for name, score in SCORES.items():
             for k in counts:
@@ -42,6 +46,8 @@ def draw(study: Study) -> None:
         for panel in PANELS
         if any(key[:2] == panel and not np.isnan(x).all() for key, x in values.items())
     }
+    if not curves:
+        raise nothing_scored(study.samples)
     study.write_table(
         ("kind", "score", "separability", "k", "value"),
         [(*panel, name, k, x) for panel, own in curves.items() for name, line in own.items() for k, x in line.items()],
@@ -61,7 +67,8 @@ def plot(curves: Curves) -> Figure:
     FigureCanvasAgg(figure)
     for axes, (panel, own) in zip(figure.subplots(1, len(curves), squeeze=False)[0], curves.items(), strict=True):
         for style, (name, line) in zip(("o-", "s-", "D-", "^:"), own.items(), strict=True):
-            axes.plot(list(line), list(line.values()), style, markersize=3, linewidth=1, label=name)
+            label = "Fisher (as CHI)" if name == "Fisher" else name
+            axes.plot(list(line), list(line.values()), style, markersize=3, linewidth=1, label=label)
         every = next(iter(own.values()))
         axes.axhline(every[max(every)], color="0.3", linewidth=0.8, linestyle=(0, (4, 3)), label="GramCol, all heads")
         axes.set(xlabel="motion heads a layer, $k$", title=PANELS[panel])

@@ -11,7 +11,7 @@ CLIPS = 3
 def draw(study: Study) -> None:
     """teaser.png, .pdf, the mean of each map by latent frame in teaser.csv, and the maps in teaser-<clip>.npy.
 
-    Clips without a motion word show GramCol of their nouns.
+    Clips without a motion word show GramCol of their nouns. Maps that an earlier run left of more clips are removed.
     """
     blocks, numbers = [], []
     for sample in study.samples[:CLIPS]:
@@ -23,5 +23,7 @@ def draw(study: Study) -> None:
         for word, x in zip(words, maps, strict=True):
             numbers += [(sample.prompt, word, frame, float(mean)) for frame, mean in enumerate(x.mean(axis=(1, 2)))]
         study.write_maps(np.stack(maps), f"-{len(blocks)}")
+    for clip in range(len(blocks) + 1, CLIPS + 1):
+        study.path(f"-{clip}.npy").unlink(missing_ok=True)
     study.write_figure(strips(blocks, **LOOK))
     study.write_table(("prompt", "word", "latent_frame", "mean"), numbers)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from imap.figures.study import LOOK, Study, row
+from imap.figures.study import LOOK, Study, row, words_of
 from imap.view.strip import strip
 
 LEVELS = 7
@@ -10,9 +10,10 @@ LEVELS = 7
 
 def draw(study: Study) -> None:
     """timesteps.png, .pdf, timesteps.csv (with the AP where the truth is known) and the maps in timesteps.npy, of the
-    first clip's last motion word. `renoise_timestep` does not matter: every level is read alone."""
+    first clip's last motion word, or without one of its last noun. `renoise_timestep` does not matter: every level is
+    read alone."""
     sample = study.samples[0]
-    word = (*sample.concepts, *sample.motions)[-1]
+    word = words_of(sample)[-1]
     steps = np.unique(np.linspace(0, study.run.num_inference_steps - 1, LEVELS).round().astype(int)).tolist()
     rows, maps, numbers = [], [], []
     for step in steps:

@@ -2,6 +2,7 @@
 
 import csv
 import importlib
+import json
 import subprocess
 import sys
 
@@ -10,12 +11,14 @@ import pytest
 from hydra import compose, initialize_config_dir
 from PIL import Image
 
+import imap.figures.observed as observed
 import imap.figures.study as studies
 from imap import ImapError, tiny
 from imap.commandline import literal
 from imap.figures.__main__ import NAMES
+from imap.figures.lambda_2 import plot
 from imap.figures.separability import counts_of
-from imap.layers import Spectrum
+from imap.layers import LayerChoice, Spectrum
 from imap.maps.separability import SCORES
 from imap.presets import config_folder
 from imap.shapes.render import render
@@ -40,12 +43,18 @@ def clips(tmp_path_factory):
 
 
 @pytest.fixture
-def study(clips, pipes, tmp_path, monkeypatch):
+def loaded():
+    """Families whose model was loaded."""
+    return []
+
+
+@pytest.fixture
+def study(clips, pipes, tmp_path, monkeypatch, loaded):
     """Begins a figure's study with a tiny model."""
 
     def begin(name, family="cogvideox", *more):
         tiny.folder(family)
-        monkeypatch.setattr(studies, "load", lambda *_: pipes(family))
+        monkeypatch.setattr(studies, "load", lambda *_: loaded.append(family) or pipes(family))
         asked = [f"backbone=tiny_{family}", f"input_json={clips}", f"output_dir={tmp_path}", "height=128", "width=192"]
         asked += ["num_frames=9", "num_inference_steps=3", "renoise_timestep=1", *more]
         with initialize_config_dir(str(config_folder()), version_base="1.3"):
@@ -166,7 +175,7 @@ def test_scores_need_the_truth(study, clips, tmp_path):
     own = study("heads")
     bare = tmp_path / "bare.mp4"
     bare.write_bytes(own.samples[0].video_path.read_bytes())
-    lonely = studies.Study(own.pipe, own.run, [studies.replace(own.samples[0], video_path=bare)], own.out)
+    lonely = studies.replace(own, samples=[studies.replace(own.samples[0], video_path=bare)])
     with pytest.raises(ImapError, match=r"bare.mp4 has no truth-bare.npz beside it"):
         draw(lonely)
 
@@ -188,16 +197,81 @@ def test_the_truth_of_a_clip_is_not_laid_over_another_cut_of_it(study):
         draw(own)
 
 
-def test_a_single_word_has_no_map_of_a_head(study):
-    with pytest.raises(ImapError, match="two words in every clip"):
-        own = study("heads", "cogvideox", "concept_option=s")
-        own = studies.Study(own.pipe, own.run, [studies.replace(own.samples[0], concepts=["ball"])], own.out)
-        draw(own)
+def asked_for(clips, folder, **words):
+    """A list of one of the clips with other words, as settings that replace the fixture's list."""
+    entry = json.loads(clips.read_text())[0]
+    path = folder / "asked.json"
+    path.write_text(json.dumps([entry | words | {"video_path": str(clips.parent / entry["video_path"])}]))
+    return f"input_json={path}"
 
 
-def test_what_the_figure_is_not_of_is_refused(study):
-    with pytest.raises(ImapError, match="this figure is of surrogate=per_head"):
-        draw(study("separability", "cogvideox", "surrogate=consensus"))
+def test_figures_of_heads_refuse_a_single_word_before_a_model_is_loaded(study, loaded, clips, tmp_path):
+    asked = asked_for(clips, tmp_path, concepts="ball", object="")
+    with pytest.raises(ImapError, match="heads needs two words in every clip, and .* has 'ball' alone"):
+        study("heads", "cogvideox", asked)
+    assert not loaded
+
+
+@pytest.mark.parametrize("setting", ["surrogate=consensus", "standardize=none", "softmax=True"])
+def test_what_the_figure_is_not_of_is_refused_before_a_model_is_loaded(study, loaded, setting):
+    with pytest.raises(ImapError, match=f"separability is of {setting.split('=')[0]}=.*; leave {setting} out"):
+        study("separability", "cogvideox", setting)
+    assert not loaded
+
+
+@pytest.mark.parametrize("name", ["heads", "separability"])
+@pytest.mark.parametrize("words", [("spaceship, wall", ""), ("", "stays, dances")])
+def test_words_that_the_truth_does_not_have_are_named(study, clips, tmp_path, name, words):
+    asked = asked_for(clips, tmp_path, concepts=words[0], object=words[1])
+    named = ", ".join(word for word in words if word)
+    with pytest.raises(ImapError, match=f"scores none of the words {named}; name nouns that are seen there"):
+        draw(study(name, "cogvideox", asked))
+
+
+@pytest.mark.parametrize("name", ["heads", "separability"])
+def test_prompt_tokens_make_no_difference(study, name):
+    plain = table(draw(study(name, "wan")), name)
+    assert table(draw(study(name, "wan", "prompt_tokens=true")), name) == plain
+
+
+def test_only_the_layers_that_are_drawn_are_looked_at(study, monkeypatch):
+    seen, own = [], study("heads", "cogvideox", "imap_layer=[2]")
+    plain = observed.standardized_columns
+    monkeypatch.setattr(observed, "standardized_columns", lambda *x: seen.append(1) or plain(*x))
+    draw(own)
+    assert len(seen) == len(own.samples)
+
+
+def test_the_rule_that_kept_the_layers_is_told_and_whose_the_threshold_is():
+    def told(choice, family):
+        figure = plot(choice, family)
+        return [x.get_text() for x in (*figure.legends[0].get_texts(), *figure.axes[0].texts)]
+
+    values = {0: [0.2, 0.3], 1: [0.5, 0.6]}
+    assert told(LayerChoice(values, 0.4, 0), "cogvideox") == ["kept: above 0.4", "left out", "0.4, the paper's"]
+    none = told(LayerChoice(values, 0.7, 0), "wan")
+    assert none == ["kept: the better half, for none is above 0.7", "left out", "0.7, ours"]
+
+
+def test_runtime_says_what_is_part_of_what_and_of_what_it_is(study):
+    rows = table(draw(study("runtime")), "runtime")
+    stages, (_, here, paper) = [row["stage"] for row in rows], rows[0]
+    of_inference = [x.split("(")[0].strip() for x in stages if x.startswith(" ")]
+    assert of_inference == ["of which Gram columns", "of which QK-matching", "of which head selection"]
+    assert stages[stages.index("inference, reading maps") + 1].startswith(" ")
+    assert float(rows[stages.index("inference without maps")][here]) > 0
+    assert here == "seconds of tiny_cogvideox, CPU, 9x128x192, 3 steps, float32" and "CogVideoX-5B, A100" in paper
+
+
+def test_a_shorter_list_leaves_no_map_of_the_longer_one(study, clips, tmp_path):
+    assert (draw(study("teaser")) / "teaser-2.npy").is_file()
+    folder = draw(study("teaser", "cogvideox", asked_for(clips, tmp_path)))
+    assert [path.name for path in sorted(folder.glob("teaser-*.npy"))] == ["teaser-1.npy"]
+
+
+def test_figures_import_no_door():
+    code = "import sys, imap.figures.study; sys.exit('imap.doors' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 def test_automatic_layers_are_refused(study):

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from imap.maps import markov
 from imap.maps.markov import second_eigenvalue
 
 
@@ -47,6 +48,36 @@ def test_uniform_attention_forgets_at_once_and_attention_to_oneself_never():
     assert second_eigenvalue(torch.zeros(1, 30, 8), randn(1, 30, 8)).item() == pytest.approx(0, abs=1e-3)
     own = 40 * torch.eye(16)[None]
     assert second_eigenvalue(own, own).item() == pytest.approx(1, abs=1e-3)
+
+
+def test_a_chain_that_moves_from_neighbour_to_neighbour_is_slow():
+    # the logits are -20 (i - j)^2 / 4 on a line of 300 tokens, so that very little goes to a neighbour
+    place = torch.linspace(-1, 1, 300)[:, None]
+    strength = 1e5 * 16**0.5
+    q = torch.nn.functional.pad(torch.cat([2 * place, -torch.ones(300, 1)], 1) * strength, (0, 14))[None]
+    k = torch.nn.functional.pad(torch.cat([place, place.square()], 1), (0, 14))[None]
+    assert dense(q, k)[0] > 0.99999
+    np.testing.assert_allclose(second_eigenvalue(q, k).numpy(), dense(q, k), atol=1e-3)
+
+
+@pytest.mark.parametrize("seed", [9, 10, 30])
+def test_more_eigenvalues_near_one_than_columns_give_at_most_one_and_a_warning(seed, caplog):
+    q, k = 6 * randn(6, 300, 16, seed=seed), 6 * randn(6, 300, 16, seed=seed + 1)
+    found = second_eigenvalue(q, k)
+    assert (found <= 1).all()
+    np.testing.assert_allclose(found.numpy(), dense(q, k), atol=5e-3)
+    assert "lambda_2 of 1 of 6 heads has not converged in 200 rounds" in caplog.text
+
+
+def test_heads_that_have_converged_are_left_alone_and_say_nothing(caplog, monkeypatch):
+    attended, plain = [], markov._attend
+    monkeypatch.setattr(markov, "_attend", lambda q, k, v: attended.append(len(q)) or plain(q, k, v))
+    q, k = torch.tensor([0.5, 4.0])[:, None, None] * randn(2, 150, 16), randn(2, 150, 16, seed=1)
+    found = second_eigenvalue(q, k)
+    assert attended[0] == 2 and attended[-1] == 1 and not caplog.text
+    for head in (0, 1):
+        alone = second_eigenvalue(q[[head]], k[[head]])
+        np.testing.assert_allclose(found[[head]], alone, atol=1e-3)
 
 
 def test_the_same_every_time():
