@@ -474,7 +474,7 @@ def test_layers_that_cannot_be_measured_end_the_run_in_one_line(door, loads, mon
 
 def test_words_that_a_small_model_was_not_taught_are_told(door, loads, tmp_path):
     small = ["backbone=shapes_cogvideox", "backbone.path=null", "num_frames=9", "height=64", "width=64"]
-    _, said = door("sampling", *small, "prompt=a ball rises while a horse stays", "concepts=ball, horse")
+    _, said = door("sampling", *small, "prompt=a ball jumps while a horse stays", "concepts=ball, horse")
     assert "was taught no word but ball, box" in said and "stays, a, while: horse means nothing to it" in said
-    _, said = door("sampling", *small, "prompt=a Ball rises while a box stays", "concepts=ball", "motions=rises")
+    _, said = door("sampling", *small, "prompt=a Ball jumps while a box stays", "concepts=ball", "motions=jumps")
     assert "was taught no word but" not in said

@@ -8,7 +8,7 @@ import torch
 from einops import rearrange, reduce
 from torch import Tensor
 
-from imap.shapes.world import NOUNS, SLOTS, Scene, motion
+from imap.shapes.world import NOUNS, SLOTS, WHITE, Scene, motion
 
 TEMPORAL = 4  # frames per latent frame after the first, which is one frame
 
@@ -16,19 +16,17 @@ TEMPORAL = 4  # frames per latent frame after the first, which is one frame
 @dataclass(frozen=True)
 class Drawn:
     """A batch of clips. frames: uint8 (b, f, height, width, 3). masks: bool (b, things, f, height, width), what shows
-    of each thing; places: the same, with a blinking thing where it would show. moving: bool (b, things, f), whether its
-    verb happens."""
+    of each thing. moving: bool (b, things, f), whether its verb happens."""
 
     frames: Tensor
     masks: Tensor
-    places: Tensor
     moving: Tensor
 
 
 def draw(scenes: Sequence[Scene], frames: int, height: int, width: int, device: torch.device | str = "cpu") -> Drawn:
     """Draw scenes with soft edges. Positions are fractions of the height, so wider frames show more at the right."""
     parameters = np.stack([[_track(scene, slot, frames) for slot in range(SLOTS)] for scene in scenes])
-    x, y, radius, shows, moving = torch.from_numpy(parameters).float().to(device).unbind(dim=2)  # each (b, things, f)
+    x, y, radius, white, moving = torch.from_numpy(parameters).float().to(device).unbind(dim=2)  # each (b, things, f)
     rows = (torch.arange(height, device=device) + 0.5) / height
     columns = (torch.arange(width, device=device) + 0.5) / height
     dx = columns - rearrange(x, "b k f -> b k f 1 1")
@@ -38,21 +36,20 @@ def draw(scenes: Sequence[Scene], frames: int, height: int, width: int, device: 
     for b, scene in enumerate(scenes):
         for k, thing in enumerate(scene.things):
             distance[b, k] = _DISTANCES[thing.noun](dx[b, k], dy[b, k], radius[b, k])
-    shape = (0.5 - distance * height).clamp(0, 1)
-    cover = shape * rearrange(shows, "b k f -> b k f 1 1")
+    cover = (0.5 - distance * height).clamp(0, 1)
     picture = torch.stack([_background(scene, frames, height, width, device) for scene in scenes])
     colours = torch.tensor([[NOUNS[thing.noun] for thing in scene.things] for scene in scenes], device=device).float()
     for k in range(SLOTS):
-        colour = rearrange(colours[:, k], "b c -> b 1 1 1 c")
+        colour = torch.lerp(
+            rearrange(colours[:, k], "b c -> b 1 1 1 c"),
+            torch.tensor(float(WHITE), device=device),
+            rearrange(white[:, k], "b f -> b f 1 1 1"),
+        )
         for alpha in (_trails(cover[:, k], moving[:, k], scenes), cover[:, k]):
             picture = torch.lerp(picture, colour, alpha.unsqueeze(-1))
-    clear = _clear(cover)
-    return Drawn(picture.round().byte(), cover * clear > 0.5, shape * clear > 0.5, moving > 0.5)
-
-
-def _clear(cover: Tensor) -> Tensor:
-    """What later things leave free of each one's place, by the cover (b, things, ...) of all."""
-    return (1 - cover.flip(1).cumsum(dim=1).flip(1) + cover).clamp(min=0)
+    # what later things leave free of each one
+    clear = (1 - cover.flip(1).cumsum(dim=1).flip(1) + cover).clamp(min=0)
+    return Drawn(picture.round().byte(), cover * clear > 0.5, moving > 0.5)
 
 
 def _trails(cover: Tensor, moving: Tensor, scenes: Sequence[Scene]) -> Tensor:
@@ -71,7 +68,7 @@ def _track(scene: Scene, slot: int, frames: int) -> np.ndarray:
     thing = scene.things[slot]
     path = motion(thing, frames)
     x = thing.x - scene.pan * (np.linspace(0.0, 1.0, frames) - 0.5)
-    return np.stack([x, path.y, path.radius, path.shows, path.moving])
+    return np.stack([x, path.y, path.radius, path.white, path.moving])
 
 
 def _ball(dx: Tensor, dy: Tensor, r: Tensor) -> Tensor:
@@ -135,6 +132,6 @@ def to_grid(masks: Tensor, height: int, width: int) -> Tensor:
 
 
 def to_latent_frames(moving: Tensor) -> Tensor:
-    """Flags (..., f) to latent frames (..., F): set when any of the frames that it stands for is."""
-    rest = reduce(moving[..., 1:].float(), "... (f t) -> ... f", "max", t=TEMPORAL)
-    return torch.cat([moving[..., :1].float(), rest], dim=-1) > 0.5
+    """Flags (..., f) to the share of the frames that a latent frame stands for in which they are set, (..., F)."""
+    rest = reduce(moving[..., 1:].float(), "... (f t) -> ... f", "mean", t=TEMPORAL)
+    return torch.cat([moving[..., :1].float(), rest], dim=-1)

@@ -17,7 +17,7 @@ SEED = 60_000_000  # of the clips that are shipped
 def render(folder: Path, count: int, size: tuple[int, int, int], fps: int, seed: int, conditions: Conditions) -> Path:
     """Write clips of (frames, height, width), their truth, and clips.json with one entry each; returns its path.
 
-    truth-<clip>.npz: masks, places (things, frames, height, width) and moving (things, frames), booleans, as in
+    truth-<clip>.npz: masks (things, frames, height, width) and moving (things, frames), booleans, as in
     `imap.shapes.drawing.Drawn`; nouns and verbs, the things' words.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -27,7 +27,7 @@ def render(folder: Path, count: int, size: tuple[int, int, int], fps: int, seed:
         name = f"{index:03}-{scene.caption.replace(' ', '-')}"
         write_video(folder / f"{name}.mp4", drawn.frames[0].numpy(), fps)
         words = {f"{kind}s": [getattr(thing, kind) for thing in scene.things] for kind in ("noun", "verb")}
-        arrays = {part: getattr(drawn, part)[0].numpy() for part in ("masks", "places", "moving")}
+        arrays = {part: getattr(drawn, part)[0].numpy() for part in ("masks", "moving")}
         np.savez_compressed(folder / f"truth-{name}.npz", **arrays, **words)
         entries.append(
             {

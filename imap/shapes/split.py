@@ -39,14 +39,14 @@ def scene_hash(drawn: list[Scene]) -> str:
 SPLITS = {
     split.name: split
     for split in (
-        Split("dev-1", 49_000_000, 40, Conditions(), "e61a7c6aecd50ae0"),  # to choose layers and steps on
-        Split("plain-1", 50_000_000, 60, Conditions(), "0095f1e880120a12"),
+        Split("dev-2", 49_000_000, 40, Conditions(), "065b230eef3e4150"),  # to choose layers and steps on
+        Split("plain-2", 50_000_000, 60, Conditions(), "1876f8091583cf29"),
         Split(
-            "hard-1",
+            "hard-2",
             50_000_001,
             60,
             Conditions(texture=0.5, pan=0.5, occlusion=0.5, trails=0.2),
-            "e13ec8b18f5d65a9",
+            "1ec2d4d5916063f4",
         ),
     )
 }

@@ -13,7 +13,9 @@ from imap.evaluation import scores
 from imap.shapes.drawing import Drawn, to_grid, to_latent_frames
 from imap.shapes.world import Scene
 
-IN, OUT = 0.5, 0.2  # share of a cell that an object fills: above it is true, below it is not, between it is not counted
+# share of a cell that an object fills, and of a latent frame's frames in which it moves: above IN that is true, below OUT
+# it is not, and between them it is not counted
+IN, OUT = 0.5, 0.2
 
 
 @dataclass(frozen=True)
@@ -43,13 +45,14 @@ class NounTruth:
 
 @dataclass(frozen=True)
 class VerbTruth:
-    """One verb that moves: place, where its thing is or, while it blinks, would be; moving (frames,)."""
+    """One verb that moves: place, where its thing is; moving and still (frames,), when it happens and when not."""
 
     word: str
     place: np.ndarray
     none: np.ndarray
     other: np.ndarray
     moving: np.ndarray
+    still: np.ndarray
 
     @property
     def event(self) -> np.ndarray:
@@ -58,29 +61,28 @@ class VerbTruth:
 
     def ap(self, x: np.ndarray) -> float:
         """Spatio-temporal average precision of a map (frames, height, width)."""
-        counted = self.place | self.none
+        counted = (self.place | self.none) & (self.moving | self.still)[:, None, None]
         return scores.average_precision(x[counted], self.event[counted])
 
     def scores(self, x: np.ndarray) -> dict[str, float]:
         """Scores of a map (frames, height, width). own_other: the mover against the other thing, in moving frames."""
-        moving = self.moving[:, None, None]
+        counted, moving = self.moving | self.still, self.moving[:, None, None]
         return {
             "ap": self.ap(x),
-            "in_object": scores.in_object_auc(x, self.place, self.moving),
-            "correlation": scores.temporal_correlation(x, self.moving),
+            "in_object": scores.in_object_auc(x[counted], self.place[counted], self.moving[counted]),
+            "correlation": scores.temporal_correlation(x[counted], self.moving[counted]),
             "own_other": scores.auc(x, self.event & ~self.other, self.other & ~self.place & moving),
         }
 
 
 @dataclass(frozen=True)
 class Things:
-    """What a clip shows: nouns and verbs of its things, their masks and places (things, f, height, width), and when
-    each moves (things, f), booleans as in `imap.shapes.drawing.Drawn`."""
+    """What a clip shows: nouns and verbs of its things, their masks (things, f, height, width), and when each moves
+    (things, f), booleans as in `imap.shapes.drawing.Drawn`."""
 
     nouns: Sequence[str]
     verbs: Sequence[str]
     masks: torch.Tensor
-    places: torch.Tensor
     moving: torch.Tensor
 
     @classmethod
@@ -88,15 +90,14 @@ class Things:
         """Of a truth-<clip>.npz that `imap.shapes.render` has written. Raises ImapError for any other file."""
         try:
             with np.load(path, allow_pickle=False) as arrays:
-                tensors = (torch.from_numpy(arrays[part]) for part in ("masks", "places", "moving"))
+                tensors = (torch.from_numpy(arrays[part]) for part in ("masks", "moving"))
                 return cls(arrays["nouns"].tolist(), arrays["verbs"].tolist(), *tensors)
         except (OSError, ValueError, KeyError, TypeError, BadZipFile):
             raise ImapError(f"{path} is not what imap.shapes.render writes; render the clip again") from None
 
     def truths(self, grid: tuple[int, int]) -> list[NounTruth | VerbTruth]:
         """Truth for each word, on a (height, width) grid; a verb that never happens has none."""
-        masks, places = (to_grid(x, *grid).numpy() for x in (self.masks, self.places))
-        moving = to_latent_frames(self.moving).numpy()
+        masks, moving = to_grid(self.masks, *grid).numpy(), to_latent_frames(self.moving).numpy()
         found: list[NounTruth | VerbTruth] = []
         for noun in dict.fromkeys(self.nouns):
             own = np.array(self.nouns) == noun
@@ -105,15 +106,16 @@ class Things:
             found.append(NounTruth(noun, cover > IN, cover < OUT, other))
         for k, verb in enumerate(self.verbs):
             if moving[k].any():
-                other = np.delete(places, k, axis=0).max(axis=0) > IN
-                found.append(VerbTruth(verb, places[k] > IN, places[k] < OUT, other, moving[k]))
+                other = np.delete(masks, k, axis=0).max(axis=0) > IN
+                times = (moving[k] > IN, moving[k] < OUT)
+                found.append(VerbTruth(verb, masks[k] > IN, masks[k] < OUT, other, *times))
         return found
 
 
 def truths(scene: Scene, drawn: Drawn, index: int, grid: tuple[int, int]) -> list[NounTruth | VerbTruth]:
     """Truth for each word of clip `index` of a drawn batch, on a (height, width) grid."""
     words = ([getattr(thing, kind) for thing in scene.things] for kind in ("noun", "verb"))
-    return Things(*words, drawn.masks[index], drawn.places[index], drawn.moving[index]).truths(grid)
+    return Things(*words, drawn.masks[index], drawn.moving[index]).truths(grid)
 
 
 def frame_difference(frames: torch.Tensor, grid: tuple[int, int]) -> np.ndarray:

@@ -1,8 +1,9 @@
 """The world: clips in which it is known exactly what is where, and when it moves.
 
 A scene is a few numbers, drawn by numpy from a seed: which noun does which verb, from which frame to which, in which
-column. It is drawn at any size and length by `imap.shapes.drawing`. What a verb does is fixed from start to end
-(`rises` always goes from the bottom to the top), so that a denoiser at high noise needs the word.
+column. It is drawn at any size and length by `imap.shapes.drawing`. All things rest alike, at one height, and come back
+to it: a verb is seen only while it happens, so a denoiser needs its word there and then. What it does is fixed (`jumps`
+always goes as high), so that at high noise the word is worth much.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-VERSION = 1
+VERSION = 2
 # a noun is a shape and a colour, so that it is seen in few pixels
 NOUNS = {
     "ball": (214, 48, 49),
@@ -19,22 +20,22 @@ NOUNS = {
     "ring": (236, 188, 30),
     "cross": (164, 62, 190),
 }
-VERBS = ("rises", "falls", "grows", "blinks", "stays")
+VERBS = ("jumps", "dips", "grows", "flashes", "stays")
 MOVING = VERBS[:-1]
 TOP, MIDDLE, BOTTOM = 0.2, 0.5, 0.8
-RADIUS, SMALL, LARGE = 0.15, 0.08, 0.22
-BLINK = 1 / 6  # of the clip: how long a blinking object is gone, and there again
+RADIUS, LARGE = 0.15, 0.25
+FLASH, WHITE = 0.65, 250  # how far a flashing thing's colour goes towards this shade
+RAMP = 0.06  # of the clip: how long a verb takes to be at its full, and to be over
 SLOTS = 2  # objects in a scene
 
 
 @dataclass(frozen=True)
 class Thing:
-    """One object. Times are fractions of the clip; x, y, radius fractions of its height (x from the left)."""
+    """One object. Times are fractions of the clip; x is a fraction of its height, from the left."""
 
     noun: str
     verb: str
     x: float
-    rest: float  # height at which it stays, for verbs that do not set it
     onset: float
     offset: float
 
@@ -93,17 +94,8 @@ def _scene(rng: np.random.Generator, verbs: Sequence[str], conditions: Condition
     hidden = rng.random() < conditions.occlusion
     things = []
     for noun, verb, x in zip(nouns, verbs, _columns(rng, hidden), strict=True):
-        onset = rng.uniform(0.08, 0.34)
-        things.append(
-            Thing(
-                noun=str(noun),
-                verb=verb,
-                x=x,
-                rest=float(rng.choice([TOP, MIDDLE, BOTTOM])) if verb == "stays" else MIDDLE,
-                onset=onset,
-                offset=onset + rng.uniform(0.38, 0.5),
-            )
-        )
+        onset = rng.uniform(0.08, 0.3)
+        things.append(Thing(noun=str(noun), verb=verb, x=x, onset=onset, offset=onset + rng.uniform(0.45, 0.6)))
     shade = int(rng.integers(16, 60))
     return Scene(
         tuple(things),
@@ -125,29 +117,27 @@ def _columns(rng: np.random.Generator, hidden: bool) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Motion:
-    """A thing over time, one value per frame: height, radius, whether it shows, and whether its verb happens."""
+    """A thing over time, one value per frame: height, radius, share of white in its colour, and whether its verb
+    happens."""
 
     y: np.ndarray
     radius: np.ndarray
-    shows: np.ndarray
+    white: np.ndarray
     moving: np.ndarray
 
 
 def motion(thing: Thing, frames: int) -> Motion:
     """Path of a thing over `frames` evenly spaced frames, from the clip's start to its end."""
     time = np.linspace(0.0, 1.0, frames)
-    done = np.clip((time - thing.onset) / (thing.offset - thing.onset), 0.0, 1.0)
-    during = (time >= thing.onset) & (time <= thing.offset)
-    y, radius = np.full(frames, thing.rest), np.full(frames, RADIUS)
-    shows, moving = np.ones(frames, bool), during.copy()
-    if thing.verb == "rises":
-        y = BOTTOM + (TOP - BOTTOM) * done
-    elif thing.verb == "falls":
-        y = TOP + (BOTTOM - TOP) * done
+    full = np.clip(np.minimum(time - thing.onset, thing.offset - time) / RAMP, 0.0, 1.0)  # how much it happens
+    still = np.zeros(frames)
+    y, radius, white = still + MIDDLE, still + RADIUS, still
+    if thing.verb == "jumps":
+        y = y + (TOP - MIDDLE) * full
+    elif thing.verb == "dips":
+        y = y + (BOTTOM - MIDDLE) * full
     elif thing.verb == "grows":
-        radius = SMALL + (LARGE - SMALL) * done
-    elif thing.verb == "blinks":
-        shows = ~(during & (((time - thing.onset) / BLINK).astype(int) % 2 == 0))
-    else:
-        moving = np.zeros(frames, bool)
-    return Motion(y, radius, shows, moving)
+        radius = radius + (LARGE - RADIUS) * full
+    elif thing.verb == "flashes":
+        white = FLASH * full
+    return Motion(y, radius, white, (full > 0) & (thing.verb in MOVING))

@@ -10,7 +10,7 @@ from imap.shapes.models.base import WORDS
 from imap.shapes.models.words import ITS_NOUN, NOUN, VERB
 from imap.shapes.training.denoiser import optimizers
 
-CAPTION = "a ball rises while a box falls"
+CAPTION = "a ball jumps while a box dips"
 
 
 @pytest.fixture(scope="module", params=RECIPES)
@@ -34,33 +34,33 @@ def apart(a, b):
 
 
 def test_a_noun_acts_on_its_own_token_and_its_verbs(pipe):
-    found = apart(encoded(pipe, CAPTION), encoded(pipe, "a kite rises while a box falls"))
+    found = apart(encoded(pipe, CAPTION), encoded(pipe, "a kite jumps while a box dips"))
     assert list(found) == [1, 2]
     assert all(x > 0.4 for x in found.values())
 
 
 def test_a_verb_acts_on_its_own_token_and_its_nouns(pipe):
-    found = apart(encoded(pipe, CAPTION), encoded(pipe, "a ball rises while a box stays"))
+    found = apart(encoded(pipe, CAPTION), encoded(pipe, "a ball jumps while a box stays"))
     assert list(found) == [5, 6]
     assert all(x > 0.4 for x in found.values())
 
 
 def test_who_does_what_can_be_told(pipe):
     """Exchanged verbs change more than the order of the tokens."""
-    a, b = encoded(pipe, CAPTION), encoded(pipe, "a ball falls while a box rises")
+    a, b = encoded(pipe, CAPTION), encoded(pipe, "a ball dips while a box jumps")
     nearest = torch.cdist(a, b).min(dim=1).values / a.norm(dim=1)
     assert [i for i, x in enumerate(nearest.tolist()) if x > 0.3] == [1, 2, 5, 6]
 
 
 def test_a_verb_alone_is_told_no_noun(pipe):
-    alone, told = encoded(pipe, "rises")[0], encoded(pipe, CAPTION)[2]
+    alone, told = encoded(pipe, "jumps")[0], encoded(pipe, CAPTION)[2]
     assert torch.cosine_similarity(alone[VERB], told[VERB], dim=0) > 0.999
     assert alone[ITS_NOUN].norm() < 1e-3 * told[ITS_NOUN].norm()
 
 
 def test_a_sentences_first_word_is_that_word(pipe):
-    verb, noun = encoded(pipe, "Rises")[0], encoded(pipe, "Ball rises while a box falls")[0]
-    assert torch.equal(verb, encoded(pipe, "rises")[0])
+    verb, noun = encoded(pipe, "Jumps")[0], encoded(pipe, "Ball jumps while a box dips")[0]
+    assert torch.equal(verb, encoded(pipe, "jumps")[0])
     assert torch.cosine_similarity(noun[NOUN], encoded(pipe, CAPTION)[1][NOUN], dim=0) > 0.999
 
 

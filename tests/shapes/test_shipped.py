@@ -24,7 +24,7 @@ from imap.shapes.world import VERSION
 
 CLIP = (25, 64, 64)
 MEGABYTE = 2**20
-# on 6 clips of dev-1: AP of GramCol and own/other AUC of the best map, well below what all clips of plain-1 give
+# on 6 clips of dev-2: AP of GramCol and own/other AUC of the best map, well below what all clips of plain-2 give
 LEAST = {"cogvideox": (0.65, 0.8), "wan": (0.55, 0.85)}
 
 
@@ -68,7 +68,7 @@ def test_maps_find_nouns(shipped):
     family, told, _, pipe = shipped
     names = ("num_inference_steps", "renoise_timestep", "imap_layer", "imap_qk_matching_target")
     reading = Reading(CLIP, 1, {name: told[name] for name in names})
-    scored = score_model(pipe, SPLITS["dev-1"].scenes()[:6], reading)
+    scored = score_model(pipe, SPLITS["dev-2"].scenes()[:6], reading)
     found = summary([record for _, records in scored for record in records], "noun")
     gramcol, own_other = LEAST[family]
     assert found["GramCol"]["ap"][0] > gramcol

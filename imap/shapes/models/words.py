@@ -1,8 +1,8 @@
 """Text encoders in which a word's token tells what belongs to it; nothing in them is trained.
 
-"a ball rises while a box falls": the ball's token tells that it rises, and its verb's token what rises, as a trained
+"a ball jumps while a box dips": the ball's token tells that it jumps, and its verb's token what jumps, as a trained
 encoder's would; other words keep to themselves. So to know who does what, a denoiser must read the right noun's or
-verb's token at the right place. A decoder sees only what is behind: in it the verb's token tells what rises, and it is
+verb's token at the right place. A decoder sees only what is behind: in it the verb's token tells what jumps, and it is
 left to HunyuanVideo's token refiner, as in the published model, to tell the ball's token what is ahead.
 """
 

@@ -12,15 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers.utils import SAFETENSORS_WEIGHTS_NAME as WEIGHTS_NAME
 from einops import rearrange, reduce
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from imap.errors import ImapError
 from imap.shapes.drawing import TEMPORAL, Drawn, draw, to_video
 from imap.shapes.training.fit import Fit, adamw
 from imap.shapes.world import scenes
 
 SEEDS = 10_000_000  # of the autoencoder's clips, apart from every other use
-WINDOW = 2 * TEMPORAL + 1  # frames
 COLOURS = 12  # of the four quarters of a cell, three each
 DARK, BRIGHT = -0.7, 3.0  # a background's colour in [-1, 1]; what makes latents of colours about one
 
@@ -31,6 +34,7 @@ class Autoencoding:
 
     steps: int
     batch: int
+    window: int  # frames of a clip that a step sees
     lr: float
     kl: float  # weight of the Kullback-Leibler term
     anchor: float  # weight of the latents' squared distance to a linear map of the colours
@@ -50,9 +54,9 @@ def fit_autoencoder(
     def loss_of(step: int) -> Tensor:
         rng = torch.Generator().manual_seed(SEEDS + seed * how.steps + step)
         drawn = draw(list(scenes(SEEDS + seed * how.steps + step, how.batch)), *clip, device)
-        start = int(torch.randint(0, clip[0] - WINDOW + 1, (1,), generator=rng))
-        video = to_video(drawn.frames[:, start : start + WINDOW])
-        weight = rearrange(drawn.masks[:, :, start : start + WINDOW].any(dim=1), "b f h w -> b 1 f h w")
+        start = int(torch.randint(0, clip[0] - how.window + 1, (1,), generator=rng))
+        video = to_video(drawn.frames[:, start : start + how.window])
+        weight = rearrange(drawn.masks[:, :, start : start + how.window].any(dim=1), "b f h w -> b 1 f h w")
         posterior = vae.encode(video).latent_dist
         noise = torch.randn(posterior.mean.shape, generator=rng).to(device)
         decoded = vae.decode(posterior.mean + posterior.std * noise).sample
@@ -62,6 +66,16 @@ def fit_autoencoder(
 
     fit.run(loss_of)
     return fit
+
+
+def take_weights(vae: nn.Module, folder: Path) -> None:
+    """Weights of the VAE of a pipeline folder, to be trained further. Raises ImapError where there is no such VAE."""
+    try:
+        vae.load_state_dict({name: x.float() for name, x in load_file(folder / "vae" / WEIGHTS_NAME).items()})
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise ImapError(
+            f"{folder} is not a pipeline folder with a {type(vae).__name__} of this shape: {str(error).splitlines()[0]}"
+        ) from None
 
 
 def anchors(video: Tensor, shape: Sequence[int]) -> Tensor:

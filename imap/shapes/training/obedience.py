@@ -5,11 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from imap.shapes.world import NOUNS, Scene
+from imap.shapes.world import FLASH, MOVING, NOUNS, WHITE, Scene
 
-NEAR = 70.0  # distance in RGB within which a pixel has a noun's colour
+NEAR = 70.0  # distance in RGB within which a pixel has a noun's colour, or that of its flash
 SEEN = 0.008  # share of a frame's pixels that an object must fill to be there
-FAR, STILL = 0.25, 0.12  # of the height: how far a moving thing goes at least, and a staying one at most
+FAR, LARGER, LONG = 0.15, 1.6, 2  # at its full: height that it goes; times its area at rest; frames that it flashes
+COLOURS = np.array(list(NOUNS.values()), np.float32)
+FLASHES = COLOURS + FLASH * (WHITE - COLOURS)
 
 
 @dataclass(frozen=True)
@@ -24,38 +26,46 @@ class Verdict:
 
 def look(video: np.ndarray, scene: Scene) -> list[Verdict]:
     """Judge a video, uint8 (f, h, w, 3), against a scene of two different nouns."""
-    return [_look(video, thing.noun, thing.verb) for thing in scene.things]
+    kinds = _kinds(video)
+    return [_look(kinds, thing.noun, thing.verb) for thing in scene.things]
 
 
-def _look(video: np.ndarray, noun: str, verb: str) -> Verdict:
-    distances = np.stack(
-        [np.linalg.norm(video.astype(np.float32) - np.float32(colour), axis=-1) for colour in NOUNS.values()]
-    )
+def _kinds(video: np.ndarray) -> np.ndarray:
+    """(f, h, w): number of the noun whose colour a pixel has, len(NOUNS) more where it flashes, -1 for none."""
+    colours = np.concatenate([COLOURS, FLASHES])
+    distances = np.stack([np.linalg.norm(video.astype(np.float32) - colour, axis=-1) for colour in colours])
+    return np.where(distances.min(axis=0) < NEAR, distances.argmin(axis=0), -1)
+
+
+def _look(kinds: np.ndarray, noun: str, verb: str) -> Verdict:
     own = list(NOUNS).index(noun)
-    mask = (distances[own] < NEAR) & (distances.argmin(axis=0) == own)
+    flash = kinds == own + len(NOUNS)
+    mask = (kinds == own) | flash
     area = mask.mean(axis=(1, 2))
     present = bool((area > SEEN).mean() > 0.6)
-    return Verdict(noun, verb, present, present and _obeys(mask, area, verb))
+    return Verdict(noun, verb, present, present and verb in _done(mask, area, flash))
 
 
-def _obeys(mask: np.ndarray, area: np.ndarray, verb: str) -> bool:
-    count = len(mask)
-    ends = slice(0, count // 8 + 1), slice(-(count // 8) - 1, None)
+def _done(mask: np.ndarray, area: np.ndarray, flash: np.ndarray) -> set[str]:
+    """What a thing does between the clip's first and last frames, in which it rests."""
+    ends = np.zeros(len(mask), bool)
+    ends[[0, 1, -2, -1]] = True
     rows = (np.arange(mask.shape[1]) + 0.5) / mask.shape[1]
+    there = area > SEEN
     weights = mask.sum(axis=2)
-    start, end = (float((weights[part] * rows).sum() / max(weights[part].sum(), 1)) for part in ends)
-    first, last = (float(area[part].mean()) for part in ends)
-    gone = area < 0.3 * np.median(area[area > SEEN]) if (area > SEEN).any() else np.ones(count, bool)
-    if verb == "rises":
-        return start - end > FAR
-    if verb == "falls":
-        return end - start > FAR
-    if verb == "grows":
-        return last > 2 * first
-    blinks = bool(gone[count // 8 : -(count // 8)].any() and not gone[ends[1]].all())
-    if verb == "blinks":
-        return blinks
-    return abs(start - end) < STILL and not blinks and 0.5 < last / max(first, 1e-6) < 2
+    height = (weights * rows).sum(axis=1) / weights.sum(axis=1).clip(min=1)
+    if not (there & ends).any() or not (there & ~ends).any():
+        return set()
+    rest, size = height[there & ends].mean(), area[there & ends].mean()
+    heights, areas = height[there & ~ends] - rest, area[there & ~ends] / size
+    tests = {
+        "jumps": np.percentile(heights, 20) < -FAR,
+        "dips": np.percentile(heights, 80) > FAR,
+        "grows": np.percentile(areas, 80) > LARGER,
+        "flashes": (flash.sum(axis=(1, 2)) > mask.sum(axis=(1, 2)) / 2)[there & ~ends].sum() >= LONG,
+    }
+    done = {verb for verb in MOVING if tests[verb]}
+    return done or {"stays"}
 
 
 def shares(seen: Sequence[Verdict]) -> dict[str, float]:

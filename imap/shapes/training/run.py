@@ -21,7 +21,7 @@ from imap.shapes.digest import digest
 from imap.shapes.drawing import draw, to_video
 from imap.shapes.models import Recipe, recipe_for
 from imap.shapes.training import sheet
-from imap.shapes.training.autoencoder import Autoencoding, fit_autoencoder, quality
+from imap.shapes.training.autoencoder import Autoencoding, fit_autoencoder, quality, take_weights
 from imap.shapes.training.bank import bank
 from imap.shapes.training.card import card, gap_table
 from imap.shapes.training.denoiser import Denoising, averaged, fit_denoiser
@@ -55,6 +55,9 @@ def train(config: Any) -> None:
     pipe = recipe.build(seed).to(device)
 
     data = {"world": VERSION, "family": recipe.family, "clip": list(clip)}
+    if told["vae"] is not None:
+        data["vae_start"] = str(told["vae"])
+        take_weights(pipe.vae, Path(told["vae"]))
     how = Autoencoding(**told["autoencoder"])
     vae = fit_autoencoder(pipe.vae, out / "autoencoder.pt", how, clip, seed, data)
     pipe.vae = vae.mean.module.eval().requires_grad_(False)
@@ -100,7 +103,7 @@ def check(told: Mapping[str, Any]) -> None:
         raise ImapError(f"seed={told['seed']!r} is not a whole number from 0 to {SEEDS_APART - 1}")
     for group in ("autoencoder", "denoiser"):
         for name, value in told[group].items():
-            if name in ("steps", "batch"):
+            if name in ("steps", "batch", "window"):
                 positive(f"{group}.{name}", value)
             elif isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
                 raise ImapError(f"{group}.{name}={value!r} is not a number of at least 0")
