@@ -1,18 +1,12 @@
 """How well a map (frames, height, width) finds the cells that are true, and the frames in which they move.
 
-Truth is boolean, of the map's shape; nan stands for a score that a clip does not define. Needs scikit-learn.
+Truth is boolean, of the map's shape; nan stands for a score that a clip does not define.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
-
-from imap.errors import ImapError
-
-try:
-    from sklearn.metrics import average_precision_score, roc_auc_score
-except ImportError:
-    raise ImapError('scores need scikit-learn, which is not installed; pip install -e ".[shapes]"') from None
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 Array = np.ndarray
 

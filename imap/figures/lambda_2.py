@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from imap.figures.study import LOOK, Study, row, words_of
+from imap.figures.study import LOOK, Study, first_word, row
 from imap.layers import LayerChoice, Spectrum
 from imap.view.strip import strip
 
@@ -14,7 +14,8 @@ WITH_A_PUBLISHED_THRESHOLD = ("cogvideox", "hunyuanvideo")
 
 def draw(study: Study) -> None:
     """lambda_2.png, .pdf, every head's value in lambda_2.csv, the choice in words in lambda_2.txt; and GramCol of the
-    first clip's last word in the layers of the lowest and the highest mean: lambda_2-maps.png, .pdf, .npy."""
+    first clip's first motion word (or noun) in the layers of the lowest and the highest mean: lambda_2-maps.png, .pdf,
+    .npy."""
     sample, step = study.samples[0], study.run.renoise_timestep[0]
     with Spectrum(study.backbone, step, first=step) as spectrum:
         study.read(sample, step)
@@ -32,7 +33,7 @@ def draw(study: Study) -> None:
 
     means = choice.means
     ordered = sorted(means, key=means.get)
-    word, rows, maps = words_of(sample)[-1], [], []
+    word, rows, maps = first_word(sample), [], []
     for layer in dict.fromkeys((ordered[0], ordered[-1])):
         output = study.read(sample, step, imap_layer=[layer], maps_layers=[layer, layer + 1])
         maps.append(output.maps.of(word, "imap_layers"))

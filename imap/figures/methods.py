@@ -1,4 +1,4 @@
-"""Methods side by side, for a motion word and a noun: cross attention, ConceptAttention, GramCol, IMAP."""
+"""Methods side by side: cross attention, ConceptAttention, GramCol, IMAP of a clip's first motion word and noun."""
 
 import numpy as np
 
@@ -15,7 +15,7 @@ def draw(study: Study) -> None:
     output = study.read(sample)
     truths = study.truths(sample, output)
     rows, maps, numbers = [], [], []
-    for word in (*sample.motions[-1:], *sample.concepts[-1:]):
+    for word in (*sample.motions[:1], *sample.concepts[:1]):
         for key in KEYS:
             if key in output.maps:
                 x = output.maps.of(word, key)

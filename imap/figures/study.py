@@ -22,6 +22,7 @@ from imap.results import Output
 from imap.samples import Sample
 from imap.settings.method import method_settings
 from imap.settings.run import Run
+from imap.shapes.truth import Things
 from imap.view.normalization import normalize
 from imap.view.sample import Shown
 from imap.view.strip import Row, save
@@ -74,8 +75,8 @@ class Study:
     def truths(self, sample: Sample, output: Output, needed: bool = False) -> dict[str, Any]:
         """What a clip shows, a NounTruth or VerbTruth by word, of the truth-<clip>.npz beside it.
 
-        Where there is none, or no scikit-learn to score with: empty, or ImapError if needed. Raises ImapError where it
-        is of another size or length than the clip was read at.
+        Where there is none: empty, or ImapError if needed. Raises ImapError where it is of another size or length than
+        the clip was read at.
         """
         path = sample.video_path.with_name(f"truth-{sample.video_path.stem}.npz")
         if not path.is_file():
@@ -84,13 +85,6 @@ class Study:
                     f"{sample.video_path} has no {path.name} beside it, and this figure scores maps against the truth; "
                     "make clips that have one with python -m imap.shapes.render (at any size)"
                 )
-            return {}
-        try:
-            from imap.shapes.truth import Things
-        except ImapError as error:
-            if needed:
-                raise
-            log.warning("maps are not scored: %s", error)
             return {}
         things = Things.load(path)
         read = output.frames.shape[:3]
@@ -174,6 +168,11 @@ def nothing_scored(samples: Iterable[Sample]) -> ImapError:
 def words_of(sample: Sample) -> tuple[str, ...]:
     """Nouns and motion words, in the order of the maps' texts."""
     return (*sample.concepts, *sample.motions)
+
+
+def first_word(sample: Sample) -> str:
+    """The word that a figure of a single word shows: the first motion word, or where there is none the first noun."""
+    return (*sample.motions, *sample.concepts)[0]
 
 
 def row(text: str, label: str, x: np.ndarray) -> Row:

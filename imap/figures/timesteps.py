@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from imap.figures.study import LOOK, Study, row, words_of
+from imap.figures.study import LOOK, Study, first_word, row
 from imap.view.strip import strip
 
 LEVELS = 7
@@ -10,10 +10,10 @@ LEVELS = 7
 
 def draw(study: Study) -> None:
     """timesteps.png, .pdf, timesteps.csv (with the AP where the truth is known) and the maps in timesteps.npy, of the
-    first clip's last motion word, or without one of its last noun. `renoise_timestep` does not matter: every level is
+    first clip's first motion word, or without one of its first noun. `renoise_timestep` does not matter: every level is
     read alone."""
     sample = study.samples[0]
-    word = words_of(sample)[-1]
+    word = first_word(sample)
     steps = np.unique(np.linspace(0, study.run.num_inference_steps - 1, LEVELS).round().astype(int)).tolist()
     rows, maps, numbers = [], [], []
     for step in steps:

@@ -8,7 +8,7 @@ import torch
 from einops import rearrange, reduce
 from torch import Tensor
 
-from imap.shapes.world import NOUNS, SLOTS, WHITE, Scene, motion
+from imap.shapes.world import NOUNS, SLOPE, SLOTS, WHITE, Scene, motion
 
 TEMPORAL = 4  # frames per latent frame after the first, which is one frame
 
@@ -97,8 +97,10 @@ _DISTANCES = {"ball": _ball, "box": _box, "kite": _kite, "ring": _ring, "cross":
 
 
 def _background(scene: Scene, frames: int, height: int, width: int, device: torch.device | str) -> Tensor:
-    """(f, height, width, 3): plain, or a still pattern of soft blocks that the camera passes over."""
-    plain = torch.tensor(scene.background, device=device).float().expand(frames, height, width, 3)
+    """(f, height, width, 3): lighter towards the bottom; or over that a still pattern of soft blocks, as the camera goes."""
+    slope = SLOPE * ((torch.arange(height, device=device) + 0.5) / height - 0.5)
+    plain = torch.tensor(scene.background, device=device) + rearrange(slope, "h -> 1 h 1 1")
+    plain = plain.expand(frames, height, width, 3)
     if scene.texture_seed is None:
         return plain
     rng = np.random.default_rng(scene.texture_seed)

@@ -39,14 +39,14 @@ def scene_hash(drawn: list[Scene]) -> str:
 SPLITS = {
     split.name: split
     for split in (
-        Split("dev-2", 49_000_000, 40, Conditions(), "065b230eef3e4150"),  # to choose layers and steps on
-        Split("plain-2", 50_000_000, 60, Conditions(), "1876f8091583cf29"),
+        Split("dev-2", 49_000_000, 40, Conditions(), "69cb06606c250ea8"),  # to choose layers and steps on
+        Split("plain-2", 50_000_000, 60, Conditions(), "d0b5fdbe9b697f76"),
         Split(
             "hard-2",
             50_000_001,
             60,
             Conditions(texture=0.5, pan=0.5, occlusion=0.5, trails=0.2),
-            "1ec2d4d5916063f4",
+            "b3b79cb2e2c735c3",
         ),
     )
 }

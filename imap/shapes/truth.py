@@ -13,8 +13,8 @@ from imap.evaluation import scores
 from imap.shapes.drawing import Drawn, to_grid, to_latent_frames
 from imap.shapes.world import Scene
 
-# share of a cell that an object fills, and of a latent frame's frames in which it moves: above IN that is true, below OUT
-# it is not, and between them it is not counted
+# share of a cell that an object fills, and of a latent frame's frames in which it moves: above IN that is true, below
+# OUT it is not, and between them it is not counted
 IN, OUT = 0.5, 0.2
 
 

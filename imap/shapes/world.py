@@ -26,6 +26,7 @@ TOP, MIDDLE, BOTTOM = 0.2, 0.5, 0.8
 RADIUS, LARGE = 0.15, 0.25
 FLASH, WHITE = 0.65, 250  # how far a flashing thing's colour goes towards this shade
 RAMP = 0.06  # of the clip: how long a verb takes to be at its full, and to be over
+SLOPE = 48  # of the background's shade, from top to bottom: without it a small denoiser takes long to tell up from down
 SLOTS = 2  # objects in a scene
 
 
@@ -96,7 +97,7 @@ def _scene(rng: np.random.Generator, verbs: Sequence[str], conditions: Condition
     for noun, verb, x in zip(nouns, verbs, _columns(rng, hidden), strict=True):
         onset = rng.uniform(0.08, 0.3)
         things.append(Thing(noun=str(noun), verb=verb, x=x, onset=onset, offset=onset + rng.uniform(0.45, 0.6)))
-    shade = int(rng.integers(16, 60))
+    shade = int(rng.integers(30, 66))
     return Scene(
         tuple(things),
         (shade, shade, shade),
