@@ -97,7 +97,7 @@ _DISTANCES = {"ball": _ball, "box": _box, "kite": _kite, "ring": _ring, "cross":
 
 
 def _background(scene: Scene, frames: int, height: int, width: int, device: torch.device | str) -> Tensor:
-    """(f, height, width, 3): lighter towards the bottom; or over that a still pattern of soft blocks, as the camera goes."""
+    """(f, height, width, 3): lighter towards the bottom; with a texture, soft blocks that the view passes."""
     slope = SLOPE * ((torch.arange(height, device=device) + 0.5) / height - 0.5)
     plain = torch.tensor(scene.background, device=device) + rearrange(slope, "h -> 1 h 1 1")
     plain = plain.expand(frames, height, width, 3)

@@ -20,7 +20,7 @@ from imap.shapes.training import autoencoder as autoencoder_module
 from imap.shapes.training import bank as bank_module
 from imap.shapes.training import fit as fit_module
 from imap.shapes.training import sheet
-from imap.shapes.training.autoencoder import anchors, kl
+from imap.shapes.training.autoencoder import anchors, kl, take_weights
 from imap.shapes.training.bank import bank
 from imap.shapes.training.denoiser import optimizers
 from imap.shapes.training.fit import Fit, adamw
@@ -28,7 +28,7 @@ from imap.shapes.training.gap import LEVELS, caption_gap, captions, verb_gap
 from imap.shapes.training.muon import Muon, orthogonal
 from imap.shapes.training.obedience import shares
 from imap.shapes.training.run import AUTOENCODER_SEEDS, HELD_OUT, STATISTICS, set_statistics, train
-from imap.shapes.world import MOVING, VERBS, Conditions, scenes
+from imap.shapes.world import MOVING, VERBS, VERSION, Conditions, scenes
 
 CLIP = (9, 32, 32)
 SHARD = 8
@@ -312,6 +312,9 @@ def test_a_transformer_is_not_kept_for_other_latents_than_it_was_trained_on(tmp_
         ("denoiser.one_word=-1", "denoiser.one_word=-1 is not a number of at least 0"),
         ("clips=0", "clips=0"),
         ("seed=100", "seed=100 is not a whole number from 0 to 99"),
+        ("autoencoder.window=8", r"autoencoder.window=8 is not 4k\+1 frames of the clip's 9"),
+        ("autoencoder.window=13", r"autoencoder.window=13 is not 4k\+1 frames of the clip's 9"),
+        ("vae=nowhere", "nowhere is not a pipeline folder"),
         ("autoencoder.steps=10000001", "would draw clips that nothing may be trained on"),
     ],
 )
@@ -342,13 +345,25 @@ def test_training_ends_in_a_pipeline_that_the_real_loading_code_loads(family, tm
         for name in ("autoencoder.pt", "denoiser.pt", "gap.jsonl", "samples.png", "samples-000001.png"):
             assert (out / name).is_file(), name
         card = (out / "pipeline/README.md").read_text()
-        assert "wrong verbs" in card and "world version 1" in card and "transformer 2 steps" in card
+        assert "wrong verbs" in card and f"world version {VERSION}" in card and "transformer 2 steps" in card
         chosen = compose("sampling", [f"backbone=shapes_{family}", f"backbone.path={out / 'pipeline'}"])
     model = model_settings({**chosen.backbone, "device": "cpu"})
     pipe = load(model, outline(model).source)
     assert pipe.transformer.dtype == torch.float32
     weights = sum(path.stat().st_size for path in (out / "pipeline").rglob("*.safetensors"))
     assert weights < 20e6
+
+
+def test_a_vae_can_be_trained_further(tmp_path):
+    pipe = RECIPES["cogvideox"].build(3)
+    pipe.save_pretrained(tmp_path / "first")
+    vae = RECIPES["cogvideox"].build(4).vae
+    take_weights(vae, tmp_path / "first")
+    assert all(torch.equal(x, vae.state_dict()[name]) for name, x in pipe.vae.state_dict().items())
+    with pytest.raises(ImapError, match=r"first is not a pipeline folder with a AutoencoderKLWan of this shape"):
+        take_weights(RECIPES["wan"].build(0).vae, tmp_path / "first")
+    with pytest.raises(ImapError, match=r"nowhere is not a pipeline folder"):
+        take_weights(vae, tmp_path / "nowhere")
 
 
 def test_captions_to_sample_name_two_nouns():

@@ -18,7 +18,7 @@ from imap.errors import ImapError
 from imap.settings.model import device_of
 from imap.settings.run import positive
 from imap.shapes.digest import digest
-from imap.shapes.drawing import draw, to_video
+from imap.shapes.drawing import TEMPORAL, draw, to_video
 from imap.shapes.models import Recipe, recipe_for
 from imap.shapes.training import sheet
 from imap.shapes.training.autoencoder import Autoencoding, fit_autoencoder, quality, take_weights
@@ -51,13 +51,14 @@ def train(config: Any) -> None:
     paper = backbone["paper"]
     clip = (paper["num_frames"], paper["height"], paper["width"])
     seed = told["seed"]
-    out.mkdir(parents=True, exist_ok=True)
-    pipe = recipe.build(seed).to(device)
-
+    pipe = recipe.build(seed)
     data = {"world": VERSION, "family": recipe.family, "clip": list(clip)}
     if told["vae"] is not None:
-        data["vae_start"] = str(told["vae"])
         take_weights(pipe.vae, Path(told["vae"]))
+        data["start"] = digest({"vae": pipe.vae})
+    out.mkdir(parents=True, exist_ok=True)
+    pipe = pipe.to(device)
+
     how = Autoencoding(**told["autoencoder"])
     vae = fit_autoencoder(pipe.vae, out / "autoencoder.pt", how, clip, seed, data)
     pipe.vae = vae.mean.module.eval().requires_grad_(False)
@@ -109,6 +110,9 @@ def check(told: Mapping[str, Any]) -> None:
                 raise ImapError(f"{group}.{name}={value!r} is not a number of at least 0")
             elif name in SHARES and value > 1:
                 raise ImapError(f"{group}.{name}={value!r} is a share, and at most 1")
+    window, frames = told["autoencoder"]["window"], told["backbone"]["paper"]["num_frames"]
+    if window % TEMPORAL != 1 or window > frames:
+        raise ImapError(f"autoencoder.window={window} is not {TEMPORAL}k+1 frames of the clip's {frames}")
     seeds = (told["seed"] + 1) * told["autoencoder"]["steps"]
     if seeds > AUTOENCODER_SEEDS:
         raise ImapError(
