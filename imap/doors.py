@@ -13,6 +13,7 @@ from imap.ahead import ahead
 from imap.backbones import backbone_of
 from imap.batch import run_tasks
 from imap.commandline import errors_in_one_line, plain_log
+from imap.encodings import Encodings
 from imap.errors import ImapError
 from imap.layers import LayerChoice, Spectrum, choose_once
 from imap.loading import load
@@ -63,13 +64,13 @@ def run_plan(todo: Plan, renoising: bool) -> None:
     pipe = load(todo.model, todo.outline.source)
     if todo.model.source is None:
         log.warning(RANDOM_WEIGHTS, todo.model.name)
-    run = choose_layers(pipe, todo, renoising) if todo.run.chooses_layers else todo.run
-
+    encodings = Encodings(backbone_of(pipe))
+    run = choose_layers(pipe, todo, renoising, encodings=encodings) if todo.run.chooses_layers else todo.run
     clips = ahead(partial(read_sample, fit=run.fit), [task.sample for task in todo.tasks] if renoising else [])
 
     def work(sample: Sample) -> Output:
         ready = {"clip": next(clips).result} if renoising else {}
-        return one_sample(pipe, sample, run, renoising, **ready)
+        return one_sample(pipe, sample, run, renoising, encodings=encodings, **ready)
 
     more = {"fps": run.fps, "device": str(todo.model.device), "offload": todo.model.offload}
     run_tasks(todo.tasks, run.output_dir, work, todo.tally, more)
@@ -83,7 +84,7 @@ def one_sample(pipe: Any, sample: Sample, run: Run, renoising: bool, **ready: An
         pipe.maybe_free_model_hooks()  # after a failure half-way, an offloaded model may still be on the device
 
 
-def choose_layers(pipe: Any, todo: Plan, renoising: bool) -> Run:
+def choose_layers(pipe: Any, todo: Plan, renoising: bool, **ready: Any) -> Run:
     """The plan's run with layers of high lambda_2, measured on its first sample and kept in layers.json."""
     run, sample = todo.run, todo.tasks[0].sample
     step = run.renoise_timestep[0] if renoising else run.num_inference_steps // 2
@@ -93,7 +94,7 @@ def choose_layers(pipe: Any, todo: Plan, renoising: bool) -> Run:
     def measure() -> LayerChoice:
         try:
             with Spectrum(backbone_of(pipe), step, first=step if renoising else 0) as spectrum:
-                one_sample(pipe, sample, short, renoising)
+                one_sample(pipe, sample, short, renoising, **ready)
         except (RuntimeError, OSError, ImapError) as error:
             raise ImapError(
                 f"imap_layer=auto could not read lambda_2 on {todo.tasks[0].name}: {error}; name the layers instead, "
@@ -102,6 +103,7 @@ def choose_layers(pipe: Any, todo: Plan, renoising: bool) -> Run:
         return spectrum.choice()
 
     of = {"model": todo.model.recorded(), "num_inference_steps": run.num_inference_steps, "step": step}
+    of |= {"height": run.height, "width": run.width, "num_frames": run.num_frames, "prompt": todo.prompt}
     choice = choose_once(run.output_dir / "layers.json", json.loads(json.dumps(of)), measure)
     log.info("%s", choice)
     return replace(run, method={**run.method, "imap_layer": choice.layers})
