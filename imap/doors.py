@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -11,7 +12,7 @@ from omegaconf import OmegaConf
 
 from imap.ahead import ahead
 from imap.backbones import backbone_of
-from imap.batch import run_tasks
+from imap.batch import Tally, Task, run_tasks
 from imap.commandline import errors_in_one_line, plain_log
 from imap.encodings import Encodings
 from imap.errors import ImapError
@@ -64,16 +65,26 @@ def run_plan(todo: Plan, renoising: bool) -> None:
     pipe = load(todo.model, todo.outline.source)
     if todo.model.source is None:
         log.warning(RANDOM_WEIGHTS, todo.model.name)
+    run = choose_layers(pipe, todo, renoising) if todo.run.chooses_layers else todo.run
+    more = {"fps": run.fps, "device": str(todo.model.device), "offload": todo.model.offload}
+    do_tasks(pipe, todo.tasks, run, renoising, todo.tally, more)
+
+
+def do_tasks(
+    pipe: Any, tasks: Sequence[Task], run: Run, renoising: bool, tally: Tally, more: Mapping[str, Any]
+) -> None:
+    """A list of samples one by one, the next clip decoded meanwhile, and words that come again encoded once.
+
+    tally, more: as in `run_tasks`.
+    """
     encodings = Encodings(backbone_of(pipe))
-    run = choose_layers(pipe, todo, renoising, encodings=encodings) if todo.run.chooses_layers else todo.run
-    clips = ahead(partial(read_sample, fit=run.fit), [task.sample for task in todo.tasks] if renoising else [])
+    clips = ahead(partial(read_sample, fit=run.fit), [task.sample for task in tasks] if renoising else [])
 
     def work(sample: Sample) -> Output:
         ready = {"clip": next(clips).result} if renoising else {}
         return one_sample(pipe, sample, run, renoising, encodings=encodings, **ready)
 
-    more = {"fps": run.fps, "device": str(todo.model.device), "offload": todo.model.offload}
-    run_tasks(todo.tasks, run.output_dir, work, todo.tally, more)
+    run_tasks(tasks, run.output_dir, work, tally, more)
 
 
 def one_sample(pipe: Any, sample: Sample, run: Run, renoising: bool, **ready: Any) -> Output:
@@ -84,7 +95,7 @@ def one_sample(pipe: Any, sample: Sample, run: Run, renoising: bool, **ready: An
         pipe.maybe_free_model_hooks()  # after a failure half-way, an offloaded model may still be on the device
 
 
-def choose_layers(pipe: Any, todo: Plan, renoising: bool, **ready: Any) -> Run:
+def choose_layers(pipe: Any, todo: Plan, renoising: bool) -> Run:
     """The plan's run with layers of high lambda_2, measured on its first sample and kept in layers.json."""
     run, sample = todo.run, todo.tasks[0].sample
     step = run.renoise_timestep[0] if renoising else run.num_inference_steps // 2
@@ -94,7 +105,7 @@ def choose_layers(pipe: Any, todo: Plan, renoising: bool, **ready: Any) -> Run:
     def measure() -> LayerChoice:
         try:
             with Spectrum(backbone_of(pipe), step, first=step if renoising else 0) as spectrum:
-                one_sample(pipe, sample, short, renoising, **ready)
+                one_sample(pipe, sample, short, renoising)
         except (RuntimeError, OSError, ImapError) as error:
             raise ImapError(
                 f"imap_layer=auto could not read lambda_2 on {todo.tasks[0].name}: {error}; name the layers instead, "

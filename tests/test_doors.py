@@ -500,7 +500,7 @@ def test_a_list_of_the_same_words_is_encoded_once(family: str, door, loads, pipe
 
 
 def test_layers_that_cannot_be_measured_end_the_run_in_one_line(door, loads, monkeypatch):
-    def broken(*_, **__):
+    def broken(*_):
         raise RuntimeError("out of memory")
 
     monkeypatch.setattr(imap.doors, "sample_video", broken)
