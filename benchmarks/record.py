@@ -82,10 +82,10 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
     return ordered[k], ordered[n - 1 - k]
 
 
-def judged(values: Sequence[float], limit: float | None) -> dict[str, Any]:
-    """Median of ratios with its interval, and whether the whole interval keeps to a limit (None: there is none)."""
+def judged(values: Sequence[float], limit: float | None, name: str = "ratio") -> dict[str, Any]:
+    """Median with its interval, and whether the whole interval is at most a limit (None: there is none)."""
     low, high = interval(values)
-    found = {"ratio": round(statistics.median(values), 4), "low": round(low, 4), "high": round(high, 4)}
+    found = {name: round(statistics.median(values), 4), "low": round(low, 4), "high": round(high, 4)}
     return {**found, "limit": limit, "met": None if limit is None else high <= limit}
 
 
