@@ -1,69 +1,150 @@
-"""Reading real clips end to end, stage by stage, and clips per hour.
+"""Reading a list of real clips as the renoising door does, stage by stage, and clips per hour.
 
-The text encoder is a small one, and videos and pictures are not written.
+python -m benchmarks.clip --model tiny_cogvideox --clip clip.mp4 --clips 3
 
-python -m benchmarks.clip --model tiny_cogvideox --clip clip.mp4
+The text encoder is a small one, every clip has words of its own, and no pictures are made. Stages are a mean over the
+clips: `forward` is the transformer alone, `maps` what reading them adds to its call and their way to the host, `other`
+what no stage covers. On a GPU they are wall clock, and decoding a clip, which happens while the one before is read, is
+no share of the whole. On a CPU all is processor time of one torch thread, decoding too; `other` is then mostly the
+threads of the video codec.
 """
 
+import logging
 import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import torch
+from diffusers import DiffusionPipeline
+from torch import nn
 
-import imap
-from benchmarks.models import add_model, build, chosen_size
-from benchmarks.record import machine, parser, seconds, write
+from benchmarks.models import add_model, chosen_size, opened, tokens
+from benchmarks.overhead import Asked, settings
+from benchmarks.record import chosen_device, in_turn, machine, parser, seconds, write
+from benchmarks.words import PROMPT
+from imap.batch import Tally, Task, request
+from imap.clips import Fit
+from imap.doors import do_tasks
 from imap.presets import presets
+from imap.results import read_meta
+from imap.samples import make_sample, numbered
+from imap.settings.run import Run
 
-STAGES = ("decode_clip", "encode_clip", "encode_text", "denoise", "finish", "maps")
+OVERLAPPED = "decode_clip"
+STAGES = (OVERLAPPED, "encode_clip", "encode_text", "denoise", "finish", "maps", "write")
+
+
+def list_of(clip: Path, count: int, run: Run) -> list[Task]:
+    """The same clip so many times, with other words each time."""
+    samples = [make_sample(f"{PROMPT} Take {n}.", "rider, horse, field", "gallops", clip, "st") for n in range(count)]
+    return [Task(name, sample, request(sample, run.recorded())) for name, sample in numbered(samples)]
+
+
+def run_of(paper: dict[str, Any], size: dict[str, int], folder: Path) -> Run:
+    """The paper's settings for renoising, the clip resampled to the size."""
+    return Run(
+        output_dir=folder,
+        seed=42,
+        num_inference_steps=paper["num_inference_steps"],
+        guidance_scale=paper["guidance_scale"],
+        negative_prompt="",
+        **size,
+        fps=8,
+        method=settings(Asked(target=paper["imap_qk_matching_target"]), paper),
+        renoise_timestep=tuple(paper["renoise_timestep"]),
+        fit=Fit(size["height"], size["width"], size["num_frames"], resize="crop", frames="uniform"),
+    )
+
+
+def measure(
+    pipe: DiffusionPipeline,
+    paper: dict[str, Any],
+    size: dict[str, int],
+    clip: Path,
+    count: int,
+    repeats: int,
+    device: torch.device,
+) -> list[dict[str, Any]]:
+    """A row for each stage of a list of `count` clips. Raises RuntimeError when a clip fails."""
+    calls: list[tuple[tuple, dict]] = []
+    is_cpu = device.type == "cpu"
+    with tempfile.TemporaryDirectory() as folder:
+        _do(pipe, run_of(paper, size, Path(folder) / "warm"), clip, 1, device)
+        handle = pipe.transformer.register_forward_pre_hook(partial(_keep, calls), with_kwargs=True)
+        try:
+            # the thread's own processor time: that of the process would count the decoding of the next clip as well
+            with patch("time.perf_counter", time.thread_time) if is_cpu else nullcontext():
+                taken, stages = _do(pipe, run_of(paper, size, Path(folder) / "list"), clip, count, device)
+        finally:
+            handle.remove()
+    args, kwargs = calls[0]
+    with torch.no_grad():
+        (alone,) = in_turn([partial(pipe.transformer, *args, **kwargs)], repeats, device)
+    mean = {name: statistics.fmean(one.get(name, 0.0) for one in stages) for name in STAGES}
+    whole, per_clip = taken / count, len(calls) / count
+    other = whole - sum(x for name, x in mean.items() if is_cpu or name != OVERLAPPED)
+    forward = per_clip * statistics.median(alone)
+    reading = mean.pop("denoise") - forward + mean.pop("maps")
+    mean |= {"forward": forward, "maps": reading, "other": other, "all": whole}
+    about = {
+        **size,
+        "tokens": tokens(size),
+        "clips": count,
+        "forwards_per_clip": per_clip,
+        "clips_per_hour": round(3600 / whole, 1),
+    }
+    return [
+        {
+            "stage": name,
+            "seconds": round(x, 4),
+            "share": round(x / whole, 4) if is_cpu or name != OVERLAPPED else None,
+            **about,
+        }
+        for name, x in mean.items()
+    ]
+
+
+def _do(
+    pipe: DiffusionPipeline, run: Run, clip: Path, count: int, device: torch.device
+) -> tuple[float, Sequence[dict[str, float]]]:
+    """Seconds of a list, and of the stages of every clip of it."""
+    run.output_dir.mkdir(parents=True)
+    tasks, tally = list_of(clip, count, run), Tally()
+    taken = seconds(lambda: do_tasks(pipe, tasks, run, True, tally, {"fps": run.fps, "device": str(device)}), device)
+    if tally.failed:
+        raise RuntimeError(f"{tally.failed[0]} failed: {(run.output_dir / 'errors.jsonl').read_text()}")
+    return taken, [read_meta(run.output_dir / task.name)["seconds"] for task in tasks]
+
+
+def _keep(calls: list[tuple[tuple, dict]], module: nn.Module, args: tuple, kwargs: dict) -> None:
+    calls.append((args, kwargs))
 
 
 def main() -> None:
     command = parser(__doc__)
     add_model(command)
-    command.add_argument("--clip", type=Path, required=True, help="a video file; it is resampled to the size below")
-    command.add_argument("--out", type=Path, default=Path("outputs/benchmark_clip"))
+    command.add_argument("--clip", type=Path, required=True, help="a video file; it is resampled to the size")
+    command.add_argument("--clips", type=int, default=5, help="how long the list is")
+    command.set_defaults(repeats=3)
     options = command.parse_args()
-    device = torch.device(options.device)
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    pipe = build(options.model, device, torch.float32 if device.type == "cpu" else torch.bfloat16)
-    pipe.set_progress_bar_config(disable=True)
-    paper = presets()[options.model].paper
-    found: list[dict[str, float]] = []
-    for repeat in range(options.repeats + 1):
-        kept = []
-        whole = seconds(
-            lambda kept=kept: kept.append(
-                imap.renoise(
-                    pipe,
-                    options.clip,
-                    prompt="A rider on a horse gallops across a field.",
-                    concepts=["rider", "horse", "field"],
-                    motions=["gallops"],
-                    num_inference_steps=paper["num_inference_steps"],
-                    renoise_timestep=paper["renoise_timestep"],
-                    **chosen_size(options),
-                    resize="crop",
-                    frames="uniform",
-                )
-            ),
-            device,
-        )
-        write_s = seconds(lambda kept=kept: kept[0].maps.save(options.out), device)
-        if repeat:
-            found.append(
-                {**{name: kept[0].seconds.get(name, 0.0) for name in STAGES}, "write": write_s, "all": whole + write_s}
-            )
-    median = {name: statistics.median(one[name] for one in found) for name in found[0]}
-    about = {"model": options.model, "clips_per_hour": round(3600 / median["all"], 1), **machine(device)}
-    write(
-        [
-            {"stage": name, "seconds": round(x, 4), "share": round(x / median["all"], 4), **about}
-            for name, x in median.items()
-        ],
-        options.json,
+    logging.getLogger("imap").setLevel(logging.ERROR)
+    device, paper = chosen_device(options), presets()[options.model].paper
+    found = measure(
+        opened(options.model, device),
+        paper,
+        chosen_size(options),
+        options.clip,
+        options.clips,
+        options.repeats,
+        device,
     )
+    write([{"model": options.model, **row, **machine(device)} for row in found], options.json)
 
 
 if __name__ == "__main__":

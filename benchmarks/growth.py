@@ -1,23 +1,29 @@
 """The cost of the maps of one layer against visual tokens, concepts and heads, with the fitted exponent of each.
 
+All sizes take turns within a round. On a CPU the clock is the processor time of the process.
+
 python -m benchmarks.growth            # CPU: widths of a real model, up to the 32,760 tokens of Wan at 81 frames
 """
 
-import statistics
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 
-from benchmarks.record import in_turn, machine, parser, write
+from benchmarks.record import chosen_device, in_turn, judged, machine, parser, write
 from imap.maps.concept_stream import concept_head_outputs
 from imap.maps.layer import Layer, Rule, Texts, layer_maps
 from imap.maps.separability import SCORES
 
-TOKENS = (2_340, 5_850, 9_360, 17_550, 32_760)
-CONCEPTS = (1, 2, 5, 10, 20)
-HEADS = (6, 12, 24, 48)
+AXES = {
+    "tokens": (2_340, 5_850, 9_360, 17_550, 32_760),
+    "concepts": (1, 2, 5, 10, 20),
+    "heads": (6, 12, 24, 48),
+}
+LIMITS = {"tokens": 1.1}  # of the exponent
 FRAMES, WIDTH = 13, 64
 
 
@@ -43,38 +49,39 @@ def work(attention: Layer, texts: Texts, rule: Rule) -> None:
     layer_maps(replace(attention, concepts=concepts), texts, rule)
 
 
+def sizes(axis: str, values: Sequence[int], heads: int) -> list[dict[str, int]]:
+    """Sizes that differ along one axis."""
+    return [{"tokens": 9_360, "concepts": 5, "heads": heads, axis: value} for value in values]
+
+
+def measure(axis: str, grown: list[dict[str, int]], repeats: int, device: torch.device) -> list[dict[str, Any]]:
+    """A row for each size, all of them in turn; the exponent is fitted to each round, so that it has an interval."""
+    works = []
+    for size in grown:
+        attention, texts = layer(**size, device=device)
+        rule = Rule(SCORES["CHI"], topk=min(5, size["heads"]), standardize=True, softmax=False)
+        works.append(partial(work, attention, texts, rule))
+    found = np.log(in_turn(works, repeats, device))  # (sizes, rounds)
+    steps = np.log([size[axis] for size in grown])
+    times = np.median(found, axis=1)
+    # from one size to the next: a launch-bound start would hide a steep end in the fit
+    slopes = [None, *(round(float(slope), 3) for slope in np.diff(times) / np.diff(steps))]
+    fit = judged([float(x) for x in np.polyfit(steps, found, 1)[0]], LIMITS.get(axis), "exponent")
+    return [
+        {"against": axis, **size, "seconds": round(float(np.exp(x)), 5), "from_the_last": slope, **fit}
+        for size, x, slope in zip(grown, times, slopes, strict=True)
+    ]
+
+
 def main() -> None:
     command = parser(__doc__)
     command.add_argument("--heads", type=int, default=6, help="where heads do not vary")
     options = command.parse_args()
-    device = torch.device(options.device)
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    rule = Rule(SCORES["CHI"], topk=min(5, options.heads), standardize=True, softmax=False)
+    device = chosen_device(options)
     rows = []
-    for name, values in (("tokens", TOKENS), ("concepts", CONCEPTS), ("heads", HEADS)):
-        sizes = [{"tokens": 9_360, "concepts": 5, "heads": options.heads, name: value} for value in values]
-        # one size at a time: the largest would not fit beside the others on a small machine
-        times = []
-        for size in sizes:
-            attention, texts = layer(**size, device=device)
-            (found,) = in_turn([partial(work, attention, texts, rule)], options.repeats, device)
-            times.append(statistics.median(found))
-        exponent = float(np.polyfit(np.log(values), np.log(times), 1)[0])
-        # from one size to the next: a launch-bound start would hide a steep end in the fit
-        slopes = [float("nan"), *(np.diff(np.log(times)) / np.diff(np.log(values)))]
-        rows += [
-            {
-                "against": name,
-                **size,
-                "seconds": round(x, 5),
-                "exponent": round(exponent, 3),
-                "from_the_last": round(float(slope), 3),
-                **machine(device),
-            }
-            for size, x, slope in zip(sizes, times, slopes, strict=True)
-        ]
-    write(rows, options.json)
+    for axis, values in AXES.items():
+        rows += measure(axis, sizes(axis, values, options.heads), options.repeats, device)
+    write([row | machine(device) for row in rows], options.json)
 
 
 if __name__ == "__main__":

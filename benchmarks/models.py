@@ -11,6 +11,7 @@ from diffusers import (
 )
 
 from imap import tiny
+from imap.backbones.base import Backbone
 
 COG = {"text_embed_dim": 32, "time_embed_dim": 512}
 WAN = {"text_dim": 32, "attention_head_dim": 128}
@@ -39,6 +40,7 @@ FULL = {
         {"text_embed_dim": 32, "pooled_projection_dim": 24},
     ),
 }
+VAE_DTYPES = {"wan": torch.float32}  # as the presets of configs/backbone/ say; the others' are as the transformer
 NARROW = {f"tiny_{family}": family for family in tiny.FAMILIES}
 NAMES = (*NARROW, *FULL)
 
@@ -55,6 +57,25 @@ def chosen_size(options: argparse.Namespace) -> dict[str, int]:
     """Size of the video that was chosen, as pipelines take it."""
     width = options.width or (832 if "wan" in options.model else 720)
     return {"height": options.height, "width": width, "num_frames": options.num_frames}
+
+
+def tokens(size: dict[str, int]) -> int:
+    """Visual tokens of a video of that size: all three families have patches of two by two latent cells."""
+    frames = (size["num_frames"] - 1) // Backbone.temporal_factor + 1
+    cells = 2 * Backbone.spatial_factor
+    return frames * (size["height"] // cells) * (size["width"] // cells)
+
+
+def dtype_on(device: torch.device) -> torch.dtype:
+    """What models are measured in."""
+    return torch.float32 if device.type == "cpu" else torch.bfloat16
+
+
+def opened(name: str, device: torch.device) -> DiffusionPipeline:
+    """A pipeline to measure on, without progress bars."""
+    pipe = build(name, device, dtype_on(device))
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
 
 
 def build(name: str, device: torch.device, dtype: torch.dtype, layers: int | None = None) -> DiffusionPipeline:
@@ -77,6 +98,8 @@ def build(name: str, device: torch.device, dtype: torch.dtype, layers: int | Non
     try:
         with device:
             pipe.transformer = transformer(**config).eval().requires_grad_(False)
+        torch.set_default_dtype(VAE_DTYPES.get(family, dtype))
+        with device:
             pipe.vae = type(pipe.vae)().eval().requires_grad_(False)  # its own defaults are the published sizes
     finally:
         torch.set_default_dtype(before)

@@ -1,4 +1,4 @@
-"""What every benchmark does with its rows: prints them as a table, and adds them to a JSON-lines file."""
+"""What every benchmark does: work in turn, medians with their intervals, limits, and rows as a table and JSON lines."""
 
 import argparse
 import json
@@ -6,6 +6,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from math import comb
 from pathlib import Path
 from typing import Any
 
@@ -16,38 +17,76 @@ def parser(about: str) -> argparse.ArgumentParser:
     """A command line with what all benchmarks take."""
     made = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    made.add_argument("--threads", type=int, help="of torch on a CPU")
-    made.add_argument("--repeats", type=int, default=3)
+    made.add_argument("--threads", type=int, default=1, help="of torch on a CPU")
+    made.add_argument("--repeats", type=int, default=9)
     made.add_argument("--json", type=Path, help="append the rows to this file")
     return made
 
 
+def chosen_device(options: argparse.Namespace) -> torch.device:
+    """The device of a command line, its threads set."""
+    torch.set_num_threads(options.threads)
+    return torch.device(options.device)
+
+
 def machine(device: torch.device) -> dict[str, str]:
-    """What was measured on."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
-    return {"device": name, "torch": torch.__version__, "python": platform.python_version()}
+    """What was measured on, and which clock."""
+    is_gpu = device.type == "cuda"
+    name = torch.cuda.get_device_name(device) if is_gpu else f"CPU, {torch.get_num_threads()} threads"
+    clock = "wall" if is_gpu else "process"
+    return {"device": name, "clock": clock, "torch": torch.__version__, "python": platform.python_version()}
 
 
 def seconds(work: Callable[[], Any], device: torch.device) -> float:
-    """Of one call, the device's work included."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    """Of one call: the processor time of this process on a CPU, so that other work on the machine does not count; on a
+    GPU the time that passes until its work is done."""
+    if device.type != "cuda":
+        start = time.process_time()
+        work()
+        return time.process_time() - start
+    torch.cuda.synchronize(device)
     start = time.perf_counter()
     work()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    torch.cuda.synchronize(device)
     return time.perf_counter() - start
 
 
 def in_turn(works: Sequence[Callable[[], Any]], repeats: int, device: torch.device) -> list[list[float]]:
-    """Seconds of each of several works that take turns, `repeats` rounds after one to warm up."""
-    rounds = [[seconds(work, device) for work in works] for _ in range(repeats + 1)][1:]
-    return [list(own) for own in zip(*rounds, strict=True)]
+    """Seconds of each of several works that take turns, `repeats` rounds after one to warm up.
+
+    Every other round goes backwards: what drifts, and what one work leaves to the next, weighs on all of them alike.
+    """
+    found: list[list[float]] = [[] for _ in works]
+    for turn in range(repeats + 1):
+        for i in sorted(range(len(works)), reverse=turn % 2 == 1):
+            taken = seconds(works[i], device)
+            if turn:
+                found[i].append(taken)
+    return found
 
 
-def ratio(one: Sequence[float], other: Sequence[float]) -> float:
-    """Median of the ratios of neighbours in time."""
-    return statistics.median(b / a for a, b in zip(one, other, strict=True))
+def ratios(one: Sequence[float], other: Sequence[float]) -> list[float]:
+    """other / one, round by round."""
+    return [b / a for a, b in zip(one, other, strict=True)]
+
+
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    """Two of the values between which the true median lies with a probability of at least 0.95, whatever the noise.
+
+    With fewer than six values no two do: the smallest and the largest.
+    """
+    ordered, n = sorted(values), len(values)
+    # 2 P(at most k of n fair coins are heads): the true median is beyond the k-th smallest value or its mirror
+    beyond = [2 * sum(comb(n, i) for i in range(k + 1)) / 2**n for k in range((n + 1) // 2)]
+    k = max((k for k, probability in enumerate(beyond) if probability <= 0.05), default=0)
+    return ordered[k], ordered[n - 1 - k]
+
+
+def judged(values: Sequence[float], limit: float | None, name: str = "ratio") -> dict[str, Any]:
+    """Median with its interval, and whether the whole interval is at most a limit (None: there is none)."""
+    low, high = interval(values)
+    found = {name: round(statistics.median(values), 4), "low": round(low, 4), "high": round(high, 4)}
+    return {**found, "limit": limit, "met": None if limit is None else high <= limit}
 
 
 def write(rows: Sequence[dict[str, Any]], path: Path | None) -> None:
@@ -60,8 +99,8 @@ def write(rows: Sequence[dict[str, Any]], path: Path | None) -> None:
     if path:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8") as file:
-            file.writelines(json.dumps(row) + "\n" for row in rows)
+            file.writelines(json.dumps(row, allow_nan=False) + "\n" for row in rows)
 
 
 def _text(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else "-" if value is None else str(value)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from imap.backbones import backbone_of
+from imap.encodings import Encodings
 from imap.presets import preset_for
 from imap.samples import split_texts
 from imap.settings.method import method_settings
@@ -29,6 +30,7 @@ def trace(
     concept_token: str | None = None,
     prompt_tokens: bool | None = None,
     observe: Callable[..., None] | None = None,
+    encodings: Encodings | None = None,
 ) -> Trace:
     """Maps of the next call of a stock CogVideoX, Wan or HunyuanVideo pipeline: `with imap.trace(pipe, ...) as trace`.
 
@@ -40,7 +42,8 @@ def trace(
     imap_sep_topk: motion heads per layer and step, or -1 for the score's threshold. imap_qk_matching_target: concepts
     or prompt. surrogate: per_head or consensus. standardize: text or none. softmax: over the texts. concept_token:
     first, last or mean of a concept's tokens. prompt_tokens: with target prompt, maps of every prompt token besides.
-    observe: called with each layer that is read, for measures of one's own (see `Trace`).
+    observe: called with each layer that is read, for measures of one's own (see `Trace`). encodings: one
+    `imap.encodings.Encodings` for many traces of a pipeline, so that the same words are encoded once.
     What is not given is the paper's setting for that model. Raises ImapError for settings that the model does not
     have, before anything runs.
     """
@@ -65,4 +68,4 @@ def trace(
         given, preset.paper, backbone.num_layers, backbone.num_heads, backbone.default_concept_token
     )
     wording = Wording(backbone, method, split_texts(concepts), split_texts(motions), prompt)
-    return Trace(backbone, method, wording, observe)
+    return Trace(backbone, method, wording, observe, encodings)

@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -11,8 +12,9 @@ from omegaconf import OmegaConf
 
 from imap.ahead import ahead
 from imap.backbones import backbone_of
-from imap.batch import run_tasks
+from imap.batch import Tally, Task, run_tasks
 from imap.commandline import errors_in_one_line, plain_log
+from imap.encodings import Encodings
 from imap.errors import ImapError
 from imap.layers import LayerChoice, Spectrum, choose_once
 from imap.loading import load
@@ -64,15 +66,25 @@ def run_plan(todo: Plan, renoising: bool) -> None:
     if todo.model.source is None:
         log.warning(RANDOM_WEIGHTS, todo.model.name)
     run = choose_layers(pipe, todo, renoising) if todo.run.chooses_layers else todo.run
+    more = {"fps": run.fps, "device": str(todo.model.device), "offload": todo.model.offload}
+    do_tasks(pipe, todo.tasks, run, renoising, todo.tally, more)
 
-    clips = ahead(partial(read_sample, fit=run.fit), [task.sample for task in todo.tasks] if renoising else [])
+
+def do_tasks(
+    pipe: Any, tasks: Sequence[Task], run: Run, renoising: bool, tally: Tally, more: Mapping[str, Any]
+) -> None:
+    """A list of samples one by one, the next clip decoded meanwhile, and words that come again encoded once.
+
+    tally, more: as in `run_tasks`.
+    """
+    encodings = Encodings(backbone_of(pipe))
+    clips = ahead(partial(read_sample, fit=run.fit), [task.sample for task in tasks] if renoising else [])
 
     def work(sample: Sample) -> Output:
         ready = {"clip": next(clips).result} if renoising else {}
-        return one_sample(pipe, sample, run, renoising, **ready)
+        return one_sample(pipe, sample, run, renoising, encodings=encodings, **ready)
 
-    more = {"fps": run.fps, "device": str(todo.model.device), "offload": todo.model.offload}
-    run_tasks(todo.tasks, run.output_dir, work, todo.tally, more)
+    run_tasks(tasks, run.output_dir, work, tally, more)
 
 
 def one_sample(pipe: Any, sample: Sample, run: Run, renoising: bool, **ready: Any) -> Output:
@@ -102,6 +114,7 @@ def choose_layers(pipe: Any, todo: Plan, renoising: bool) -> Run:
         return spectrum.choice()
 
     of = {"model": todo.model.recorded(), "num_inference_steps": run.num_inference_steps, "step": step}
+    of |= {"height": run.height, "width": run.width, "num_frames": run.num_frames, "prompt": todo.prompt}
     choice = choose_once(run.output_dir / "layers.json", json.loads(json.dumps(of)), measure)
     log.info("%s", choice)
     return replace(run, method={**run.method, "imap_layer": choice.layers})

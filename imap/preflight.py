@@ -35,6 +35,7 @@ class Plan:
     run: Run
     outline: Outline
     tasks: Sequence[Task]
+    prompt: str  # the first of the whole list, finished or not: it tells one list from another
     tally: Tally  # holds what is finished already, and what cannot be done
 
 
@@ -80,7 +81,7 @@ def plan(config: Mapping[str, Any], renoising: bool) -> Plan:
             tasks.append(task)
     if len(tally.failed) == len(samples):
         raise ImapError(f"none of the {len(samples)} samples can be run; {run.output_dir / ERRORS} tells why")
-    return Plan(model, run, found, tasks, tally)
+    return Plan(model, run, found, tasks, samples[0][1].prompt, tally)
 
 
 def warn_of_unknown_words(samples: Iterable[Sample], name: str, known: Sequence[str] | None) -> None:

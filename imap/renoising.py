@@ -16,6 +16,7 @@ from tqdm import tqdm
 from imap.api import trace
 from imap.backbones.base import Backbone
 from imap.clips import Fit, as_clip, check_video_size, fit_clip, to_pixels, to_tensor
+from imap.encodings import Encodings
 from imap.errors import ImapError
 from imap.presets import preset_for
 from imap.results import Maps, Output
@@ -90,7 +91,7 @@ def renoise(
     with ExitStack() as opened:
         with stages.stage("encode_text"), torch.no_grad():
             opened.enter_context(tracing)
-            text = backbone.encode_prompt(prompt, negative_prompt if test_full_denoise and guidance > 1 else None)
+            text = tracing.encode_prompt(prompt, negative_prompt if test_full_denoise and guidance > 1 else None)
         if not test_full_denoise:
             opened.enter_context(_no_progress_bar(pipe))
         job = _Denoising(tracing, text, steps, guidance, test_full_denoise, generator, stages)
@@ -188,10 +189,11 @@ def renoise_video(
     run: Run,
     observe: Callable[..., None] | None = None,
     clip: Callable[[], tuple[np.ndarray, float]] | None = None,
+    encodings: Encodings | None = None,
 ) -> Output:
     """Maps of a sample's clip. Its video is the clip as the model got it, or what `test_full_denoise` made of it.
 
-    observe: as in `imap.trace`. clip: gives what `read_sample` would, for one that is being read already.
+    observe, encodings: as in `imap.trace`. clip: gives what `read_sample` would, for one that is being read already.
     """
     frames, seconds = read_sample(sample, run.fit) if clip is None else clip()
     result = renoise(
@@ -208,6 +210,7 @@ def renoise_video(
         seed=run.seed,
         **run.method,
         observe=observe,
+        encodings=encodings,
     )
     kind = "denoised from the noised clip" if run.test_full_denoise else "the clip"
     stages = {**result.seconds, "decode_clip": round(seconds, 4)}

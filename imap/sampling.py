@@ -7,20 +7,25 @@ import torch
 
 from imap.api import trace
 from imap.clips import to_pixels
+from imap.encodings import Encodings
 from imap.results import Output
 from imap.samples import Sample
 from imap.settings.run import Run
 from imap.timing import Stages
 
 
-def sample_video(pipe: Any, sample: Sample, run: Run) -> Output:
-    """Sample one video with its maps. One CPU generator draws everything, so noise is the same on every device."""
+def sample_video(pipe: Any, sample: Sample, run: Run, encodings: Encodings | None = None) -> Output:
+    """Sample one video with its maps. One CPU generator draws everything, so noise is the same on every device.
+
+    encodings: of the list that the sample is in, as in `imap.trace`.
+    """
     stages, generator = Stages(pipe._execution_device), torch.Generator("cpu").manual_seed(run.seed)
     with ExitStack() as opened:
         with stages.stage("encode_text"), torch.no_grad():
-            tracing = opened.enter_context(trace(pipe, sample.prompt, sample.concepts, sample.motions, **run.method))
+            words = (sample.prompt, sample.concepts, sample.motions)
+            tracing = opened.enter_context(trace(pipe, *words, **run.method, encodings=encodings))
             backbone = tracing.backbone
-            text = backbone.encode_prompt(sample.prompt, run.negative_prompt if run.guidance_scale > 1 else None)
+            text = tracing.encode_prompt(sample.prompt, run.negative_prompt if run.guidance_scale > 1 else None)
         timing = opened.enter_context(stages.denoise_then(run.num_inference_steps - 1, "decode"))
         frames = pipe(
             **text,

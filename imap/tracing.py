@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from imap.backbones.base import Backbone, Grid, Seen, call_arguments
 from imap.backbones.probe import refuse_untraceable
+from imap.encodings import Encodings, token_ids_into
 from imap.errors import ImapError
 from imap.gather import HeadChoices, gather
 from imap.maps.layer import Layer, LayerMaps, Rule, Texts, layer_maps
@@ -33,7 +34,8 @@ class Trace:
     `maps()`.
 
     observe: called with each layer that is read, as observe(layer number, step, Layer, Texts, LayerMaps), for measures
-    of one's own; the tensors are the model's, to look at and not to change.
+    of one's own; the tensors are the model's, to look at and not to change. encodings: of the run that this trace is a
+    part of, so that words which come again are not encoded again.
     """
 
     def __init__(
@@ -42,8 +44,10 @@ class Trace:
         method: Method,
         wording: Wording,
         observe: Callable[[int, int, Layer, Texts, LayerMaps], None] | None = None,
+        encodings: Encodings | None = None,
     ) -> None:
         self.backbone, self.method, self.wording, self.observe = backbone, method, wording, observe
+        self.encodings = Encodings(backbone) if encodings is None else encodings
         score = SCORES[method.imap_sep_score]
         scale = backbone.cross_attention_scale
         consensus = method.surrogate == "consensus"
@@ -68,8 +72,7 @@ class Trace:
             raise ImapError("this pipeline is being traced already; leave the first `with imap.trace(...)` block")
         refuse_untraceable(self.backbone)
         if self.wording.reads_concepts:
-            with torch.no_grad():
-                embeddings = self.backbone.encode_concepts(self.wording.texts, self.method.concept_token)
+            embeddings = self.encodings.concepts(self.wording.texts, self.method.concept_token)
             self._embeddings = torch.cat([embeddings, torch.zeros_like(embeddings[:1])])  # zero: the padded slots
             self.backbone.pipe.maybe_free_model_hooks()  # under model offload, the text encoder need not stay
         _traced.add(transformer)
@@ -91,7 +94,7 @@ class Trace:
         keep(transformer.register_forward_pre_hook(self._call_begins, with_kwargs=True))
         keep(transformer.register_forward_hook(self._call_ends))
         if self.wording.reads_prompt:
-            keep(backbone.pipe.text_encoder.register_forward_pre_hook(self._text_encoded, with_kwargs=True))
+            keep(backbone.pipe.text_encoder.register_forward_pre_hook(token_ids_into(self._encoded), with_kwargs=True))
         for layer in self._hooked_layers():
             block, seen = backbone.blocks[layer], Seen()
             begins = self._guarded(partial(self._block_begins, seen))
@@ -146,10 +149,11 @@ class Trace:
             self._lay_out(call, latents.device)
         self._call, self._tokens, self._row = call, None, row
 
-    def _text_encoded(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
-        ids = kwargs.get("input_ids", args[0] if args else None)
-        if ids is not None:
-            self._encoded += ids.tolist()
+    def encode_prompt(self, prompt: str, negative_prompt: str | None) -> dict[str, Tensor]:
+        """Text arguments of the pipeline call, as `Backbone.encode_prompt` gives them, encoded once in a run."""
+        found = self.encodings.prompt(prompt, negative_prompt)
+        self._encoded += found.ids  # one that was encoded before has not passed the hook of this trace
+        return found.tensors
 
     def _check_prompt(self) -> None:
         """Rows are read by the place of words in the trace's prompt, so the pipeline must have encoded the same."""

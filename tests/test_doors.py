@@ -463,6 +463,42 @@ def test_automatic_layers_are_chosen_once_and_recorded(door, loads, clip, tmp_pa
     assert read_meta(tmp_path / "out" / FOLDER)["method"]["imap_layer"] != [0]
 
 
+def test_layers_of_another_size_or_list_are_chosen_anew_and_those_of_a_longer_list_are_not(door, loads, tmp_path):
+    def measured(*more: str) -> bool:
+        """Whether a run measures lambda_2, although layers.json holds some."""
+        told = json.loads(kept.read_text())
+        kept.write_text(json.dumps(told | {"lambda_2": dict.fromkeys(told["lambda_2"], [0.99] * 6)}))
+        door("sampling", *more, "imap_layer=auto", "num_inference_steps=1")
+        return json.loads(kept.read_text())["lambda_2"]["0"] != [0.99] * 6
+
+    kept = tmp_path / "out/layers.json"
+    door("sampling", listed(tmp_path, "a ball"), "imap_layer=auto", "num_inference_steps=1")
+    assert not measured(listed(tmp_path, "a ball", "a dog"))
+    for changed in ("height=48", "width=64", "num_frames=13"):
+        assert measured(listed(tmp_path, "a ball", "a dog"), changed), changed
+    assert measured(listed(tmp_path, "a dog", "a ball"))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_list_of_the_same_words_is_encoded_once(family: str, door, loads, pipes, clip, tmp_path: Path):
+    calls: list[int] = []
+    encoder = pipes(family).text_encoder
+    handle = encoder.register_forward_hook(lambda module, args, kwargs, output: calls.append(1), with_kwargs=True)
+    words = ["A red ball rolls past a dog."] * 3
+    asked = [f"backbone=tiny_{family}", "imap_qk_matching_target=concepts"]
+    try:
+        status, _ = door("renoising", *asked, listed(tmp_path, *words, clips=[clip] * 3), "renoise_timestep=1")
+        assert status == 0 and len(calls) == 2  # the prompt, and the concepts in one batch
+        calls.clear()
+        prompts = ["a ball rolls", "a dog rolls", "a ball falls"]
+        status, _ = door("sampling", *asked, listed(tmp_path, *prompts), "num_inference_steps=1")
+        # three prompts and their concepts, and where guidance is no part of the model the empty negative prompt
+        assert status == 0 and len(calls) == 3 + 1 + (family != "hunyuanvideo")
+    finally:
+        handle.remove()
+    assert not any(key.startswith("encod") for key in vars(pipes(family)))
+
+
 def test_layers_that_cannot_be_measured_end_the_run_in_one_line(door, loads, monkeypatch):
     def broken(*_):
         raise RuntimeError("out of memory")

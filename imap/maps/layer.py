@@ -1,4 +1,4 @@
-"""Every map of one layer at one step, in one walk over the heads."""
+"""Every map of one layer at one step, in two walks over the heads: for their scores, and for the maps."""
 
 from dataclasses import dataclass, fields
 

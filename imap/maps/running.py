@@ -5,11 +5,14 @@ from collections.abc import Collection
 import torch
 from torch import Tensor
 
+Sum = tuple[str, frozenset[int]]  # a key, and the layers that it is averaged over
+
 
 class RunningMaps:
     """Collects layer maps of (rows, f, p): mean over the layers of a step, then mean over steps.
 
-    Every key `X` is averaged over `all_layers`, and `X_layers` over `chosen_layers`. With softmax the mean of a step
+    Every key `X` is averaged over `all_layers`, and `X_layers` over `chosen_layers`: in one buffer where these are the
+    same, for a narrow model's maps are not small beside what it computes. With softmax the mean of a step
     goes through a second softmax over the rows, as in the release; a single row does not: it would come out constant.
     Rows behind the first `texts` are the prompt's tokens, with a softmax of their own.
     """
@@ -21,15 +24,15 @@ class RunningMaps:
         self.softmax = softmax
         self.texts = texts
         self.steps = 0
-        self._step: dict[str, Tensor] = {}
-        self._total: dict[str, Tensor] = {}
+        self._step: dict[Sum, Tensor] = {}
+        self._total: dict[Sum, Tensor] = {}
 
     def add(self, layer: int, maps: dict[str, Tensor]) -> None:
         """Count the maps of one layer at the current step."""
-        for suffix, layers in self.groups.items():
+        for layers in dict.fromkeys(self.groups.values()):
             if layer in layers:
                 for key, value in maps.items():
-                    _accumulate(self._step, key + suffix, value / len(layers))
+                    _accumulate(self._step, (key, layers), value / len(layers))
 
     def drop_step(self) -> None:
         """Forget what an interrupted step has added."""
@@ -37,8 +40,8 @@ class RunningMaps:
 
     def end_step(self) -> None:
         """Fold the current step into the mean over steps."""
-        for key, value in self._step.items():
-            _accumulate(self._total, key, self._over_texts(value) if self.softmax else value)
+        for name, value in self._step.items():
+            _accumulate(self._total, name, self._over_texts(value) if self.softmax else value)
         self._step = {}
         self.steps += 1
 
@@ -49,11 +52,16 @@ class RunningMaps:
 
     def means(self) -> dict[str, Tensor]:
         """Mean over steps by key, (rows, f, p), on the device."""
-        return {key: value / self.steps for key, value in self._total.items()}
+        return {
+            key + suffix: value / self.steps
+            for suffix, own in self.groups.items()
+            for (key, layers), value in self._total.items()
+            if layers == own
+        }
 
 
-def _accumulate(sums: dict[str, Tensor], key: str, value: Tensor) -> None:
-    if key in sums:
-        sums[key] += value.to(sums[key].device)  # blocks of one model may sit on several devices
+def _accumulate(sums: dict[Sum, Tensor], name: Sum, value: Tensor) -> None:
+    if name in sums:
+        sums[name] += value.to(sums[name].device)  # blocks of one model may sit on several devices
     else:
-        sums[key] = value
+        sums[name] = value

@@ -34,6 +34,18 @@ def test_each_suffix_averages_its_own_layers_and_then_the_steps(x):
     close(means["sel_imap_layers"], 2 * x[:, [1, 3]].double().mean(dim=(0, 1)))
 
 
+def test_maps_over_the_same_layers_share_one_buffer_and_their_means_do_not(x):
+    running = RunningMaps(range(3), [2, 0, 1], softmax=False)
+    means = feed(running, x)
+    assert len(running._total) == 2 and set(means) == {"imap", "imap_layers", "sel_imap", "sel_imap_layers"}
+    assert torch.equal(means["imap"], means["imap_layers"])
+    means["imap"].zero_()
+    close(means["imap_layers"], x[:, :3].double().mean(dim=(0, 1)))
+    apart = RunningMaps(range(3), [1, 3], softmax=False)
+    feed(apart, x)
+    assert len(apart._total) == 4
+
+
 def test_a_layer_of_neither_list_counts_nowhere(x):
     means = feed(RunningMaps(range(2), [1], softmax=False), x)
     other = x.clone()

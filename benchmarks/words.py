@@ -1,0 +1,4 @@
+"""What every benchmark asks of a trace: a prompt, and up to twenty concepts."""
+
+CONCEPTS = ("horse", "field", "sky", "grass", "rider", *(f"thing {n}" for n in range(15)))
+PROMPT = "A rider on a horse gallops across a field of grass under a wide sky."

@@ -1,0 +1,200 @@
+"""Every benchmark at a small size: its rows, its limits, and that what is committed can be read."""
+
+import gc
+import json
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks import clip, growth, memory, models, overhead, parts, record
+from imap.clips import write_video
+from imap.presets import presets
+from tests.conftest import FAMILIES, SIZES
+
+CPU = torch.device("cpu")
+RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick_collections():
+    """imageio collects garbage whenever it opens or closes a file, and diffusers' modules are much to walk over."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+def paper(family):
+    return presets()[f"tiny_{family}"].paper
+
+
+def strict(line):
+    """A line as JSON, which knows no NaN."""
+    return json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+
+
+def written(rows, folder):
+    """The rows as they come back from their file."""
+    record.write(rows, folder / "rows.jsonl")
+    return [strict(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
+
+
+def spend(seconds):
+    start = time.process_time()
+    while time.process_time() - start < seconds:
+        pass
+
+
+def test_works_take_turns_and_every_other_round_goes_backwards():
+    order = []
+    found = record.in_turn([lambda n=n: order.append(n) for n in range(3)], 3, CPU)
+    assert order == [0, 1, 2, 2, 1, 0, 0, 1, 2, 2, 1, 0]
+    assert [len(own) for own in found] == [3, 3, 3]  # the first round is warming up
+
+
+def test_seconds_on_a_cpu_are_those_of_this_process():
+    assert record.seconds(lambda: time.sleep(0.3), CPU) < 0.1
+    assert 0.1 <= record.seconds(lambda: spend(0.1), CPU) < 0.2
+
+
+@pytest.mark.parametrize(("n", "skipped"), [(3, 0), (5, 0), (8, 0), (9, 1), (12, 2), (25, 7)])
+def test_an_interval_of_the_median_leaves_out_what_the_binomial_allows(n, skipped):
+    values = np.random.default_rng(0).permutation(n).astype(float)
+    assert record.interval(values) == (skipped, n - 1 - skipped)
+
+
+def test_intervals_hold_the_median_of_noise_as_often_as_they_say():
+    draws = np.random.default_rng(0).exponential(size=(2000, 9))
+    held = [low <= math.log(2) <= high for low, high in map(record.interval, draws)]
+    assert 0.94 < np.mean(held) < 0.98  # 0.961 by the binomial
+
+
+def test_a_limit_is_met_by_the_whole_interval():
+    assert record.judged([1.01, 1.04, 1.02], 1.05)["met"] is True
+    assert record.judged([1.01, 1.06, 1.02], 1.05)["met"] is False
+    assert record.judged([9.0], None)["met"] is None
+
+
+def test_what_is_no_json_is_not_written(tmp_path):
+    with pytest.raises(ValueError, match="JSON"):
+        record.write([{"ratio": float("nan")}], tmp_path / "rows.jsonl")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_overhead_has_a_row_for_each_trace(family, pipes, tmp_path):
+    names = list(overhead.ROWS) if family == "cogvideox" else ["5 concepts", "prompt"]
+    rows = written(overhead.measure(pipes(family), paper(family), SIZES, names, 1.0, 1, CPU), tmp_path)
+    assert [row["trace"] for row in rows] == names
+    for row in rows:
+        assert row["tokens"] == 3 * 2 * 3 and {name: row[name] for name in SIZES} == SIZES
+        assert row["untraced_s"] > 0 and row["traced_s"] > 0 and 0.3 < row["low"] <= row["ratio"] <= row["high"] < 100
+        assert row["limit"] is row["met"] is None  # those are for the paper's grid
+        every = presets()[f"tiny_{family}"].num_layers
+        read = len(paper(family)["imap_layer"]) if "alone" in row["trace"] else every
+        assert row["layers"] == f"{read} of {every}"
+
+
+def test_a_trace_that_is_slow_misses_its_limit(pipes, monkeypatch):
+    step = overhead.step
+
+    def slow(*given):
+        spend(0.3)
+        return step(*given)
+
+    monkeypatch.setattr(overhead, "step", slow)
+    monkeypatch.setattr(overhead, "PAPER_TOKENS", 0)
+    rows = overhead.measure(pipes("wan"), paper("wan"), SIZES, ["5 concepts", "prompt", "1 concept"], 1.0, 1, CPU)
+    assert [(row["limit"], row["met"]) for row in rows] == [(1.05, False), (1.2, False), (None, None)]
+
+
+def test_limits_are_those_of_the_paper_grid_and_of_the_device():
+    grid, gpu = {"height": 480, "width": 720, "num_frames": 49}, torch.device("cuda")
+    five, prompt = overhead.ROWS["5 concepts"], overhead.ROWS["prompt"]
+    assert overhead.limit(five, grid, CPU) == 1.05 and overhead.limit(five, grid, gpu) == 1.03
+    assert overhead.limit(prompt, grid, CPU) == 1.2 and overhead.limit(five, SIZES, CPU) is None
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peaks are reset as Linux does it")
+def test_memory_is_what_a_call_adds_at_its_peak():
+    before = memory.held(CPU)
+    size = 64 * 2**20
+    torch.ones(size, dtype=torch.uint8)  # gone at once
+    assert 60 < memory.peak(CPU) - before < 80
+    before = memory.held(CPU)
+    assert memory.peak(CPU) - before < 8  # the earlier peak is forgotten
+    peak = memory.one_peak("tiny_wan", CPU, {"height": 128, "width": 192, "num_frames": 9}, 2, 2, traced=True)
+    assert 0 < peak < 200
+
+
+def test_requirements_on_memory_look_at_the_worst_and_at_differences():
+    cases = [(1, 4, 100.0, 102.0), (4, 4, 100.0, 104.0), (16, 4, 100.0, 104.5), (1, 16, 100.0, 106.0)]
+    rows = [{"model": "m", "steps": s, "layers": n, **memory.row(a, b)} for s, n, a, b in cases]
+    assert [row["met"] for row in rows] == [True, True, True, False] and rows[0]["more"] == 0.02
+    found = memory.requirements(rows, CPU)
+    assert [(row["value"], row["met"]) for row in found] == [(0.06, False), (0.025, False), (0.04, False)]
+    found = memory.requirements([*rows[:2], {**rows[0], "layers": 16}], torch.device("cuda"))
+    assert [(row["value"], row["met"]) for row in found] == [(0.04, True), (0.02, True), (0.0, True), (4.0, True)]
+
+
+def test_growth_fits_an_exponent_to_sizes_in_turn(tmp_path, monkeypatch):
+    rows = written(growth.measure("tokens", growth.sizes("tokens", [52, 104], 2), 2, CPU), tmp_path)
+    assert [row["tokens"] for row in rows] == [52, 104] and rows[0]["from_the_last"] is None
+    assert rows[0]["limit"] == 1.1 and all(math.isfinite(row["exponent"]) for row in rows)
+    # a made-up cost that grows with the square of the tokens
+    monkeypatch.setattr(
+        growth, "work", lambda attention, texts, rule: spend(1e-6 * attention.o[0, :, :, 0].numel() ** 2)
+    )
+    rows = growth.measure("tokens", growth.sizes("tokens", [104, 208, 416], 2), 2, CPU)
+    assert rows[0]["exponent"] == pytest.approx(2, abs=0.1) and rows[0]["met"] is False
+    assert rows[1]["from_the_last"] == pytest.approx(2, abs=0.1)
+
+
+def test_parts_are_as_many_times_as_fast_as_they_are(tmp_path):
+    made = parts.parts(2, 12, 8, 2, CPU)
+    assert tuple(made) == parts.PARTS
+    theirs, ours = made[parts.CHI]
+    np.testing.assert_allclose(ours().numpy(), theirs(), rtol=1e-4)
+    theirs, ours = made[parts.GRAM_COLUMNS]
+    torch.testing.assert_close(ours().transpose(0, 1), theirs(), rtol=1e-4, atol=1e-4)
+    row = parts.measure([lambda: spend(0.06), lambda: spend(0.02)], 2.5, 3, CPU)
+    assert row["times_faster"] == pytest.approx(3, abs=0.2) and row["met"] is True
+    assert parts.measure([lambda: spend(0.02), lambda: spend(0.02)], 2.5, 1, CPU)["met"] is False
+    for works in made.values():
+        (row,) = written([parts.measure(works, None, 1, CPU)], tmp_path)
+        assert row["replaced_s"] >= 0 and math.isfinite(row["times_faster"]) and row["met"] is None
+        (tmp_path / "rows.jsonl").unlink()
+
+
+def test_a_list_of_clips_takes_one_forward_each_and_every_stage_has_its_share(pipes, tmp_path):
+    path = tmp_path / "clip.mp4"
+    write_video(path, np.random.default_rng(0).integers(0, 255, (9, 32, 48, 3), np.uint8), 8)
+    found = clip.measure(pipes("hunyuanvideo"), paper("hunyuanvideo"), SIZES, path, 2, 1, CPU)
+    rows = {row["stage"]: row for row in written(found, tmp_path)}
+    names = {"decode_clip", "encode_clip", "encode_text", "forward", "finish", "maps", "write", "other"}
+    assert set(rows) == names | {"all"}
+    assert all(row["forwards_per_clip"] == 1 and row["clips"] == 2 for row in rows.values())
+    assert sum(rows[name]["share"] for name in names) == pytest.approx(1, abs=1e-3)
+    assert all(rows[name]["seconds"] > 0 for name in ("decode_clip", "encode_clip", "encode_text", "forward", "write"))
+    assert rows["all"]["clips_per_hour"] == pytest.approx(3600 / rows["all"]["seconds"], rel=0.01)
+
+
+def test_a_clip_that_fails_ends_the_benchmark(pipes, tmp_path):
+    with pytest.raises(RuntimeError, match="none.mp4"):
+        clip.measure(pipes("wan"), paper("wan"), SIZES, tmp_path / "none.mp4", 1, 1, CPU)
+
+
+def test_a_full_size_wan_has_its_vae_in_float32(monkeypatch):
+    narrow = {"text_dim": 32, "attention_head_dim": 24, "num_attention_heads": 2, "num_layers": 1, "ffn_dim": 48}
+    monkeypatch.setitem(models.FULL, "wan2_1_1_3b", ("wan", models.WanTransformer3DModel, narrow))
+    pipe = models.build("wan2_1_1_3b", CPU, torch.bfloat16)
+    assert (pipe.vae.dtype, pipe.transformer.patch_embedding.weight.dtype) == (torch.float32, torch.bfloat16)
+    assert torch.get_default_dtype() == torch.float32
+
+
+@pytest.mark.parametrize("path", sorted(RESULTS.glob("*.jsonl")), ids=lambda path: path.stem)
+def test_committed_rows_are_json(path):
+    rows = [strict(line) for line in path.read_text().splitlines()]
+    assert rows and all(isinstance(row, dict) for row in rows)
