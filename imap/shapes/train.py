@@ -1,4 +1,4 @@
-"""Train a small model on the embedded world: python -m imap.shapes.train backbone=shapes_cogvideox"""
+"""Train a small model on the embedded world: python -m imap.shapes.train backbone=shapes_wan"""
 
 import hydra
 from omegaconf import DictConfig

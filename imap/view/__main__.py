@@ -1,4 +1,4 @@
-"""Pictures of a run, from its folder alone: python -m imap.view outputs/sampling/shapes_cogvideox"""
+"""Pictures of a run, from its folder alone: python -m imap.view outputs/sampling/shapes_wan"""
 
 import argparse
 import sys
