@@ -67,7 +67,8 @@ def test_what_knows_no_word_scores_like_chance():
     assert nouns["uniform"]["auc"][0] == 0.5 and nouns["random"]["own_other"][0] == pytest.approx(0.5, abs=0.1)
     assert verbs["random"]["in_object"][0] == pytest.approx(0.5, abs=0.1)
     assert verbs["object in all frames"]["in_object"][0] == 0.5 and verbs["object in all frames"]["own_other"][0] == 1
-    assert verbs["frame difference"]["in_object"][0] > 0.85 and verbs["frame difference"]["correlation"][0] > 0.6
+    # a thing that has jumped and hangs there changes no more
+    assert verbs["frame difference"]["in_object"][0] > 0.6 and verbs["frame difference"]["correlation"][0] > 0.3
     assert "frame difference" not in nouns
 
 
@@ -136,11 +137,12 @@ def test_the_benchmark_writes_its_table_its_records_and_its_settings(sweep, tmp_
     monkeypatch.setattr(sys, "argv", ["benchmark", "clips=2"])
     folder, renoise = tmp_path / "model", imap.renoise
     RECIPES["cogvideox"].build(0).save_pretrained(folder)
-    size = zip(("num_frames", "height", "width"), CLIP, strict=True)
+    size = zip(("num_frames", "height", "width"), (9, 64, 64), strict=True)
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
         config = compose(
             "shapes_benchmark",
             [
+                "backbone=shapes_cogvideox",
                 f"backbone.path={folder}",
                 "backbone.device=cpu",
                 f"output_dir={tmp_path / 'out'}",
