@@ -24,7 +24,8 @@ from imap.results import VIEW, Output
 from imap.samples import Sample
 from imap.sampling import sample_video
 from imap.settings.run import Run
-from imap.view.pictures import FACTS, Look
+from imap.view.look import Look
+from imap.view.pictures import FACTS
 from imap.view.run import REPORT, show_report, show_samples
 from imap.view.sample import Problems, one_line, samples_in
 

@@ -16,9 +16,9 @@ from PIL import Image
 
 from imap.view.overlay import grey, overlay
 from imap.view.sample import KEY_NAMES, Shown
-from imap.view.upsampling import middle_frame, upsample
+from imap.view.upsampling import enlarge, middle_frame
 
-matplotlib.rcParams["pdf.fonttype"] = 42  # text that can be searched and edited
+EDITABLE = {"pdf.fonttype": 42}  # text that can be searched and edited
 COLUMN, NAMES, SCALE, TOP, BOTTOM = 1.1, 1.25, 0.75, 0.28, 0.08  # inches
 MOST_COLUMNS = 13
 LONG_SIDE = 240  # pixels of a cell
@@ -74,7 +74,7 @@ def strips(
         names.append(("video", ""))
         scales.append(None)
         for text, label, x, ends in rows:
-            large = upsample(x, len(shown.frames), height, width, space)[middles]
+            large = np.stack([enlarge(x[column], height, width, space) for column in columns])
             pictures.append(overlay(video, large, colormap, opacity))
             names.append((text, KEY_NAMES.get(label, label)))
             scales.append((bar, ends))
@@ -106,7 +106,9 @@ def strips(
 
 def save(figure: Figure, path: Path) -> None:
     """Write a figure as PNG or PDF, the same bytes each time."""
-    figure.savefig(path, metadata={"CreationDate": None} if path.suffix == ".pdf" else {"Software": None})
+    metadata = {"CreationDate": None} if path.suffix == ".pdf" else {"Software": None}
+    with matplotlib.rc_context(EDITABLE):
+        figure.savefig(path, metadata=metadata)
 
 
 def _cells(frames: np.ndarray) -> np.ndarray:

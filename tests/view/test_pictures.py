@@ -14,12 +14,14 @@ from PIL import Image
 
 from imap import ImapError
 from imap.view import __main__ as command
+from imap.view.look import Look
+from imap.view.moving import PART, beside, narrowed, over
 from imap.view.normalization import KINDS, normalize
-from imap.view.overlay import DARKENED, coloured, enlarged, overlay, side_by_side
-from imap.view.pictures import Look, file_names, write_pictures
+from imap.view.overlay import DARKENED, GAP, coloured, enlarged, overlay, side_by_side
+from imap.view.pictures import file_names, write_pictures
 from imap.view.sample import open_sample, samples_in
 from imap.view.strip import NAMES, _bar, _cells, columns_of, save, strip, wrapped
-from imap.view.upsampling import latent_frame, middle_frame, upsample
+from imap.view.upsampling import enlarge, latent_frame, middle_frame
 
 FRAMES, LATENT, HEIGHT, WIDTH = 13, 4, 48, 64  # of the run in conftest
 
@@ -32,15 +34,29 @@ def test_the_first_latent_frame_is_one_frame_and_each_later_one_four(frames, lat
         assert latent_frame(middle_frame(k, latent, frames), latent, frames) == k
 
 
-def test_each_frame_gets_its_latent_frames_map_and_corners_stay_corners(maps):
-    x = normalize(maps["imap_layers"])
-    large = upsample(x.values[0], FRAMES, HEIGHT, WIDTH)
-    assert large.shape == (FRAMES, HEIGHT, WIDTH) and large.dtype == np.float32
-    assert np.array_equal(large[1], large[4]) and not np.array_equal(large[4], large[5])
-    assert large[-1, -1, -1] == 1 and large[0, 0, 0] == 0
-    assert (np.diff(large[0], axis=0) >= 0).all() and (np.diff(large[0], axis=1) >= 0).all()
-    blocks = upsample(x.values[0], FRAMES, HEIGHT, WIDTH, "nearest")
-    assert np.array_equal(blocks[0, ::8, ::8], x.values[0, 0])
+def test_corners_of_an_enlarged_map_stay_corners(maps):
+    x = normalize(maps["imap_layers"]).values[0]
+    first, last = (enlarge(x[k], HEIGHT, WIDTH) for k in (0, -1))
+    assert first.shape == (HEIGHT, WIDTH) and first.dtype == np.float32
+    assert last[-1, -1] == 1 and first[0, 0] == 0
+    assert (np.diff(first, axis=0) >= 0).all() and (np.diff(first, axis=1) >= 0).all()
+    assert np.array_equal(enlarge(x[0], HEIGHT, WIDTH, "nearest")[::8, ::8], x[0])
+
+
+def test_each_frame_gets_its_latent_frames_map(maps):
+    frames, x = np.zeros((FRAMES, HEIGHT, WIDTH, 3), np.uint8), normalize(maps["imap_layers"]).values[0]
+    video = list(over(frames, x, Look(space="nearest", opacity=1.0)))
+    assert len(video) == FRAMES and np.array_equal(video[1], video[4]) and not np.array_equal(video[4], video[5])
+    expected = overlay(frames[5], enlarge(x[2], HEIGHT, WIDTH, "nearest"), opacity=1.0)
+    assert np.array_equal(video[5], enlarged(expected))
+
+
+def test_videos_side_by_side_are_of_a_width_that_a_screen_shows(maps):
+    frames, x = np.zeros((FRAMES, 480, 832, 3), np.uint8), normalize(maps["imap_layers"]).values[0]
+    narrow = narrowed(frames)
+    first, *rest = beside(narrow, x, Look())
+    assert first.shape == (274, 3 * PART + 2 * GAP, 3) and len(rest) == FRAMES - 1
+    assert narrowed(frames[:, :, :64]) is not narrow and narrowed(frames[:, :, :64]).shape == (FRAMES, 480, 64, 3)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -87,6 +103,7 @@ def test_small_videos_are_enlarged_by_whole_cells_and_sides_are_even():
     large = enlarged(frames, 128)
     assert large.shape == (2, 132, 188, 3) and np.array_equal(large[:, ::4, ::4], frames)
     assert enlarged(np.zeros((1, 481, 721, 3), np.uint8)).shape == (1, 480, 720, 3)
+    assert enlarged(frames, 128, widest=100).shape == (2, 66, 94, 3)
     assert side_by_side([frames, frames], gap=2).shape == (2, 33, 96, 3)
 
 
