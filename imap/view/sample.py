@@ -7,19 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import imageio.v3 as iio
 import numpy as np
 
 from imap.errors import ImapError
 from imap.results import LAYOUT, META, VIDEO, Maps, layout_of, read_meta
+from imap.videos import read_video
 
 log = logging.getLogger("imap")
-KEY_NAMES = {  # of the maps that are shown, in the order of the page
+KEY_NAMES = {  # of maps in words, in the order of the page
     "sel_imap_layers": "IMAP",
     "imap_layers": "GramCol",
     "cross_attention_maps_layers": "cross attention",
     "concept_attention_maps_layers": "ConceptAttention",
 }
+KEY_NAMES |= {key.removesuffix("_layers"): f"{name}, maps_layers" for key, name in KEY_NAMES.items()}
 
 
 class Problems(dict[Path, str]):
@@ -60,10 +61,12 @@ class Shown:
         """IMAP for a motion word, GramCol for a thing."""
         return "sel_imap_layers" if text in self.maps.motions else "imap_layers"
 
-    @property
-    def keys(self) -> list[str]:
-        """Keys of the maps that are shown: those over the chosen layers."""
-        return [key for key in KEY_NAMES if key in self.maps]
+    def keys(self, complete: bool) -> list[str]:
+        """Keys of the maps that there are, in the order of KEY_NAMES; unless complete, of those over the chosen layers
+        alone, if there are any."""
+        known = [key for key in KEY_NAMES if key in self.maps]
+        chosen = [key for key in known if key.endswith("_layers")]
+        return chosen if chosen and not complete else [*known, *(key for key in self.maps if key not in known)]
 
 
 def open_sample(folder: Path) -> Shown:
@@ -79,8 +82,7 @@ def open_sample(folder: Path) -> Shown:
         raise ImapError(f"{folder} holds no finished sample: there is no readable {META}")
     if not (folder / VIDEO).is_file():
         raise ImapError(f"{folder} has no {VIDEO}; only folders that a run has written can be shown")
-    frames = np.stack(list(iio.imiter(folder / VIDEO, plugin="pyav", format="rgb24")))
-    return Shown(folder, frames, int(meta.get("fps", 8)), Maps.load(folder), meta)
+    return Shown(folder, read_video(folder / VIDEO), int(meta.get("fps", 8)), Maps.load(folder), meta)
 
 
 def samples_in(folder: Path) -> list[Path]:

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from imap.view.report import _map, write_report
+from imap.view.card import _map
+from imap.view.report import write_report
 from imap.view.sample import Problems, samples_in
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -75,10 +76,23 @@ const screen_of = card => card.screen.toDataURL();
   seen.distinct = new Set([first, second, motion, thing, by_frame, green, clear]).size;
   card.root.querySelector("details").open = true;
   await new Promise(done => setTimeout(done, 50));
-  const heads = card.root.querySelector("canvas.heads"), { width, height } = heads;
-  const marks = heads.getContext("2d").getImageData(0, 0, width, height).data;
-  const alphas = marks.filter((_, i) => i % 4 === 3);
-  seen.heads = [width, height, alphas.filter(x => x === 255).length, alphas.filter(x => x === 128 || x === 127).length];
+  const heads = card.root.querySelector(".cells"), told = card.root.querySelector(".told");
+  const { left, top, width, height } = heads.getBoundingClientRect();
+  const marks = kind => heads.querySelector("path." + kind).getAttribute("d").match(/M[^M]*/g);
+  seen.heads = [marks("cell"), marks("best"), marks("other")].map(found => found.length);
+  seen.best = marks("best").map(mark => mark.slice(1).split("h")[0].split(" ").map(Number));
+  seen.heads_wide = [width, card.root.querySelector(".box").clientWidth];
+  seen.told = [];
+  for (const [kind, x, y] of [["pointermove", 0.2, 0.2], ["pointerdown", 0.9, 0.9]]) {
+    const at = { clientX: left + x * width, clientY: top + y * height, bubbles: true };
+    heads.dispatchEvent(new PointerEvent(kind, at));
+    seen.told.push(told.textContent);
+  }
+  const frame = card.frame;
+  heads.focus();
+  heads.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowLeft", bubbles: true, cancelable: true }));
+  seen.told.push(told.textContent);
+  seen.kept = card.frame === frame;
   seen.heads_about = card.root.querySelector("details .about").textContent;
   seen.header = getComputedStyle(document.querySelector("header")).position;
   seen.settings = card.root.querySelector("dl").textContent;
@@ -126,10 +140,16 @@ def test_a_reader_scrubs_and_switches_words_maps_and_scales(run, tmp_path, size)
     assert seen["distinct"] == 7
     assert seen["smooth"] == [[0, 63.75, 191.25, 255], [0, 0, 255, 255]]
     assert seen["size"] == [384, 288] and seen["released"] and seen["again"]
-    # two layers down and eight heads across, 12 pixels each; head 0 in both steps, two more of each layer in one
-    assert seen["heads"] == [96, 24, 2 * 144, 4 * 144]
-    assert "Down: layers 4 to 7; across: heads 0 to 7" in seen["heads_about"]
-    assert "in all of the 2 steps" in seen["heads_about"]
+    # two layers down and two steps across; in each cell one best head, head 0 at its left, and one other
+    assert seen["heads"] == [4, 4, 4] and seen["heads_wide"][0] <= seen["heads_wide"][1]
+    (x, y), right, below, _ = seen["best"]
+    assert right[0] > x and right[1] == y and below[0] == x and below[1] > y
+    assert seen["told"] == [
+        "layer 4, step 2: heads 0, 3 of 0 to 7, best first",
+        "layer 7, step 5: heads 0, 7 of 0 to 7, best first",
+        "layer 7, step 2: heads 0, 3 of 0 to 7, best first",
+    ]
+    assert seen["kept"] and "Down: layers; across: steps." in seen["heads_about"]
     assert seen["header"] == ("static" if size == "500,800" else "sticky")
     # GramCol means 2 * (35 - 335 ... 335 + noise): ball's own line ends at the top of the scale that all words share
     about, top, bottom, *labels = seen["curve"]
@@ -177,7 +197,7 @@ def test_small_values_keep_their_limits(maps):
 
 def test_no_text_of_a_sample_is_markup_in_the_page(run):
     page = write_report(samples_in(run), run / "report.html", "<!-- <script>", Problems()).read_text()
-    assert page.count("<script") == 2 + 2 and "<!--" not in page
+    assert page.count("<script") == 1 + 2 and "<!--" not in page
 
 
 CARDS = """<script>
