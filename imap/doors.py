@@ -54,8 +54,9 @@ def show(todo: Plan) -> None:
     if not finished or (not bare and (folder / REPORT).is_file()):
         return
     try:
-        show_samples(bare, Look(), Problems())
-        log.info("%s", show_report(folder, samples_in(folder), Problems()))
+        problems = Problems()
+        show_samples(bare, Look(), problems)
+        log.info("%s", show_report(folder, samples_in(folder), Look(), problems))
     except Exception as error:  # those of decoders and of matplotlib have no common class
         log.error("no pictures: %s", one_line(error))
 

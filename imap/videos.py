@@ -41,14 +41,14 @@ def read_clip(path: str | Path) -> np.ndarray:
 def read_video(path: Path) -> np.ndarray:
     """All frames of a video that `write_video` has written, uint8 (frames, height, width, 3).
 
-    Raises ImapError for a file that is missing or cannot be decoded. Not by imageio, which collects garbage at every
+    Raises ValueError for a file that cannot be decoded. Not by imageio, which collects garbage at every
     file: a second each beside a loaded model.
     """
     try:
         with av.open(str(path)) as file:
             return np.stack([frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)])
     except (OSError, ValueError, IndexError, av.FFmpegError) as error:  # without a frame, without a stream
-        raise ImapError(f"{path} cannot be decoded as a video ({_line(error)}); run the sample again") from None
+        raise ValueError(_line(error)) from None
 
 
 def clip_shape(path: str | Path) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ from itertools import count
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from imap.errors import ImapError
 from imap.results import VIEW, write_folder
@@ -30,7 +31,8 @@ def write_pictures(shown: Shown, look: Look) -> Path:
 
     def write(folder: Path) -> None:
         told = {}
-        for (text, key, x, own), name in zip(rows, names, strict=True):
+        bar = tqdm(rows, f"pictures of {shown.folder.name}", unit="word", leave=False, disable=None)  # on terminals
+        for (text, key, x, own), name in zip(bar, names, strict=True):
             write_video(folder / f"{name}.mp4", over(shown.frames, x, look), shown.fps, PRESET)
             write_video(folder / f"{name}{BESIDE}.mp4", beside(narrow, x, look), shown.fps, PRESET)
             if look.gif:
@@ -38,7 +40,12 @@ def write_pictures(shown: Shown, look: Look) -> Path:
             files = [f"{name}.mp4", f"{name}{BESIDE}.mp4", *([f"{name}.gif"] if look.gif else [])]
             told[text] = {"key": key, "files": files, **own.recorded()}
         figure = strips.strip(
-            shown, [(text, key, x, _limits(own)) for text, key, x, own in rows], look.colormap, look.opacity, look.space
+            shown,
+            [(text, key, x, _limits(own)) for text, key, x, own in rows],
+            look.colormap,
+            look.opacity,
+            look.space,
+            look.columns,
         )
         for suffix in ("png", "pdf"):
             strips.save(figure, folder / f"strip.{suffix}")

@@ -2,6 +2,7 @@
 
 import html
 import json
+import logging
 import os
 import string
 from collections.abc import Sequence
@@ -13,10 +14,11 @@ import numpy as np
 from tqdm import tqdm
 
 from imap.view.card import base64_of, card
-from imap.view.look import COLORMAPS
+from imap.view.look import COLORMAPS, Look
 from imap.view.overlay import DARKENED
 from imap.view.sample import KEY_NAMES, Problems, open_sample
 
+log = logging.getLogger("imap")
 TEMPLATE = Path(__file__).with_name("report.html")
 WIDTHS = ((40, 360), (150, 240), (10**9, 160))  # up to so many samples, videos at most so wide
 MOST_WITH_ALL_KEYS = 40  # samples: in larger runs the maps over maps_layers would be half of the page
@@ -33,10 +35,10 @@ LEFT_OUT = (
 
 
 def write_report(
-    folders: Sequence[Path], path: Path, title: str, problems: Problems, all_keys: bool | None = None
+    folders: Sequence[Path], path: Path, title: str, look: Look, problems: Problems, all_keys: bool | None = None
 ) -> Path:
     """Write the page of some samples. What is shown of each is inside the page; one that cannot be shown has a card
-    that says why, which problems takes up too. One sample at a time is in memory.
+    that says why, which problems takes up too. One sample at a time is in memory. look: that it opens with.
 
     all_keys: also the maps over `maps_layers`; None leaves them out of runs of more than MOST_WITH_ALL_KEYS samples.
     """
@@ -48,13 +50,15 @@ def write_report(
     with part.open("w", encoding="utf-8") as page:
         page.write(above.substitute(names))
         for folder in tqdm(folders, "report", disable=len(folders) < 5):
-            page.write(_script(folder, width, complete, found, problems) + "\n")
-        page.write(below.substitute(names, shared=_json(_shared(found))))
+            page.write(_script(folder, width, complete, look.key, found, problems) + "\n")
+        page.write(below.substitute(names, shared=_json(_shared(found, look))))
     os.replace(part, path)
+    if look.key not in ("auto", *found):
+        log.warning("no sample has maps %r; the report opens with IMAP for motion words, GramCol for things", look.key)
     return path
 
 
-def _shared(found: set[str]) -> dict[str, Any]:
+def _shared(found: set[str], look: Look) -> dict[str, Any]:
     """What all cards need; found: keys of the maps that are in the page."""
     names = {key: name for key, name in KEY_NAMES.items() if key in found}
     return {
@@ -64,15 +68,23 @@ def _shared(found: set[str]) -> dict[str, Any]:
         "motion_key": "sel_imap_layers",
         "thing_key": "imap_layers",
         "darkened": DARKENED,
+        "look": {
+            "key": look.key if look.key in found else "auto",
+            "scale": look.normalization,
+            "colours": look.colormap,
+            "opacity": look.opacity,
+            "smooth": look.space == "bilinear",
+        },
     }
 
 
-def _script(folder: Path, width: int, complete: bool, found: set[str], problems: Problems) -> str:
-    """The data of one sample, as text that the page reads when its card comes near; found: takes up its keys."""
+def _script(folder: Path, width: int, complete: bool, asked: str, found: set[str], problems: Problems) -> str:
+    """The data of one sample, as text that the page reads when its card comes near. asked: the key that the page opens
+    with; found: takes up the sample's keys."""
     caption, data = "", None
     with problems.kept(folder, "card in the report"):
         shown = open_sample(folder)
-        keys = shown.keys(complete)
+        keys = shown.keys(complete, asked)
         caption, data = shown.caption, card(shown, width, keys)
         found.update(keys)
     name, text = html.escape(folder.name), _json(data or {"problem": problems[folder]})
