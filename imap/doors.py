@@ -24,7 +24,8 @@ from imap.results import VIEW, Output
 from imap.samples import Sample
 from imap.sampling import sample_video
 from imap.settings.run import Run
-from imap.view.pictures import FACTS, Look
+from imap.view.look import Look
+from imap.view.pictures import FACTS
 from imap.view.run import REPORT, show_report, show_samples
 from imap.view.sample import Problems, one_line, samples_in
 
@@ -53,8 +54,9 @@ def show(todo: Plan) -> None:
     if not finished or (not bare and (folder / REPORT).is_file()):
         return
     try:
-        show_samples(bare, Look(), Problems())
-        log.info("%s", show_report(folder, samples_in(folder), Problems()))
+        problems = Problems()
+        show_samples(bare, Look(), problems)
+        log.info("%s", show_report(folder, samples_in(folder), Look(), problems))
     except Exception as error:  # those of decoders and of matplotlib have no common class
         log.error("no pictures: %s", one_line(error))
 

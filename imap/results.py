@@ -22,6 +22,7 @@ VIEW = "view"  # pictures of a sample, made after it
 ARRAYS = "npy"
 TOKEN_ARRAYS = "prompt_tokens"
 ONE_DAY = 24 * 60 * 60  # seconds
+AGAIN = "remove the sample's folder and run it again"  # what helps where results are damaged
 FACTS = ("family", "grid", "steps", "method", "read_from_prompt", "notes")
 
 
@@ -95,27 +96,42 @@ class Maps(Mapping[str, np.ndarray]):
 
     @classmethod
     def load(cls, folder: str | Path) -> "Maps":
-        """Maps of a folder that `save` or a run has written. Raises ImapError when it is not one."""
+        """Maps of a folder that `save` or a run has written. Raises ImapError when it is not one, or damaged."""
         folder = Path(folder)
         meta = read_meta(folder)
         if meta is None:
             raise ImapError(f"{folder} holds no maps: there is no readable {META} of layout {LAYOUT}")
-        arrays = {key: np.load(folder / ARRAYS / f"{key}.npy", allow_pickle=False) for key in meta["keys"]}
+        lacking = [name for name in ("texts", "motions", "keys", "heads", "scores") if name not in meta]
+        if lacking:
+            raise ImapError(f"{folder / META} is damaged, as it has no {', '.join(lacking)}; {AGAIN}")
         tokens = sorted((folder / ARRAYS / TOKEN_ARRAYS).glob("*.npy"))
         heads, scores = (
             {int(layer): {int(step): x for step, x in steps.items()} for layer, steps in meta[name].items()}
             for name in ("heads", "scores")
         )
         return cls(
-            arrays,
+            {key: _array(folder / ARRAYS / f"{key}.npy", len(meta["texts"])) for key in meta["keys"]},
             tuple(meta["texts"]),
             frozenset(meta["motions"]),
             heads,
             scores,
             {key: meta[key] for key in FACTS if key in meta},
-            {path.stem: np.load(path, allow_pickle=False) for path in tokens},
+            {path.stem: _array(path, len(meta.get("tokens", ()))) for path in tokens},
             tuple(meta.get("tokens", ())),
         )
+
+
+def _array(path: Path, rows: int) -> np.ndarray:
+    """Maps (rows, frames, height, width) of a file; ImapError for one that is missing or damaged."""
+    try:
+        array = np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        raise ImapError(f"{path} is missing; {AGAIN}") from None
+    except (OSError, ValueError, EOFError) as error:
+        raise ImapError(f"{path} is damaged ({str(error).partition(chr(10))[0]}); {AGAIN}") from None
+    if array.ndim != 4 or len(array) != rows:
+        raise ImapError(f"{path} is damaged: maps of {rows} texts were expected, and it is {array.shape}; {AGAIN}")
+    return array
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@ from dataclasses import fields
 from pathlib import Path
 
 from imap.errors import ImapError
+from imap.view.look import COLORMAPS, Look
 from imap.view.normalization import KINDS
-from imap.view.pictures import COLORMAPS, Look
+from imap.view.report import MOST_WITH_ALL_KEYS
 from imap.view.run import REPORT, show_report, show_samples
 from imap.view.sample import KEY_NAMES, Problems, samples_in
 from imap.view.upsampling import SPACE
@@ -31,7 +32,15 @@ def main() -> None:
     parser.add_argument("--colormap", default=default.colormap, choices=COLORMAPS, help="perceptually uniform")
     parser.add_argument("--opacity", type=float, default=default.opacity, help="of the map over the video, 0 to 1")
     parser.add_argument("--space", default=default.space, choices=SPACE, help="how a map is enlarged")
+    parser.add_argument("--columns", type=int, default=default.columns, help="the most frames across a strip")
     parser.add_argument("--gif", action="store_true", help="overlays as gif too")
+    parser.add_argument(
+        "--all-keys",
+        action=argparse.BooleanOptionalAction,
+        default=argparse.SUPPRESS,
+        help="maps over all layers (maps_layers) in the report too, which makes it half as large again "
+        f"(default: for up to {MOST_WITH_ALL_KEYS} samples)",
+    )
     parser.add_argument("--no-pictures", action="store_true", help="the report alone")
     parser.add_argument("--no-report", action="store_true", help="the pictures alone")
     told = parser.parse_args()
@@ -40,7 +49,8 @@ def main() -> None:
         samples = samples_in(told.folder)
         problems = Problems()
         written = [] if told.no_pictures else show_samples(samples, look, problems)
-        written += [] if told.no_report else [show_report(told.folder, samples, problems)]
+        if not told.no_report:
+            written.append(show_report(told.folder, samples, look, problems, getattr(told, "all_keys", None)))
         print("\n".join(map(str, written)))
         sys.exit(1 if problems else 0)
     except ImapError as error:

@@ -6,7 +6,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from imap.results import META, VIEW
-from imap.view.pictures import Look, write_pictures
+from imap.view.look import Look
+from imap.view.pictures import write_pictures
 from imap.view.report import write_report
 from imap.view.sample import Problems, open_sample
 
@@ -22,9 +23,11 @@ def show_samples(folders: Sequence[Path], look: Look, problems: Problems) -> lis
     return written
 
 
-def show_report(folder: Path, samples: Sequence[Path], problems: Problems) -> Path:
+def show_report(
+    folder: Path, samples: Sequence[Path], look: Look, problems: Problems, all_keys: bool | None = None
+) -> Path:
     """Write the report page of a run's samples into its folder; of one sample, inside its view/, as a sample's folder
-    holds nothing but the sample. problems: takes up why samples have no card."""
+    holds nothing but the sample. problems: takes up why samples have no card. look, all_keys: as in `write_report`."""
     home = folder / VIEW if (folder / META).is_file() else folder
     home.mkdir(exist_ok=True)
-    return write_report(samples, home / REPORT, folder.resolve().name, problems)
+    return write_report(samples, home / REPORT, folder.resolve().name, look, problems, all_keys)

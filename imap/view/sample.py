@@ -7,19 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import imageio.v3 as iio
 import numpy as np
 
 from imap.errors import ImapError
-from imap.results import LAYOUT, META, VIDEO, Maps, layout_of, read_meta
+from imap.results import AGAIN, LAYOUT, META, VIDEO, Maps, layout_of, read_meta
+from imap.videos import read_video
 
 log = logging.getLogger("imap")
-KEY_NAMES = {  # of the maps that are shown, in the order of the page
+KEY_NAMES = {  # of maps in words, in the order of the page
     "sel_imap_layers": "IMAP",
     "imap_layers": "GramCol",
     "cross_attention_maps_layers": "cross attention",
     "concept_attention_maps_layers": "ConceptAttention",
 }
+KEY_NAMES |= {key.removesuffix("_layers"): f"{name}, all layers" for key, name in KEY_NAMES.items()}  # of maps_layers
 
 
 class Problems(dict[Path, str]):
@@ -27,12 +28,14 @@ class Problems(dict[Path, str]):
 
     @contextmanager
     def kept(self, folder: Path, what: str) -> Iterator[None]:
-        """Note and log a failure inside, so that the other samples go on. what: is missing now."""
+        """Note a failure inside, so that the other samples go on, and log it unless it is known. what: is missing
+        now."""
         try:
             yield
         except Exception as error:  # those of decoders and of matplotlib have no common class
-            self[folder] = one_line(error)
-            log.error("%s: no %s: %s", folder, what, self[folder])
+            known, self[folder] = self.get(folder), one_line(error)
+            if self[folder] != known:
+                log.error("%s: no %s: %s", folder.name, what, self[folder])
 
 
 def one_line(error: Exception) -> str:
@@ -60,10 +63,13 @@ class Shown:
         """IMAP for a motion word, GramCol for a thing."""
         return "sel_imap_layers" if text in self.maps.motions else "imap_layers"
 
-    @property
-    def keys(self) -> list[str]:
-        """Keys of the maps that are shown: those over the chosen layers."""
-        return [key for key in KEY_NAMES if key in self.maps]
+    def keys(self, complete: bool, asked: str = "") -> list[str]:
+        """Keys of the maps that there are, in the order of KEY_NAMES; unless complete, only of those over the chosen
+        layers, if there are any, and the one that is asked for."""
+        known = [key for key in KEY_NAMES if key in self.maps]
+        present = [*known, *(key for key in self.maps if key not in known)]
+        chosen = [key for key in present if (key in known and key.endswith("_layers")) or key == asked]
+        return chosen if chosen and not complete else present
 
 
 def open_sample(folder: Path) -> Shown:
@@ -79,12 +85,18 @@ def open_sample(folder: Path) -> Shown:
         raise ImapError(f"{folder} holds no finished sample: there is no readable {META}")
     if not (folder / VIDEO).is_file():
         raise ImapError(f"{folder} has no {VIDEO}; only folders that a run has written can be shown")
-    frames = np.stack(list(iio.imiter(folder / VIDEO, plugin="pyav", format="rgb24")))
-    return Shown(folder, frames, int(meta.get("fps", 8)), Maps.load(folder), meta)
+    maps = Maps.load(folder)
+    try:
+        frames = read_video(folder / VIDEO)
+    except ValueError as error:
+        raise ImapError(f"{folder / VIDEO} cannot be decoded as a video ({error}); {AGAIN}") from None
+    return Shown(folder, frames, int(meta.get("fps", 8)), maps, meta)
 
 
 def samples_in(folder: Path) -> list[Path]:
     """Folders of the finished samples of a run folder, or the folder itself where it is one. ImapError for none."""
+    if not folder.is_dir():
+        raise ImapError(f"there is no folder {folder.absolute()}; give the output_dir of a run, or a sample's folder")
     if (folder / META).is_file():
         return [folder]
     found = sorted(path.parent for path in folder.glob(f"*/{META}") if not path.parent.name.startswith("."))

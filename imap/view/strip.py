@@ -14,13 +14,13 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
-from imap.view.overlay import grey, overlay
+from imap.view.look import MOST_COLUMNS
+from imap.view.overlay import coloured, overlay
 from imap.view.sample import KEY_NAMES, Shown
-from imap.view.upsampling import middle_frame, upsample
+from imap.view.upsampling import enlarge, middle_frame
 
-matplotlib.rcParams["pdf.fonttype"] = 42  # text that can be searched and edited
-COLUMN, NAMES, SCALE, TOP, BOTTOM = 1.1, 1.25, 0.75, 0.28, 0.08  # inches
-MOST_COLUMNS = 13
+EDITABLE = {"pdf.fonttype": 42}  # text that can be searched and edited
+COLUMN, NAMES, SCALE, CAPTION, TOP, BOTTOM = 1.1, 1.25, 0.75, 0.16, 0.28, 0.08  # inches
 LONG_SIDE = 240  # pixels of a cell
 SMALLEST = 6  # points of a label, or a little less
 GAP = 0.03  # between cells, of their width
@@ -30,7 +30,7 @@ Row = tuple[str, str, np.ndarray, tuple[float, float] | None]
 
 def columns_of(latent_frames: int, most: int = MOST_COLUMNS) -> list[int]:
     """Latent frames to show: all, or evenly spread ones with the first and the last."""
-    return sorted(set(np.linspace(0, latent_frames - 1, min(latent_frames, most)).round().astype(int).tolist()))
+    return np.floor(np.linspace(0, latent_frames - 1, min(latent_frames, most)) + 0.5).astype(int).tolist()
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,14 @@ class Mark:
     y: float
 
 
-def strip(shown: Shown, rows: Sequence[Row], colormap: str, opacity: float, space: str) -> Figure:
+def strip(
+    shown: Shown, rows: Sequence[Row], colormap: str, opacity: float, space: str, most: int = MOST_COLUMNS
+) -> Figure:
     """A figure of rows (text, label, map (latent frames, h, w) in [0, 1], values that 0 and 1 stand for).
 
-    label: a key of the maps, or what to call the row.
+    label: a key of the maps, or what to call the row. most: columns, at most.
     """
-    return strips([(shown, rows)], colormap, opacity, space)
+    return strips([(shown, rows)], colormap, opacity, space, most=most)
 
 
 def strips(
@@ -57,56 +59,62 @@ def strips(
     opacity: float,
     space: str,
     marks: Sequence[Mark] = (),
+    most: int = MOST_COLUMNS,
 ) -> Figure:
-    """Strips of several videos below each other, each as in `strip`. Raises ValueError unless they are of one size."""
+    """Strips of several videos below each other, each as in `strip` and under its caption. Raises ValueError unless
+    they are of one size."""
     first = blocks[0][0]
     if len({shown.frames.shape for shown, _ in blocks}) > 1:
         raise ValueError(f"videos of one size are needed, not {[shown.frames.shape for shown, _ in blocks]}")
     latent_frames = blocks[0][1][0][2].shape[0]
-    columns = columns_of(latent_frames)
+    columns = columns_of(latent_frames, most)
     middles = [middle_frame(column, latent_frames, len(first.frames)) for column in columns]
-    pictures, names, scales = [], [], []
+    sheets = []
     for shown, rows in blocks:
         video = _cells(shown.frames[middles])
-        bar = _bar(video, colormap, opacity)
         _, height, width, _ = video.shape
-        pictures.append(video)
-        names.append(("video", ""))
-        scales.append(None)
-        for text, label, x, ends in rows:
-            large = upsample(x, len(shown.frames), height, width, space)[middles]
-            pictures.append(overlay(video, large, colormap, opacity))
-            names.append((text, KEY_NAMES.get(label, label)))
-            scales.append((bar, ends))
-    sheet, gap = _sheet(pictures)
-    inches = COLUMN / width
-    size = (NAMES + sheet.shape[1] * inches + SCALE, TOP + sheet.shape[0] * inches + BOTTOM)
-    figure = Figure(figsize=size, dpi=min(width / COLUMN, 220))
+        large = [np.stack([enlarge(x[k], height, width, space) for k in columns]) for _, _, x, _ in rows]
+        sheets.append(_sheet([video, *(overlay(video, x, colormap, opacity) for x in large)]))
+    gap, inches = sheets[0][1], COLUMN / width
+    wide = NAMES + sheets[0][0].shape[1] * inches + SCALE
+    captions = [_wrapped_caption(shown.caption, wide) for shown, _ in blocks]
+    above = [CAPTION * (1 + caption.count("\n")) + TOP for caption in captions]
+    tall = sum(above) + sum(sheet.shape[0] * inches + BOTTOM for sheet, _ in sheets)
+    figure = Figure(figsize=(wide, tall), dpi=min(width / COLUMN, 220))
     FigureCanvasAgg(figure)
-    box = (NAMES / size[0], BOTTOM / size[1], 1 - (NAMES + SCALE) / size[0], 1 - (TOP + BOTTOM) / size[1])
-    axes = figure.add_axes(box)
-    axes.imshow(sheet, interpolation="none", aspect="auto")
-    axes.axis("off")
-    for column, frame in enumerate(middles):
-        middle = column * (width + gap) + width / 2
-        axes.text(middle, -0.06 / inches, f"{frame / first.fps:.1f} s", ha="center", fontsize=7, color="0.35")
-    for row, ((text, name), scale) in enumerate(zip(names, scales, strict=True)):
-        place = (-0.08 / inches, row * (height + gap) + height / 2)
-        _label(axes, place, text, "bottom" if name else "center", 9, "black")
-        if name:
-            _label(axes, place, name, "top", 6.5, "0.35")
-        if scale:
-            top = 1 - (TOP + (row * (height + gap) + height) * inches) / size[1]
-            _scale(figure, (1 - (SCALE - 0.08) / size[0], top, 0.08 / size[0], height * inches / size[1]), *scale)
-    for mark in marks:
-        x, y = mark.column * (width + gap) + mark.x * width, mark.row * (height + gap) + mark.y * height
-        axes.plot(x - 0.5, y - 0.5, "o", color="red", markersize=4, markeredgecolor="white", markeredgewidth=0.6)
+    top, before = 0.0, 0  # inches and rows of the blocks above
+    for (_, rows), (sheet, _), caption, room in zip(blocks, sheets, captions, above, strict=True):
+        figure.text(0.08 / wide, 1 - (top + 0.06) / tall, caption, va="top", fontsize=9, parse_math=False)
+        top += room
+        high = sheet.shape[0] * inches
+        axes = figure.add_axes((NAMES / wide, 1 - (top + high) / tall, 1 - (NAMES + SCALE) / wide, high / tall))
+        axes.imshow(sheet, interpolation="none", aspect="auto")
+        axes.axis("off")
+        for column, frame in enumerate(middles):
+            middle = column * (width + gap) + width / 2
+            axes.text(middle, -0.06 / inches, f"{frame / first.fps:.1f} s", ha="center", fontsize=7, color="0.35")
+        for row, (text, label, ends) in enumerate([("video", "", None), *((t, label, e) for t, label, _, e in rows)]):
+            place = (-0.08 / inches, row * (height + gap) + height / 2)
+            _label(axes, place, text, "bottom" if label else "center", 9, "black")
+            if label:
+                _label(axes, place, KEY_NAMES.get(label, label), "top", 6.5, "0.35")
+                low = 1 - (top + (row * (height + gap) + height) * inches) / tall
+                box = (1 - (SCALE - 0.08) / wide, low, 0.08 / wide, height * inches / tall)
+                _scale(figure, box, colormap, KEY_NAMES.get(label, ""), ends)
+        for mark in marks:
+            if 0 <= mark.row - before <= len(rows):
+                x = mark.column * (width + gap) + mark.x * width - 0.5
+                y = (mark.row - before) * (height + gap) + mark.y * height - 0.5
+                axes.plot(x, y, "o", color="red", markersize=4, markeredgecolor="white", markeredgewidth=0.6)
+        top, before = top + high + BOTTOM, before + 1 + len(rows)
     return figure
 
 
 def save(figure: Figure, path: Path) -> None:
     """Write a figure as PNG or PDF, the same bytes each time."""
-    figure.savefig(path, metadata={"CreationDate": None} if path.suffix == ".pdf" else {"Software": None})
+    metadata = {"CreationDate": None} if path.suffix == ".pdf" else {"Software": None}
+    with matplotlib.rc_context(EDITABLE):
+        figure.savefig(path, metadata=metadata)
 
 
 def _cells(frames: np.ndarray) -> np.ndarray:
@@ -157,19 +165,25 @@ def _fit(label: Text) -> float:
     return (NAMES - 0.12) * label.get_figure().dpi / max(1, label.get_window_extent().width)
 
 
-def _bar(video: np.ndarray, colormap: str, opacity: float) -> np.ndarray:
-    """The colours of 1 down to 0, uint8 (256, 1, 3), as they lie over a video of this mean grey."""
-    flat = np.full((1, 256, 1, 3), grey(video).mean().round(), np.uint8)
-    return overlay(flat, np.linspace(1, 0, 256)[None, :, None], colormap, opacity)[0]
+def _wrapped_caption(text: str, inches: float) -> str:
+    """A caption in at most two lines of about so many inches, at nine points."""
+    return "\n".join(wrap(text, int(inches / 0.07), max_lines=2, placeholder=" …"))
 
 
 def _scale(
-    figure: Figure, box: tuple[float, float, float, float], bar: np.ndarray, ends: tuple[float, float] | None
+    figure: Figure,
+    box: tuple[float, float, float, float],
+    colormap: str,
+    name: str,
+    ends: tuple[float, float] | None,
 ) -> None:
-    """A bar of the colours, with the values at its ends."""
+    """A bar of a map's colours from 1 down to 0, with the values at its ends and what they are of."""
     axes = figure.add_axes(box)
-    axes.imshow(bar, aspect="auto")
+    axes.imshow(coloured(np.linspace(1, 0, 256)[:, None], colormap), aspect="auto")
     axes.axis("off")
     labels = ("low", "high") if ends is None else tuple(f"{x:.3g}" for x in ends)
     for place, label, side in zip((0, 1), labels, ("bottom", "top"), strict=True):
         axes.text(1.4, place, label, transform=axes.transAxes, va=side, fontsize=6.5)
+    quantity = wrapped(name.partition(",")[0], 2)
+    style = {"va": "center", "rotation": 90, "fontsize": 5.5, "linespacing": 1, "color": "0.35"}
+    axes.text(1.6, 0.5, quantity, transform=axes.transAxes, **style)

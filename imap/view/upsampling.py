@@ -19,7 +19,6 @@ def middle_frame(latent: int, latent_frames: int, frames: int) -> int:
     return own[len(own) // 2]
 
 
-def upsample(x: np.ndarray, frames: int, height: int, width: int, space: str = "bilinear") -> np.ndarray:
-    """A map (latent frames, h, w) in [0, 1] to float32 (frames, height, width). space: bilinear or nearest."""
-    large = [np.asarray(Image.fromarray(frame.astype(np.float32)).resize((width, height), SPACE[space])) for frame in x]
-    return np.stack([large[latent_frame(frame, len(x), frames)] for frame in range(frames)])
+def enlarge(x: np.ndarray, height: int, width: int, space: str = "bilinear") -> np.ndarray:
+    """One frame of a map (h, w) in [0, 1] to float32 (height, width). space: bilinear or nearest."""
+    return np.asarray(Image.fromarray(x.astype(np.float32)).resize((width, height), SPACE[space]))

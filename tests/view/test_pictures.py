@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -14,12 +15,14 @@ from PIL import Image
 
 from imap import ImapError
 from imap.view import __main__ as command
+from imap.view.look import Look
+from imap.view.moving import PART, beside, narrowed, over
 from imap.view.normalization import KINDS, normalize
-from imap.view.overlay import DARKENED, coloured, enlarged, overlay, side_by_side
-from imap.view.pictures import Look, file_names, write_pictures
+from imap.view.overlay import DARKENED, GAP, coloured, enlarged, overlay, side_by_side
+from imap.view.pictures import file_names, write_pictures
 from imap.view.sample import open_sample, samples_in
-from imap.view.strip import NAMES, _bar, _cells, columns_of, save, strip, wrapped
-from imap.view.upsampling import latent_frame, middle_frame, upsample
+from imap.view.strip import NAMES, Mark, _cells, _wrapped_caption, columns_of, save, strip, strips, wrapped
+from imap.view.upsampling import enlarge, latent_frame, middle_frame
 
 FRAMES, LATENT, HEIGHT, WIDTH = 13, 4, 48, 64  # of the run in conftest
 
@@ -32,15 +35,29 @@ def test_the_first_latent_frame_is_one_frame_and_each_later_one_four(frames, lat
         assert latent_frame(middle_frame(k, latent, frames), latent, frames) == k
 
 
-def test_each_frame_gets_its_latent_frames_map_and_corners_stay_corners(maps):
-    x = normalize(maps["imap_layers"])
-    large = upsample(x.values[0], FRAMES, HEIGHT, WIDTH)
-    assert large.shape == (FRAMES, HEIGHT, WIDTH) and large.dtype == np.float32
-    assert np.array_equal(large[1], large[4]) and not np.array_equal(large[4], large[5])
-    assert large[-1, -1, -1] == 1 and large[0, 0, 0] == 0
-    assert (np.diff(large[0], axis=0) >= 0).all() and (np.diff(large[0], axis=1) >= 0).all()
-    blocks = upsample(x.values[0], FRAMES, HEIGHT, WIDTH, "nearest")
-    assert np.array_equal(blocks[0, ::8, ::8], x.values[0, 0])
+def test_corners_of_an_enlarged_map_stay_corners(maps):
+    x = normalize(maps["imap_layers"]).values[0]
+    first, last = (enlarge(x[k], HEIGHT, WIDTH) for k in (0, -1))
+    assert first.shape == (HEIGHT, WIDTH) and first.dtype == np.float32
+    assert last[-1, -1] == 1 and first[0, 0] == 0
+    assert (np.diff(first, axis=0) >= 0).all() and (np.diff(first, axis=1) >= 0).all()
+    assert np.array_equal(enlarge(x[0], HEIGHT, WIDTH, "nearest")[::8, ::8], x[0])
+
+
+def test_each_frame_gets_its_latent_frames_map(maps):
+    frames, x = np.zeros((FRAMES, HEIGHT, WIDTH, 3), np.uint8), normalize(maps["imap_layers"]).values[0]
+    video = list(over(frames, x, Look(space="nearest", opacity=1.0)))
+    assert len(video) == FRAMES and np.array_equal(video[1], video[4]) and not np.array_equal(video[4], video[5])
+    expected = overlay(frames[5], enlarge(x[2], HEIGHT, WIDTH, "nearest"), opacity=1.0)
+    assert np.array_equal(video[5], enlarged(expected))
+
+
+def test_videos_side_by_side_are_of_a_width_that_a_screen_shows(maps):
+    frames, x = np.zeros((FRAMES, 480, 832, 3), np.uint8), normalize(maps["imap_layers"]).values[0]
+    narrow = narrowed(frames)
+    first, *rest = beside(narrow, x, Look())
+    assert first.shape == (274, 3 * PART + 2 * GAP, 3) and len(rest) == FRAMES - 1
+    assert narrowed(frames[:, :, :64]) is not narrow and narrowed(frames[:, :, :64]).shape == (FRAMES, 480, 64, 3)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -87,6 +104,7 @@ def test_small_videos_are_enlarged_by_whole_cells_and_sides_are_even():
     large = enlarged(frames, 128)
     assert large.shape == (2, 132, 188, 3) and np.array_equal(large[:, ::4, ::4], frames)
     assert enlarged(np.zeros((1, 481, 721, 3), np.uint8)).shape == (1, 480, 720, 3)
+    assert enlarged(frames, 128, widest=100).shape == (2, 66, 94, 3)
     assert side_by_side([frames, frames], gap=2).shape == (2, 33, 96, 3)
 
 
@@ -129,8 +147,9 @@ def test_other_looks_give_other_pictures_and_replace_the_old_ones(run):
 
 
 def test_many_latent_frames_are_thinned_to_a_readable_strip():
-    assert columns_of(7) == list(range(7)) and columns_of(13) == list(range(13))
-    assert columns_of(21)[0] == 0 and columns_of(21)[-1] == 20 and len(columns_of(21)) == 13
+    assert columns_of(7) == list(range(7)) and columns_of(13) == [0, 2, 3, 5, 6, 8, 9, 11, 12]
+    assert columns_of(21)[0] == 0 and columns_of(21)[-1] == 20 and len(columns_of(21)) == 9
+    assert columns_of(13, 13) == list(range(13)) and columns_of(13, 1) == [0] and columns_of(1) == [0]
 
 
 def test_a_sample_with_pictures_is_written_again_like_any_other(run, write):
@@ -147,6 +166,7 @@ def test_a_sample_with_pictures_is_written_again_like_any_other(run, write):
         ({"colormap": "jet"}, "colormap='jet' is not known; it can be inferno"),
         ({"space": "cubic"}, "space='cubic' is not known"),
         ({"opacity": 1.5}, "opacity=1.5 is not between 0 and 1"),
+        ({"columns": 0}, "columns=0 is no number of frames"),
     ],
 )
 def test_a_look_that_is_not_known_is_refused(given, said):
@@ -157,6 +177,8 @@ def test_a_look_that_is_not_known_is_refused(given, said):
 def test_folders_that_cannot_be_shown_say_why(run, tmp_path):
     with pytest.raises(ImapError, match="holds no finished samples; give the output_dir of a run"):
         samples_in(tmp_path)
+    with pytest.raises(ImapError, match=f"there is no folder {tmp_path / 'nowhere'}; give the output_dir of a run"):
+        samples_in(tmp_path / "nowhere")
     folder = samples_in(run)[0]
     with pytest.raises(ImapError, match=r"has no maps 'nothing'; there are sel_imap_layers, imap_layers"):
         write_pictures(open_sample(folder), Look(key="nothing"))
@@ -193,7 +215,7 @@ def test_a_bad_sample_does_not_stop_the_others_and_the_status_says_so(run, write
     assert ended.value.code == 1
     assert capsys.readouterr().out.split() == [str(good / "view"), str(run / "report.html")]
     assert "000-sample: no pictures: " in caplog.text and "is of layout 0" in caplog.text
-    assert "001-sample: no card in the report: " in caplog.text and "Traceback" not in caplog.text
+    assert "001-sample: no pictures: " in caplog.text and "Traceback" not in caplog.text and len(caplog.records) == 2
 
 
 def test_one_samples_report_lies_in_its_view_and_the_sample_is_written_again_like_any_other(run, write, monkeypatch):
@@ -272,11 +294,81 @@ def test_large_videos_are_averaged_and_not_thinned_out_in_strips():
     assert small.shape == (1, 160, 240, 3) and 110 < small.min() <= small.max() < 145
 
 
-def test_the_bar_of_a_strip_has_the_colours_that_lie_over_the_video():
-    video = np.full((1, 8, 8, 3), 120, np.uint8)
-    bar = _bar(video, "viridis", 0.8)
-    for x in (0.0, 1.0):
-        assert np.array_equal(bar[round(255 * (1 - x)), 0], overlay(video, np.full((1, 8, 8), x), "viridis")[0, 0, 0])
+def test_a_strip_has_its_caption_and_beside_each_map_its_colours_in_full_and_what_they_show(run):
+    shown = open_sample(samples_in(run)[0])
+    x = shown.maps["imap_layers"][0]
+    rows = [("ball", "imap_layers", x, (0.0, 714.0)), ("ball", "imap", x, None), ("ball", "layer 5", x, None)]
+    figure = strips([(shown, rows), (shown, rows[:1])], "viridis", 0.3, "bilinear")
+    assert [text.get_text() for text in figure.texts] == ["A ball rises."] * 2
+    bars = [axes for axes in figure.axes if len(axes.texts) == 3]
+    assert [[text.get_text() for text in bar.texts] for bar in bars] == [
+        ["0", "714", "GramCol"],
+        ["low", "high", "GramCol"],
+        ["low", "high", ""],
+        ["0", "714", "GramCol"],
+    ]
+    for bar in bars:
+        assert np.array_equal(bar.images[0].get_array()[[0, -1], 0], coloured(np.array([1.0, 0.0]), "viridis"))
+    names = [text.get_text() for text in figure.axes[0].texts]
+    assert "GramCol" in names and "GramCol, all layers" in names and "imap" not in names
+
+
+def test_marks_are_in_the_strip_whose_row_they_name(run):
+    shown = open_sample(samples_in(run)[0])
+    rows = [("ball", "imap_layers", shown.maps["imap_layers"][0], None)]
+    figure = strips([(shown, rows)] * 2, "viridis", 0.8, "bilinear", marks=[Mark(3, 1, 0.5, 0.5)])
+    marked = [axes for axes in figure.axes if axes.lines]
+    assert len(marked) == 1 and marked[0] is [axes for axes in figure.axes if len(axes.texts) > 3][1]
+
+
+def test_a_long_caption_is_cut_to_two_lines():
+    caption = _wrapped_caption("a $5 bill that flies " * 30, 6.0)
+    assert caption.count("\n") == 1 and caption.endswith(" …") and _wrapped_caption("a ball", 6.0) == "a ball"
+
+
+def test_a_strip_has_as_many_columns_as_are_asked_for(run):
+    view = write_pictures(open_sample(samples_in(run)[0]), Look(columns=2))
+    assert Image.open(view / "strip.png").size[0] < 800  # of four columns it is more
+
+
+def test_a_bar_is_shown_on_terminals_while_videos_are_made(run, monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    write_pictures(open_sample(samples_in(run)[0]), Look())
+    assert "pictures of 000-sample" in capsys.readouterr().err
+
+
+DAMAGE = {
+    "no texts": (
+        "meta.json",
+        r"meta\.json is damaged, as it has no texts; remove the sample's folder and run it again",
+    ),
+    "junk": ("output.mp4", r"output\.mp4 cannot be decoded as a video \(.*\); remove the sample's folder"),
+    "deleted": ("npy/imap_layers.npy", r"imap_layers\.npy is missing; remove the sample's folder"),
+    "truncated": ("npy/imap_layers.npy", r"imap_layers\.npy is damaged \(.*\); remove the sample's folder"),
+    "empty": ("npy/imap_layers.npy", r"imap_layers\.npy is damaged \(.*\); remove the sample's folder"),
+    "of one text": ("npy/imap_layers.npy", r"maps of 3 texts were expected, and it is \(1, 4, 6, 8\); remove"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_sample_is_told_once_in_one_line(damage, run, monkeypatch, caplog):
+    name, said = DAMAGE[damage]
+    path = run / "000-sample" / name
+    if damage == "no texts":
+        path.write_text(json.dumps({key: x for key, x in json.loads(path.read_text()).items() if key != "texts"}))
+    elif damage == "of one text":
+        np.save(path, np.load(path)[:1])
+    elif damage == "deleted":
+        path.unlink()
+    else:
+        path.write_bytes({"junk": b"junk", "truncated": path.read_bytes()[:300], "empty": b""}[damage])
+    monkeypatch.setattr(sys, "argv", ["view", str(run / "000-sample")])
+    with pytest.raises(SystemExit) as ended:
+        command.main()
+    assert ended.value.code == 1
+    (record,) = caplog.records
+    line = record.getMessage()
+    assert line.startswith("000-sample: no pictures: ") and "\n" not in line and re.search(said, line), line
 
 
 def test_view_loads_no_model_code():

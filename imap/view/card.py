@@ -1,0 +1,98 @@
+"""What the report page holds of one sample, in plain values and pictures as text."""
+
+import base64
+import io
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from einops import rearrange
+from PIL import Image
+
+from imap.results import Maps
+from imap.view.normalization import six_digits
+from imap.view.sample import Shown
+
+SMALL = 200  # pixels of width: the cells of such a video stay cells when it is enlarged
+COLUMNS = 7  # frames in a row of the picture that holds a video
+
+
+def card(shown: Shown, width: int, keys: Sequence[str]) -> dict[str, Any]:
+    """A sample with the maps of some keys, its video at most so many pixels wide."""
+    maps = shown.maps
+    latent_frames, *grid = maps[keys[0]].shape[1:]
+    return {
+        "caption": shown.caption,
+        "fps": shown.fps,
+        "frames": len(shown.frames),
+        "latent_frames": latent_frames,
+        "grid": grid,
+        "texts": list(maps.texts),
+        "motions": [text for text in maps.texts if text in maps.motions],
+        "video": _video(shown.frames, width),
+        "maps": {key: _map(maps[key]) for key in keys},
+        "heads": _heads(maps),
+        "settings": _settings(shown.meta),
+    }
+
+
+def _heads(maps: Maps) -> dict[str, Any]:
+    """chosen: the motion heads of every layer and step, best first; count: how many heads there are to choose from."""
+    layers, steps = list(maps.heads), sorted({step for own in maps.heads.values() for step in own})
+    count = max((len(row) for own in maps.scores.values() for row in own.values()), default=0)
+    chosen = [[maps.heads[layer].get(step, []) for step in steps] for layer in layers]
+    return {"layers": layers, "steps": steps, "count": count, "chosen": chosen}
+
+
+def _video(frames: np.ndarray, width: int) -> dict[str, Any]:
+    """All frames in one JPEG, row by row, so that each is there at once and exactly."""
+    factor = min(1, width / frames.shape[2])
+    size = (round(frames.shape[2] * factor), round(frames.shape[1] * factor))
+    small = [np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.LANCZOS)) for frame in frames]
+    rows = -(-len(small) // COLUMNS)
+    sheet = np.zeros((rows * COLUMNS, size[1], size[0], 3), np.uint8)
+    sheet[: len(small)] = small
+    picture = Image.fromarray(rearrange(sheet, "(r c) h w x -> (r h) (c w) x", c=COLUMNS))
+    source = _picture(picture, "jpeg", quality=85 if factor == 1 else 78, subsampling=0)
+    return {"source": source, "width": size[0], "height": size[1], "columns": COLUMNS, "small": frames.shape[2] < SMALL}
+
+
+def _map(maps: np.ndarray) -> dict[str, Any]:
+    """Maps (texts, frames, h, w) as bytes in one PNG, texts down and frames across, and the values of 0 and 255."""
+    low, high = (bound(axis=(1, 2, 3), keepdims=True) for bound in (maps.min, maps.max))
+    scaled = np.divide(maps - low, high - low, out=np.zeros_like(maps), where=high > low)
+    cells = rearrange((255 * scaled).round().astype(np.uint8), "t f h w -> (t h) (f w)")
+    limits = np.stack([low.ravel(), high.ravel()], axis=1)
+    return {"source": _picture(Image.fromarray(cells), "png", optimize=True), "limits": six_digits(limits)}
+
+
+def _settings(meta: Mapping[str, Any]) -> dict[str, str]:
+    """What a reader may ask of a run, in words."""
+    found = {"video": meta.get("video", ""), "family": meta.get("family", "")}
+    found |= {f"{name} (s)": f"{value:.2f}" for name, value in meta.get("seconds", {}).items()}
+    asked = meta.get("request", {})
+    found |= {name: _plain(value) for name, value in _flat(asked.get("settings", asked)).items()}
+    found |= {f"version of {name}": value for name, value in meta.get("versions", {}).items()}
+    return {name: value for name, value in found.items() if value not in ("", None)}
+
+
+def _flat(value: Any, name: str = "") -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        return {name: value}
+    return {key: x for inner in value for key, x in _flat(value[inner], f"{name}.{inner}".lstrip(".")).items()}
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _picture(picture: Image.Image, kind: str, **options: Any) -> str:
+    file = io.BytesIO()
+    picture.save(file, kind, **options)
+    return f"data:image/{kind};base64,{base64_of(file.getvalue())}"
+
+
+def base64_of(data: bytes) -> str:
+    """Bytes as text."""
+    return base64.b64encode(data).decode()

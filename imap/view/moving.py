@@ -1,0 +1,49 @@
+"""The videos of one map, frame by frame: over its clip, and beside it."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+
+import numpy as np
+from PIL import Image
+
+from imap.view.look import Look
+from imap.view.overlay import GAP, Veil, enlarged, side_by_side, under, veil
+from imap.view.upsampling import enlarge, latent_frame
+
+PART = 474  # pixels: widest of three side by side, 1430 in all
+
+
+def over(frames: Sequence[np.ndarray], x: np.ndarray, look: Look) -> Iterator[np.ndarray]:
+    """Each frame, uint8 (h, w, 3), under a map (latent frames, h, w) in [0, 1]."""
+    for frame, laid in zip(frames, _veils(frames, x, look), strict=True):
+        yield enlarged(under(frame, laid, look.opacity))
+
+
+def beside(frames: Sequence[np.ndarray], x: np.ndarray, look: Look) -> Iterator[np.ndarray]:
+    """Each frame, the same under the map, and the map alone."""
+    for frame, laid in zip(frames, _veils(frames, x, look), strict=True):
+        parts = (frame, under(frame, laid, look.opacity), laid.colours)
+        yield side_by_side([enlarged(part, widest=PART) for part in parts], GAP)
+
+
+def _veils(frames: Sequence[np.ndarray], x: np.ndarray, look: Look) -> Iterator[Veil]:
+    """What lies over each frame; that of a latent frame is formed once."""
+    for latent, own in groupby(range(len(frames)), lambda frame: latent_frame(frame, len(x), len(frames))):
+        laid = veil(enlarge(x[latent], *frames[0].shape[:2], look.space), look.colormap, look.opacity)
+        for _ in own:
+            yield laid
+
+
+def narrowed(frames: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+    """Frames at a size of which three fit side by side, with even sides."""
+    height, width = frames[0].shape[:2]
+    if width <= PART:
+        return frames
+    size = (PART, max(2, round(height * PART / width / 2) * 2))
+    return [np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.BILINEAR)) for frame in frames]
+
+
+def write_gif(frames: Iterable[np.ndarray], path: str, fps: int) -> None:
+    """An endless gif of uint8 frames."""
+    first, *rest = [Image.fromarray(frame) for frame in frames]
+    first.save(path, save_all=True, append_images=rest, duration=round(1000 / fps), loop=0)
