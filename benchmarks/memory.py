@@ -14,6 +14,7 @@ import os
 import statistics
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,19 +93,25 @@ def row(untraced: float, traced: float) -> dict[str, Any]:
 
 def requirements(rows: list[dict[str, Any]], device: torch.device) -> list[dict[str, Any]]:
     """What the rows must show together, and whether they do."""
-    of_steps = [row["more"] for row in rows if row["layers"] == LAYERS[0]]
-    of_layers = [row["more"] for row in rows if row["steps"] == STEPS[0]]
-    found = [
-        ("most that a trace takes, of the untraced peak", max(row["more"] for row in rows), MOST),
-        (f"difference over {_counts(rows, 'steps')} steps", max(of_steps) - min(of_steps), SPREAD),
-        (f"difference over {_counts(rows, 'layers')} layers", max(of_layers) - min(of_layers), SPREAD),
-    ]
+    found = [("most that a trace takes, of the untraced peak", max(row["more"] for row in rows), MOST)]
+    of_steps = [row for row in rows if row["layers"] == rows[0]["layers"]]
+    of_layers = [row for row in rows if row["steps"] == rows[0]["steps"]]
+    for name, own in (("steps", of_steps), ("layers", of_layers)):
+        more = [row["more"] for row in own]
+        if len(own) > 1:  # one alone has nothing to differ from
+            found.append((f"difference over {_counts(own, name)} {name}", max(more) - min(more), SPREAD))
     if device.type == "cuda":
         found.append(("most that a trace takes, MiB", max(row["more_mib"] for row in rows), MOST_MIB))
+    about = {"model": rows[0]["model"], "tokens": rows[0]["tokens"]}
     return [
-        {"model": rows[0]["model"], "must": must, "value": round(value, 4), "limit": limit, "met": value <= limit}
+        {**about, "must": must, "value": round(value, 4), "limit": limit, "met": value <= limit}
         for must, value, limit in found
     ]
+
+
+def cases(steps: Sequence[int], layers: Sequence[int]) -> list[tuple[int, int]]:
+    """(steps, layers) to measure: all steps with the first layers, then the other layers with the first steps."""
+    return [*((count, layers[0]) for count in steps), *((steps[0], count) for count in layers[1:])]
 
 
 def _counts(rows: list[dict[str, Any]], name: str) -> str:
@@ -116,6 +123,7 @@ def main() -> None:
     add_model(command)
     command.add_argument("--one", nargs=3, type=int, metavar=("STEPS", "LAYERS", "TRACED"), help=argparse.SUPPRESS)
     command.add_argument("--steps", nargs="+", type=int, default=STEPS)
+    command.add_argument("--layers", nargs="+", type=int, default=LAYERS, help="all but the first: one count of steps")
     command.set_defaults(repeats=1)
     options = command.parse_args()
     device, size = chosen_device(options), chosen_size(options)
@@ -124,7 +132,7 @@ def main() -> None:
         print(json.dumps(one_peak(options.model, device, size, steps, layers, bool(traced))))
         return
     rows = []
-    for steps, layers in [*((steps, LAYERS[0]) for steps in options.steps), *((STEPS[0], n) for n in LAYERS[1:])]:
+    for steps, layers in cases(options.steps, options.layers):
         rounds = [[_in_a_process(steps, layers, traced) for traced in (0, 1)] for _ in range(options.repeats)]
         peaks = [statistics.median(own) for own in zip(*rounds, strict=True)]
         blocks = layers if options.model in NARROW else "all"

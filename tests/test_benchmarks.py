@@ -130,13 +130,17 @@ def test_memory_is_what_a_call_adds_at_its_peak():
 
 
 def test_requirements_on_memory_look_at_the_worst_and_at_differences():
+    assert memory.cases((1, 4, 16), (4, 16)) == [(1, 4), (4, 4), (16, 4), (1, 16)]
+    assert memory.cases([1], [4]) == [(1, 4)]
     cases = [(1, 4, 100.0, 102.0), (4, 4, 100.0, 104.0), (16, 4, 100.0, 104.5), (1, 16, 100.0, 106.0)]
-    rows = [{"model": "m", "steps": s, "layers": n, **memory.row(a, b)} for s, n, a, b in cases]
+    rows = [{"model": "m", "tokens": 9, "steps": s, "layers": n, **memory.row(a, b)} for s, n, a, b in cases]
     assert [row["met"] for row in rows] == [True, True, True, False] and rows[0]["more"] == 0.02
     found = memory.requirements(rows, CPU)
     assert [(row["value"], row["met"]) for row in found] == [(0.06, False), (0.025, False), (0.04, False)]
     found = memory.requirements([*rows[:2], {**rows[0], "layers": 16}], torch.device("cuda"))
     assert [(row["value"], row["met"]) for row in found] == [(0.04, True), (0.02, True), (0.0, True), (4.0, True)]
+    found = memory.requirements([rows[0], rows[3]], CPU)
+    assert [row["must"].split(",")[0] for row in found] == ["most that a trace takes", "difference over 4"]
 
 
 def test_growth_fits_an_exponent_to_sizes_in_turn(tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""Every map of one layer at one step, in two walks over the heads: for their scores, and for the maps."""
+"""Every map of one layer at one step: a walk over heads for their scores, one for the maps, one more for consensus."""
 
 from dataclasses import dataclass, fields
 
