@@ -25,7 +25,7 @@ from imap.shapes.world import VERSION
 CLIP = (25, 64, 64)
 MEGABYTE = 2**20
 # on 6 clips of dev-2: AP of GramCol and own/other AUC of the best map, well below what all clips of plain-2 give
-LEAST = {"cogvideox": (0.65, 0.8), "wan": (0.55, 0.85)}
+LEAST = {"cogvideox": (0.5, 0.75), "wan": (0.5, 0.85)}
 
 
 @pytest.fixture(scope="module", params=LEAST)
@@ -64,12 +64,26 @@ def test_wrong_words_cost(shipped, tmp_path):
         assert np.mean([gap[kind][level] for level in (0.85, 0.9)]) > 0.05, kind
 
 
-def test_maps_find_nouns(shipped):
-    family, told, _, pipe = shipped
+@pytest.fixture(scope="module")
+def scored(shipped):
+    """Nouns and verbs of 6 clips, rows by map."""
+    _, told, _, pipe = shipped
     names = ("num_inference_steps", "renoise_timestep", "imap_layer", "imap_qk_matching_target")
     reading = Reading(CLIP, 1, {name: told[name] for name in names})
-    scored = score_model(pipe, SPLITS["dev-2"].scenes()[:6], reading)
-    found = summary([record for _, records in scored for record in records], "noun")
-    gramcol, own_other = LEAST[family]
-    assert found["GramCol"]["ap"][0] > gramcol
-    assert max(row["own_other"][0] for row in found.values()) > own_other
+    records = [record for _, found in score_model(pipe, SPLITS["dev-2"].scenes()[:6], reading) for record in found]
+    return summary(records, "noun"), summary(records, "verb")
+
+
+def test_maps_find_nouns(shipped, scored):
+    gramcol, own_other = LEAST[shipped[0]]
+    nouns, _ = scored
+    assert nouns["GramCol"]["ap"][0] > gramcol
+    assert max(row["own_other"][0] for row in nouns.values()) > own_other
+
+
+def test_maps_know_when_a_verb_happens(shipped, scored):
+    """The one score of which an object's place, at all times, says nothing."""
+    _, verbs = scored
+    assert max(verbs[row]["in_object"][0] for row in verbs if row.startswith(("GramCol", "IMAP"))) > 0.58
+    if shipped[0] == "wan":
+        assert verbs["cross attention"]["in_object"][0] > 0.8
