@@ -48,7 +48,7 @@ def read_video(path: Path) -> np.ndarray:
         with av.open(str(path)) as file:
             return np.stack([frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)])
     except (OSError, ValueError, IndexError, av.FFmpegError) as error:  # without a frame, without a stream
-        raise ValueError(_line(error)) from None
+        raise ValueError(getattr(error, "strerror", None) or _line(error)) from None
 
 
 def clip_shape(path: str | Path) -> tuple[int, ...]:

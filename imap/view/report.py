@@ -12,6 +12,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from imap.view.card import base64_of, card
 from imap.view.look import COLORMAPS, Look
@@ -47,7 +48,7 @@ def write_report(
     names = {"title": html.escape(title), "left_out": "" if complete else LEFT_OUT}
     above, below = (string.Template(part) for part in TEMPLATE.read_text(encoding="utf-8").split("$samples"))
     part, found = path.with_suffix(".part"), set()
-    with part.open("w", encoding="utf-8") as page:
+    with part.open("w", encoding="utf-8") as page, logging_redirect_tqdm():
         page.write(above.substitute(names))
         for folder in tqdm(folders, "report", disable=len(folders) < 5):
             page.write(_script(folder, width, complete, look.key, found, problems) + "\n")

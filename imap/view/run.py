@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from imap.results import META, VIEW
 from imap.view.look import Look
@@ -17,9 +18,10 @@ REPORT = "report.html"
 def show_samples(folders: Sequence[Path], look: Look, problems: Problems) -> list[Path]:
     """Write view/ into each sample's folder; those that are written. problems: takes up why others are not."""
     written = []
-    for folder in tqdm(folders, "pictures", unit="sample", disable=len(folders) < 3):
-        with problems.kept(folder, "pictures"):
-            written.append(write_pictures(open_sample(folder), look))
+    with logging_redirect_tqdm():
+        for folder in tqdm(folders, "pictures", unit="sample", disable=len(folders) < 3):
+            with problems.kept(folder, "pictures"):
+                written.append(write_pictures(open_sample(folder), look))
     return written
 
 

@@ -82,7 +82,7 @@ def open_sample(folder: Path) -> Shown:
                 f"{folder} is of layout {found}, and this version shows layout {LAYOUT}; run the sample again, or show "
                 "it with the version that wrote it"
             )
-        raise ImapError(f"{folder} holds no finished sample: there is no readable {META}")
+        raise ImapError(f"{folder} holds no finished sample: there is no readable {META}; {AGAIN}")
     if not (folder / VIDEO).is_file():
         raise ImapError(f"{folder} has no {VIDEO}; only folders that a run has written can be shown")
     maps = Maps.load(folder)

@@ -172,7 +172,7 @@ def test_a_reader_scrubs_and_switches_words_maps_and_scales(run, tmp_path, size)
     assert seen["header"] == ("static" if size[0] == 390 else "sticky")
     # GramCol means 2 * (35 - 335 ... 335 + noise): ball's own line ends at the top of the scale that all words share
     about, top, bottom, *seconds, first, second = seen["curve"]
-    assert about == "mean of GramCol in each frame; dots: peaks of motion words" and [first, second] == [
+    assert about == "mean of GramCol by frame, dots: peaks" and [first, second] == [
         "ball",
         "rises & </scr…",
     ]
