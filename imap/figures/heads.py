@@ -5,6 +5,7 @@ from collections import defaultdict
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from tqdm import tqdm
 
 from imap.figures.observed import HeadMaps
@@ -43,7 +44,7 @@ def draw(study: Study) -> None:
         ("layer", "head", "chi", *(f"{kind}_ap" for kind in kinds)),
         [(*pair, *(float(means[name][i]) for name in ("chi", *kinds))) for i, pair in enumerate(pairs)],
     )
-    study.write_figure(plot(pairs, means, kinds))
+    study.write_figure(plot(pairs, means, kinds, len(study.samples)))
 
 
 def correlation(chi: np.ndarray, ap: np.ndarray) -> float:
@@ -51,8 +52,8 @@ def correlation(chi: np.ndarray, ap: np.ndarray) -> float:
     return float(np.corrcoef(chi, ap)[0, 1])
 
 
-def plot(pairs: list[Pair], means: dict[str, np.ndarray], kinds: list[str]) -> Figure:
-    """One scatter per kind of word, a dot per head, coloured by layer."""
+def plot(pairs: list[Pair], means: dict[str, np.ndarray], kinds: list[str], clips: int) -> Figure:
+    """One scatter per kind of word, a dot per head (its mean over clips), coloured by layer."""
     figure = Figure(figsize=(3.1 * len(kinds) + 0.6, 2.6), dpi=200, layout="constrained")
     FigureCanvasAgg(figure)
     layers = [layer for layer, _ in pairs]
@@ -61,7 +62,11 @@ def plot(pairs: list[Pair], means: dict[str, np.ndarray], kinds: list[str]) -> F
         dots = axes.scatter(means["chi"], means[kind], c=layers, cmap="viridis", s=14, linewidths=0)
         plain, logarithmic = (correlation(x, means[kind]) for x in (means["chi"], np.log(means["chi"])))
         axes.set(xscale="log", xlabel="CHI of the head", ylabel=f"AP of its GramCol, {kind}s")
-        axes.set_title(f"$r$ = {plain:.2f} (of log CHI {logarithmic:.2f}), {len(pairs)} heads", fontsize=8)
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.set_title(f"{len(pairs)} heads, {clips} clips: $r = {plain:.2f}$ ($r = {logarithmic:.2f}$ with log CHI)")
+        axes.title.set_fontsize(8)
         axes.spines[["top", "right"]].set_visible(False)
     figure.colorbar(dots, ax=panels, label="layer", ticks=sorted(set(layers))[:: -(-len(set(layers)) // 8)])
     return figure

@@ -60,6 +60,7 @@ def plot(choice: LayerChoice, family: str) -> Figure:
     axes.set_xticks(layers if len(layers) <= 12 else layers[:: -(-len(layers) // 12)])
     for kind, colour in ((f"kept: {choice.rule}", KEPT), ("left out", LEFT)):
         axes.plot([], [], color=colour, linewidth=2, label=kind)
-    figure.legend(fontsize=6.5, frameon=False, loc="outside upper left")
+    axes.plot([], [], "o", color="0.5", alpha=0.5, markersize=3, markeredgewidth=0, label="a head (bars: their mean)")
+    figure.legend(fontsize=7, frameon=False, loc="outside upper left")
     axes.spines[["top", "right"]].set_visible(False)
     return figure

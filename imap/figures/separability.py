@@ -52,7 +52,7 @@ def draw(study: Study) -> None:
         ("kind", "score", "separability", "k", "value"),
         [(*panel, name, k, x) for panel, own in curves.items() for name, line in own.items() for k, x in line.items()],
     )
-    study.write_figure(plot(curves))
+    study.write_figure(plot(curves, len(study.samples)))
 
 
 def counts_of(heads: int, asked: int) -> list[int]:
@@ -61,8 +61,9 @@ def counts_of(heads: int, asked: int) -> list[int]:
     return sorted({*spread, asked} if asked > 0 else spread)
 
 
-def plot(curves: Curves) -> Figure:
-    """A panel per score of the maps, a line per separability score; all heads together are GramCol."""
+def plot(curves: Curves, clips: int) -> Figure:
+    """A panel per score of the maps, a line per separability score (means over clips); all heads together are
+    GramCol."""
     figure = Figure(figsize=(2.5 * len(curves) + 0.9, 2.4), dpi=200, layout="constrained")
     FigureCanvasAgg(figure)
     for axes, (panel, own) in zip(figure.subplots(1, len(curves), squeeze=False)[0], curves.items(), strict=True):
@@ -71,8 +72,9 @@ def plot(curves: Curves) -> Figure:
             axes.plot(list(line), list(line.values()), style, markersize=3, linewidth=1, label=label)
         every = next(iter(own.values()))
         axes.axhline(every[max(every)], color="0.3", linewidth=0.8, linestyle=(0, (4, 3)), label="GramCol, all heads")
-        axes.set(xlabel="motion heads a layer, $k$", title=PANELS[panel])
-        axes.title.set_fontsize(8)
+        axes.set(xlabel="motion heads a layer, $k$", ylabel=PANELS[panel])
+        axes.set_xticks(sorted(every) if len(every) <= 8 else sorted(every)[::2])
         axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(fontsize=6, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    title = f"heads chosen by\n(means over {clips} clips)"
+    axes.legend(title=title, title_fontsize=7, fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure

@@ -65,7 +65,8 @@ class Study:
 
     def shown(self, sample: Sample, output: Output) -> Shown:
         """A read clip as the view takes it."""
-        return Shown(sample.video_path, output.frames, self.run.fps, output.maps, {})
+        meta = {"request": {"sample": {"prompt": sample.prompt}}}
+        return Shown(sample.video_path, output.frames, self.run.fps, output.maps, meta)
 
     def timestep(self, step: int) -> int:
         """The scheduler's timestep, of 1000, at a step index."""
