@@ -13,6 +13,7 @@ from imap.settings.method import method_settings
 from imap.settings.model import model_settings
 from imap.settings.run import METHOD_KEYS, run_settings, samples_of
 from imap.shapes.models.base import WORDS
+from imap.videos import read_video
 
 BACKBONES = sorted(path.stem for path in (config_folder() / "backbone").glob("*.yaml"))
 EXPERIMENTS = sorted(path.stem for path in (config_folder() / "experiment").glob("*.yaml"))
@@ -142,11 +143,22 @@ def test_a_tiny_backbone_says_its_own_size(name: str):
 
 
 @pytest.mark.parametrize("name", TINY)
-def test_a_tiny_backbone_has_a_demo_and_only_for_sampling(name: str):
+def test_a_tiny_backbone_has_a_demo_for_sampling(name: str):
     config = composed("sampling", f"backbone={name}")
     sample = samples_of(config, renoising=False, demo=config["backbone"]["demo"])[0]
     assert all(word in sample.prompt for word in (*sample.concepts, *sample.motions)) and sample.motions
-    assert not any("demo" in OmegaConf.load(config_folder() / "backbone" / f"{other}.yaml") for other in PAPER)
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_a_published_backbone_reads_clips_of_its_size_and_samples_nothing_unasked(name: str):
+    config = composed("renoising", f"backbone={name}")
+    paper, demo = config["backbone"]["paper"], config["backbone"]["demo"]
+    samples = samples_of(config, renoising=True, demo=demo)
+    frames = read_video(samples[0].video_path)
+    assert frames.shape == (paper["num_frames"], paper["height"], paper["width"], 3) and len(samples) == 2
+    assert all(x.video_path.with_name(f"truth-{x.video_path.stem}.npz").is_file() for x in samples)
+    with pytest.raises(ImapError, match="nothing to look at"):
+        samples_of(composed("sampling", f"backbone={name}"), renoising=False, demo=demo)
 
 
 def test_every_setting_of_the_method_is_in_its_configuration():

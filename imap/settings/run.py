@@ -106,7 +106,7 @@ def samples_of(config: Mapping[str, Any], renoising: bool, demo: Mapping[str, An
         return read_list(Path(str(config["input_json"])), option, with_video=renoising)
     if not single and demo and renoising and demo.get("input_json"):
         return read_list(Path(demo["input_json"]), option, with_video=True)
-    if not single and demo and not renoising:
+    if not single and demo and not renoising and demo.get("prompt"):
         return [make_sample(demo["prompt"], demo["concepts"], demo["motions"], None, option)]
     if not single:
         raise ImapError(
