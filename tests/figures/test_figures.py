@@ -236,10 +236,10 @@ def test_the_rule_that_kept_the_layers_is_told_and_whose_the_threshold_is():
         figure = plot(choice, family)
         return [x.get_text() for x in (*figure.legends[0].get_texts(), *figure.axes[0].texts)]
 
-    values = {0: [0.2, 0.3], 1: [0.5, 0.6]}
-    assert told(LayerChoice(values, 0.4, 0), "cogvideox") == ["kept: above 0.4", "left out", "0.4, the paper's"]
+    values, dots = {0: [0.2, 0.3], 1: [0.5, 0.6]}, "a head (bars: their mean)"
+    assert told(LayerChoice(values, 0.4, 0), "cogvideox") == ["kept: above 0.4", "left out", dots, "0.4, the paper's"]
     none = told(LayerChoice(values, 0.7, 0), "wan")
-    assert none == ["kept: the better half, for none is above 0.7", "left out", "0.7, ours"]
+    assert none == ["kept: the better half, for none is above 0.7", "left out", dots, "0.7, ours"]
 
 
 def test_runtime_says_what_is_part_of_what_and_of_what_it_is(study):
