@@ -10,9 +10,7 @@ that code which is loaded on first use is in neither.
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,7 +21,7 @@ from diffusers import DiffusionPipeline
 
 import imap
 from benchmarks.models import NARROW, add_model, build, chosen_size, dtype_on, tokens
-from benchmarks.record import chosen_device, machine, parser, write
+from benchmarks.record import alone, chosen_device, machine, parser, write
 from benchmarks.words import CONCEPTS, PROMPT
 from imap.backbones import backbone_of
 
@@ -32,8 +30,6 @@ SMALL = {"height": 32, "width": 48, "num_frames": 5}
 # of the untraced peak: how much more a trace may take, and by how much that may differ over steps and over layers
 MOST, SPREAD = 0.05, 0.02
 MOST_MIB = 512  # more on a GPU
-# the resident set follows the tensors only if the C library hands back what is freed
-FREE_AT_ONCE = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536", "MALLOC_TOP_PAD_": "0"}
 
 
 def one_peak(model: str, device: torch.device, size: dict[str, int], steps: int, layers: int, traced: bool) -> float:
@@ -133,7 +129,10 @@ def main() -> None:
         return
     rows = []
     for steps, layers in cases(options.steps, options.layers):
-        rounds = [[_in_a_process(steps, layers, traced) for traced in (0, 1)] for _ in range(options.repeats)]
+        rounds = [
+            [alone("benchmarks.memory", *sys.argv[1:], "--one", steps, layers, traced) for traced in (0, 1)]
+            for _ in range(options.repeats)
+        ]
         peaks = [statistics.median(own) for own in zip(*rounds, strict=True)]
         blocks = layers if options.model in NARROW else "all"
         about = {"model": options.model, **size, "tokens": tokens(size)}
@@ -141,12 +140,6 @@ def main() -> None:
     write(rows, options.json)
     print()
     write(requirements(rows, device), options.json)
-
-
-def _in_a_process(*one: int) -> float:
-    command = [sys.executable, "-m", "benchmarks.memory", *sys.argv[1:], "--one", *map(str, one)]
-    told = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env={**os.environ, **FREE_AT_ONCE})
-    return float(told.stdout.split()[-1])
 
 
 if __name__ == "__main__":

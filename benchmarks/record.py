@@ -2,8 +2,11 @@
 
 import argparse
 import json
+import os
 import platform
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from math import comb
@@ -11,6 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+# the resident set follows the tensors only if the C library hands back what is freed
+FREE_AT_ONCE = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536", "MALLOC_TOP_PAD_": "0"}
 
 
 def parser(about: str) -> argparse.ArgumentParser:
@@ -63,6 +69,13 @@ def in_turn(works: Sequence[Callable[[], Any]], repeats: int, device: torch.devi
             if turn:
                 found[i].append(taken)
     return found
+
+
+def alone(module: str, *arguments: Any) -> Any:
+    """What `python -m module arguments` prints last, as JSON: a peak of memory is a process's own."""
+    command = [sys.executable, "-m", module, *map(str, arguments)]
+    told = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env={**os.environ, **FREE_AT_ONCE})
+    return json.loads(told.stdout.splitlines()[-1])
 
 
 def ratios(one: Sequence[float], other: Sequence[float]) -> list[float]:

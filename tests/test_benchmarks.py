@@ -3,7 +3,6 @@
 import gc
 import json
 import math
-import sys
 import time
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import clip, growth, memory, models, overhead, parts, record
+from benchmarks import clip, growth, lambda_2, memory, models, overhead, parts, record
 from imap.clips import write_video
 from imap.presets import presets
 from tests.conftest import FAMILIES, SIZES
@@ -129,10 +128,18 @@ def test_memory_is_what_a_call_adds_at_its_peak():
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peaks are reset as Linux does it")
-def test_peaks_are_measured_in_a_process_of_their_own(monkeypatch):
+def test_peaks_are_measured_in_a_process_of_their_own():
     size = ["--height=128", "--width=192", "--num-frames=9"]
-    monkeypatch.setattr(sys, "argv", ["memory", "--model=tiny_wan", *size])
-    assert 0 < memory._in_a_process(2, 2, 1) < 200
+    assert 0 < record.alone("benchmarks.memory", "--model=tiny_wan", *size, "--one", 2, 2, 1) < 200
+    found = record.alone("benchmarks.lambda_2", "--one", 2048)
+    assert 0.5 < found["lambda_2"] < 1 and 0 < found["mib"] < 16  # less than the attention matrix of a head
+
+
+def test_exponents_of_lambda_2_are_fitted_to_all_sizes():
+    found = [{"lambda_2": 0.9, "seconds": n**2 / 1e6, "mib": n / 1e3} for n in (1000, 2000, 4000)]
+    rows = lambda_2.rows([1000, 2000, 4000], found)
+    assert [(row["exponent_of_time"], row["exponent_of_memory"], row["met"]) for row in rows] == [(2, 1, True)] * 3
+    assert [row["dense_mib"] for row in rows] == [3, 15, 61]
 
 
 def test_requirements_on_memory_look_at_the_worst_and_at_differences():

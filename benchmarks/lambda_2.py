@@ -1,0 +1,76 @@
+"""Time and peak memory of lambda_2 of one layer against visual tokens, each size in a process of its own.
+
+python -m benchmarks.lambda_2            # a narrow layer, up to the 17,550 tokens of the paper
+
+Each round is one attention call, so that time is quadratic in tokens; memory is not. `dense_mib` is what the attention
+matrix of one head alone would take.
+"""
+
+import argparse
+import json
+import sys
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.memory import held, peak
+from benchmarks.record import alone, chosen_device, machine, parser, seconds, write
+from imap.maps.markov import second_eigenvalue
+
+TOKENS = (4_290, 8_775, 17_550)
+LIMIT = 1.1  # of the exponent of memory against tokens
+
+
+def attention(tokens: int, heads: int, width: int, device: torch.device) -> list[torch.Tensor]:
+    """Queries and keys of a layer that has a lambda_2 to find: two groups of tokens that look at their own."""
+    generator = torch.Generator().manual_seed(0)
+    group = torch.where(torch.arange(tokens) < tokens // 2, 1.0, -1.0)
+    q = torch.randn(heads, tokens, width, generator=generator)
+    q[..., 0] = 2 * group
+    return [q.to(device), q.roll(1, dims=1).to(device)]
+
+
+def one(tokens: int, heads: int, width: int, device: torch.device) -> dict[str, float]:
+    """lambda_2 of the first head, seconds, and MiB that it takes at its peak beside queries and keys."""
+    second_eigenvalue(*attention(256, heads, width, device))  # loads what is loaded on first use
+    q, k = attention(tokens, heads, width, device)
+    found: list[torch.Tensor] = []
+    before = held(device)
+    taken = seconds(lambda: found.append(second_eigenvalue(q, k)), device)
+    return {
+        "lambda_2": round(found[0][0].item(), 4),
+        "seconds": round(taken, 2),
+        "mib": round(peak(device) - before, 2),
+    }
+
+
+def rows(tokens: list[int], found: list[dict[str, float]]) -> list[dict[str, Any]]:
+    """A row for each size, with the exponents that are fitted to all of them."""
+    time, memory = (
+        round(float(np.polyfit(np.log(tokens), np.log([own[name] for own in found]), 1)[0]), 3)
+        for name in ("seconds", "mib")
+    )
+    fit = {"exponent_of_time": time, "exponent_of_memory": memory, "limit": LIMIT, "met": memory <= LIMIT}
+    return [{"tokens": n, **own, "dense_mib": n * n * 4 // 2**20, **fit} for n, own in zip(tokens, found, strict=True)]
+
+
+def main() -> None:
+    command = parser(__doc__)
+    command.add_argument("--heads", type=int, default=2)
+    command.add_argument("--width", type=int, default=16)
+    command.add_argument("--tokens", type=int, nargs="+", default=TOKENS)
+    command.add_argument("--one", type=int, help=argparse.SUPPRESS)
+    command.set_defaults(repeats=1)
+    options = command.parse_args()
+    device = chosen_device(options)
+    if options.one:
+        print(json.dumps(one(options.one, options.heads, options.width, device)))
+        return
+    found = [alone("benchmarks.lambda_2", *sys.argv[1:], "--one", tokens) for tokens in options.tokens]
+    about = {"heads": options.heads, "width": options.width, **machine(device)}
+    write([row | about for row in rows(options.tokens, found)], options.json)
+
+
+if __name__ == "__main__":
+    main()
