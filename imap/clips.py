@@ -70,18 +70,21 @@ def check_clip(shape: tuple[int, ...], fit: Fit, name: str) -> None:
     not be resampled."""
     frames, height, width, _ = shape
     wanted, size = fit.num_frames or frames, (fit.height or height, fit.width or width)
+    wrong = []
     if frames != wanted and fit.frames == "none":
-        raise ImapError(
-            f"{name} has {frames} frames and {wanted} are expected; set video.frames=uniform (spread evenly) or "
+        wrong.append(
+            f"has {frames} frames and {wanted} are expected; set video.frames=uniform (spread evenly) or "
             f"video.frames=first to resample it, or num_frames={frames}"
         )
     if frames < wanted and fit.frames == "first":
-        raise ImapError(f"{name} has {frames} frames, fewer than the {wanted} expected; set video.frames=uniform")
+        wrong.append(f"has {frames} frames, fewer than the {wanted} expected; set video.frames=uniform")
     if (height, width) != size and fit.resize == "none":
-        raise ImapError(
-            f"{name} is {height}x{width} and {size[0]}x{size[1]} is expected (height x width); set video.resize=crop "
+        wrong.append(
+            f"is {height}x{width} and {size[0]}x{size[1]} is expected (height x width); set video.resize=crop "
             f"or video.resize=stretch to resample it, or height={height} width={width}"
         )
+    if wrong:
+        raise ImapError(f"{name} {'. It also '.join(wrong)}")
 
 
 def fit_clip(clip: np.ndarray, fit: Fit, name: str = "the clip") -> np.ndarray:

@@ -35,14 +35,16 @@ HYDRA_FLAGS = (
 TEXTS = ("prompt", "negative_prompt", "concepts", "motions", "video_path", "input_json", "output_dir", "backbone.path")
 
 
-def main(run: Callable[[], None], config_name: str, program: str, argv: Sequence[str] | None = None) -> None:
+def main(
+    run: Callable[[], None], config_name: str, program: str, argv: Sequence[str] | None = None, about: str | None = None
+) -> None:
     """Run a hydra.main function on the command line, with texts taken literally and errors in one line each.
 
-    program: what stands behind `python` when it is called.
+    program: what stands behind `python` when it is called. about: what --help says of it, if not the docstring of run.
     """
     arguments = [literal(argument) for argument in (sys.argv[1:] if argv is None else argv)]
     if {"--help", "-h"} & set(arguments):
-        print(manual(config_name, program, inspect.getdoc(run) or ""))
+        print(manual(config_name, program, about or inspect.getdoc(run) or ""))
         return
     try:
         for flag in arguments:
@@ -95,7 +97,7 @@ def manual(config_name: str, program: str, about: str) -> str:
         method = (folder / "method" / f"{groups['method']}.yaml").read_text(encoding="utf-8")
         parts.append("METHOD\n" + method.partition("\n")[2])
     backbone = (folder / "backbone" / f"{shown}.yaml").read_text(encoding="utf-8")
-    parts.append(f"BACKBONE, here of backbone={shown}; set them as backbone.dtype=... and so on\n{backbone}")
+    parts.append(f"BACKBONE, with the values of {shown}; to set one: backbone.dtype=float32\n{backbone}")
     return "\n\n".join([*parts, "Hydra's own flags (--cfg job, --multirun ...): --hydra-help"])
 
 

@@ -127,6 +127,7 @@ def test_a_clip_that_fits_is_left_as_it_is():
             Fit(48, 32, 9),
             ["32x48", "48x32 is expected", "video.resize=crop", "video.resize=stretch", "height=32 width=48"],
         ),
+        (Fit(48, 32, 49), ["has 9 frames", "49 are expected", "It also is 32x48", "height=32 width=48"]),
         (Fit(32, 64, 9, "none", "uniform"), ["32x48", "32x64 is expected", "video.resize=crop"]),
     ],
 )

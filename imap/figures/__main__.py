@@ -42,4 +42,5 @@ if __name__ == "__main__":
             file=sys.stdout if wanted else sys.stderr,
         )
         sys.exit(0 if wanted else f"imap: error: unknown figure {name!r}")
-    main(run, "figures", f"-m imap.figures {name}", sys.argv[2:])
+    about = f"{name}: {NAMES[name]}, as PNG and PDF, with the numbers behind it as CSV or npy."
+    main(run, "figures", f"-m imap.figures {name}", sys.argv[2:], about)

@@ -17,14 +17,14 @@ Pair = tuple[int, int]  # layer, head
 def draw(study: Study) -> None:
     """heads.png, .pdf, and heads.csv: CHI and AP of every head of the selected layers, means over clips and words.
 
-    Raises ImapError for clips without truth, or whose truth has none of the words.
+    Raises ImapError for clips whose truth has none of the words.
     """
     values: dict[str, dict[Pair, list[float]]] = defaultdict(lambda: defaultdict(list))
     layers = study.run.method["imap_layer"]
     for sample in tqdm(study.samples, "reading", unit="clip"):
         seen = HeadMaps(["CHI"], layers, len(words_of(sample)))
         output = study.read(sample, study.run.renoise_timestep[0], seen)
-        truths = study.truths(sample, output, needed=True)
+        truths = study.truths(sample, output)
         shape = next(iter(output.maps.values())).shape[1:]
         for layer in layers:
             scores, maps = seen.layers[layer]

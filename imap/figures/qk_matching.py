@@ -39,7 +39,7 @@ def draw(study: Study) -> None:
     rows, marks = [], []
     for index in np.unique(np.linspace(0, len(layers) - 1, LAYERS).round().astype(int)):
         layer = layers[index]
-        label = f"{word}, {shares[layer][0]:.0%} of peaks on it" if shares else word
+        label = f"{word}: peak on it in {shares[layer][0]:.0%} of frames" if shares else word
         rows.append(row(f"layer {layer}", label, rearrange(means[layer], "f (h w) -> f h w", h=height)))
         for column, frame in enumerate(columns_of(len(means[layer]))):
             y, x = divmod(int(means[layer][frame].argmax()), width)

@@ -123,7 +123,7 @@ def setting(study: Study, device: torch.device) -> tuple[str, str]:
 def table(rows: list[tuple[str, float, float | None]], here: tuple[str, str]) -> Figure:
     """Stages down; seconds here and as the paper reports them, each under what they are of."""
     lines = [("seconds", here[0], PAPER[0]), ("", here[1], PAPER[1])]
-    lines += [(name, f"{x:.3g}", "–" if reported is None else f"{reported:g}") for name, x, reported in rows]
+    lines += [(name, f"{x:.3f}", _aligned(reported)) for name, x, reported in rows]
     figure = Figure(figsize=(7.2, 0.24 * len(lines) + 0.2), dpi=200)
     FigureCanvasAgg(figure)
     axes = figure.add_axes((0, 0, 1, 1))
@@ -136,3 +136,9 @@ def table(rows: list[tuple[str, float, float | None]], here: tuple[str, str]) ->
     for y, width in ((-0.6, 1.0), (1.5, 0.6), (len(lines) - 0.4, 1.0)):
         axes.axhline(y, 0.01, 0.99, color="black", linewidth=width)
     return figure
+
+
+def _aligned(reported: float | None) -> str:
+    """As reported, to hundredths, with blanks as wide as what it lacks: points stand below each other."""
+    whole, point, fraction = ("–" if reported is None else f"{reported:g}").partition(".")
+    return whole + (point or "\u2008") + fraction.ljust(2, "\u2007")

@@ -22,7 +22,7 @@ def draw(study: Study) -> None:
     each selected layer, by separability score.
 
     CHI and Fisher agree on the k best heads, for both grow with B / W alone: they are one curve. Raises ImapError for
-    clips without truth, or whose truth has none of the words.
+    clips whose truth has none of the words.
     """
     method = study.run.method
     counts = counts_of(study.backbone.num_heads, method["imap_sep_topk"])
@@ -30,7 +30,7 @@ def draw(study: Study) -> None:
     for sample in tqdm(study.samples, "reading", unit="clip"):
         seen = HeadMaps(list(SCORES), method["imap_layer"], len(words_of(sample)))
         output = study.read(sample, study.run.renoise_timestep[0], seen)
-        truths = study.truths(sample, output, needed=True)
+        truths = study.truths(sample, output)
         layers = [seen.layers[layer] for layer in method["imap_layer"]]
         for name, score in SCORES.items():
             for k in counts:

@@ -73,19 +73,13 @@ class Study:
         self.backbone.set_schedule(self.run.num_inference_steps)
         return round(float(self.pipe.scheduler.timesteps[step]))
 
-    def truths(self, sample: Sample, output: Output, needed: bool = False) -> dict[str, Any]:
-        """What a clip shows, a NounTruth or VerbTruth by word, of the truth-<clip>.npz beside it.
+    def truths(self, sample: Sample, output: Output) -> dict[str, Any]:
+        """What a clip shows, a NounTruth or VerbTruth by word, of the truth beside it; empty where there is none.
 
-        Where there is none: empty, or ImapError if needed. Raises ImapError where it is of another size or length than
-        the clip was read at.
+        Raises ImapError where it is of another size or length than the clip was read at.
         """
-        path = sample.video_path.with_name(f"truth-{sample.video_path.stem}.npz")
+        path = truth_of(sample)
         if not path.is_file():
-            if needed:
-                raise ImapError(
-                    f"{sample.video_path} has no {path.name} beside it, and this figure scores maps against the truth; "
-                    "make clips that have one with python -m imap.shapes.render (at any size)"
-                )
             return {}
         things = Things.load(path)
         read = output.frames.shape[:3]
@@ -118,6 +112,11 @@ class Study:
         np.save(self.path(f"{name}.npy"), maps.astype(np.float32))
 
 
+def truth_of(sample: Sample) -> Path:
+    """Where the truth of a clip lies, if it has one."""
+    return sample.video_path.with_name(f"truth-{sample.video_path.stem}.npz")
+
+
 def begin(config: Any, name: str) -> Study:
     """Check everything that a figure is asked for, then load the model. config: configs/figures.yaml, composed.
 
@@ -145,11 +144,16 @@ def begin(config: Any, name: str) -> Study:
 
 
 def check_heads(method: Mapping[str, Any], samples: Iterable[Sample], name: str) -> None:
-    """Raise ImapError unless maps are formed as figures of single heads form theirs."""
+    """Raise ImapError unless maps are formed as figures of single heads form theirs, and there is what scores them."""
     for setting, value in PLAIN.items():
         if method[setting] != value:
             raise ImapError(f"{name} is of {setting}={value}; leave {setting}={method[setting]} out")
     for sample in samples:
+        if not truth_of(sample).is_file():
+            raise ImapError(
+                f"{sample.video_path} has no {truth_of(sample).name} beside it, and {name} scores maps against the "
+                "truth; make clips that have one with python -m imap.shapes.render (at any size)"
+            )
         if len(words_of(sample)) < 2:
             raise ImapError(
                 f"{name} needs two words in every clip, and {sample.video_path} has {words_of(sample)[0]!r} alone: "

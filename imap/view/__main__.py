@@ -41,8 +41,9 @@ def main() -> None:
         help="maps over all layers (maps_layers) in the report too, which makes it half as large again "
         f"(default: for up to {MOST_WITH_ALL_KEYS} samples)",
     )
-    parser.add_argument("--no-pictures", action="store_true", help="the report alone")
-    parser.add_argument("--no-report", action="store_true", help="the pictures alone")
+    parts = parser.add_mutually_exclusive_group()
+    parts.add_argument("--no-pictures", action="store_true", help="the report alone")
+    parts.add_argument("--no-report", action="store_true", help="the pictures alone")
     told = parser.parse_args()
     try:
         look = Look(**{field.name: getattr(told, field.name) for field in fields(Look)})

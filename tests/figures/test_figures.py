@@ -171,13 +171,13 @@ def test_heads_of_the_selected_layers_have_the_scores_that_a_run_records(study):
         assert float(row["chi"]) == pytest.approx(expected, rel=1e-3)
 
 
-def test_scores_need_the_truth(study, clips, tmp_path):
-    own = study("heads")
+@pytest.mark.parametrize("name", ["heads", "separability"])
+def test_scores_need_the_truth_which_is_told_before_a_model_is_loaded(study, loaded, clips, tmp_path, name):
     bare = tmp_path / "bare.mp4"
-    bare.write_bytes(own.samples[0].video_path.read_bytes())
-    lonely = studies.replace(own, samples=[studies.replace(own.samples[0], video_path=bare)])
-    with pytest.raises(ImapError, match=r"bare.mp4 has no truth-bare.npz beside it"):
-        draw(lonely)
+    bare.write_bytes((clips.parent / json.loads(clips.read_text())[0]["video_path"]).read_bytes())
+    with pytest.raises(ImapError, match=rf"bare.mp4 has no truth-bare.npz beside it, and {name} scores"):
+        study(name, "cogvideox", asked_for(clips, tmp_path, video_path=str(bare)))
+    assert not loaded
 
 
 def test_the_truth_of_a_clip_is_not_laid_over_another_cut_of_it(study):
@@ -190,7 +190,7 @@ def asked_for(clips, folder, **words):
     """A list of one of the clips with other words, as settings that replace the fixture's list."""
     entry = json.loads(clips.read_text())[0]
     path = folder / "asked.json"
-    path.write_text(json.dumps([entry | words | {"video_path": str(clips.parent / entry["video_path"])}]))
+    path.write_text(json.dumps([entry | words | {"video_path": str(clips.parent / (entry | words)["video_path"])}]))
     return f"input_json={path}"
 
 
