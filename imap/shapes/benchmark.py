@@ -11,7 +11,7 @@ from imap.presets import config_folder
 def run(config: DictConfig) -> None:
     """Score cross attention, ConceptAttention, GramCol and IMAP against what the embedded world shows, and when.
 
-    Clips of a frozen split are renoised and read. Needs scikit-learn (pip install -e ".[shapes]").
+    Clips of a frozen split are renoised and read.
     """
     with errors_in_one_line():
         from imap.shapes.benchmarking import benchmark

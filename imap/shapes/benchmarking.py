@@ -3,7 +3,8 @@
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from imap.shapes.world import Scene
 
 log = logging.getLogger("imap")
 Part = tuple[str, Callable[..., Iterator[tuple[int, list[Record]]]]]  # name, and what scores its clips
-VERSION = 2  # of what is scored and how: raised when the same settings would give other records
+VERSION = 3  # of what is scored and how: raised when the same settings would give other records
 METHOD = ("num_inference_steps", "renoise_timestep", "imap_layer", "imap_sep_topk", "imap_qk_matching_target")
 
 
@@ -48,6 +49,7 @@ def benchmark(config: Any) -> None:
     sizes = outline(model)
     method = {name: settings[name] for name in METHOD[2:]}
     layers = method_settings(method, paper, sizes.num_layers, sizes.num_heads, "first").imap_layer
+    settings["imap_layer"] = list(layers)
     settings["maps_layers"] = [min(layers), max(layers) + 1]  # read no layer that is not asked for
     pipe = load(model, sizes.source)
     pipe.set_progress_bar_config(disable=True)
@@ -77,18 +79,13 @@ def benchmark(config: Any) -> None:
         for number, found in score(skip=ledger.done(part)):
             ledger.add(part, number, found)
     records = ledger.records
-    tables = [f"# {title}", f"`python -m imap.shapes.benchmark {' '.join(sys.argv[1:])}`"]
-    for kind in ("noun", "verb"):
-        tables += [f"## {kind.capitalize()}s", markdown(summary(records, kind), kind)]
-    twins = {clip for clip, scene in enumerate(scenes) if len(scene.concepts) == 1}
-    for title, alike in (("Verbs, the two things alike", True), ("Verbs, the two things of different nouns", False)):
-        own = [record for record in records if (record.clip in twins) == alike]
-        tables += [f"## {title}", markdown(summary(own, "verb"), "verb")]
-    for verb in sorted({record.word for record in records if record.kind == "verb"}):
-        own = [record for record in records if record.word == verb]
-        tables += [f"## {verb}", markdown(summary(own, "verb"), "verb", intervals=False)]
-    if not told["sweep"]:
-        tables += ["## Gates", gates(summary(records, "noun"), summary(records, "verb"))]
+    command = f"`python -m imap.shapes.benchmark {' '.join(sys.argv[1:])}`"
+    tables = [
+        f"# {title}",
+        command,
+        *_tables(records, scenes),
+        *([] if told["sweep"] else ["## Gates", gates(records)]),
+    ]
     text = "\n\n".join(tables) + "\n"
     (out / "table.md").write_text(text, encoding="utf-8")
     write_records(records, out / "records.csv")
@@ -97,14 +94,29 @@ def benchmark(config: Any) -> None:
     log.info("%s\n%s", text, out)
 
 
+def _tables(records: list[Record], scenes: list[Scene]) -> list[str]:
+    """Headings and tables: by kind of word, of verbs by whether the two things are alike, and by verb."""
+    twins = {clip for clip, scene in enumerate(scenes) if len(scene.concepts) == 1}
+    verbs = sorted({record.word for record in records if record.kind == "verb"})
+    parts: list[tuple[str, str, list[Record]]] = [
+        ("Nouns", "noun", records),
+        ("Verbs", "verb", records),
+        ("Verbs, the two things alike", "verb", [x for x in records if x.clip in twins]),
+        ("Verbs, the two things of different nouns", "verb", [x for x in records if x.clip not in twins]),
+        *((verb, "verb", [x for x in records if x.word == verb]) for verb in verbs),
+    ]
+    return [part for title, kind, own in parts for part in (f"## {title}", markdown(summary(own, kind), kind))]
+
+
 def _all_rows(pipe: Any, scenes: list[Scene], reading: Reading, untrained: Recipe | None) -> Iterator[Part]:
     backbone = backbone_of(pipe)
     grid = (reading.clip[1] // backbone.spatial_factor, reading.clip[2] // backbone.spatial_factor)
     yield "baselines", partial(score_baselines, scenes, reading, grid)
-    if untrained:
-        transformer = untrained.build(seed=1).transformer.to(pipe.transformer.device, pipe.transformer.dtype)
+    for noise in range(reading.noises if untrained else 0):  # with random weights of its own for each noise
+        transformer = untrained.build(seed=noise + 1).transformer.to(pipe.transformer.device, pipe.transformer.dtype)
         random = type(pipe)(**{**pipe.components, "transformer": transformer})
-        yield "untrained", partial(score_model, random, scenes, reading, UNTRAINED)
+        own = replace(reading, noises=1, first_noise=noise)
+        yield f"untrained {noise + 1}", partial(score_model, random, scenes, own, UNTRAINED)
     yield "model", partial(score_model, pipe, scenes, reading)
 
 
@@ -120,5 +132,4 @@ def _sweep(pipe: Any, scenes: list[Scene], reading: Reading) -> Iterator[Part]:
 
 
 def _changed(reading: Reading, **settings: Any) -> Reading:
-    merged: Mapping[str, Any] = {**reading.settings, **settings}
-    return Reading(reading.clip, reading.noises, merged)
+    return replace(reading, settings={**reading.settings, **settings})

@@ -11,6 +11,7 @@ from tqdm import tqdm
 import imap
 from imap.backbones import backbone_of
 from imap.shapes.drawing import Drawn, draw, to_video
+from imap.shapes.oracle import TrueSurrogate
 from imap.shapes.truth import NounTruth, VerbTruth, frame_difference, truths
 from imap.shapes.world import Scene
 
@@ -40,25 +41,31 @@ class Record:
 
 @dataclass(frozen=True)
 class Reading:
-    """How clips are read: the settings of `imap.renoise`, and how many noises each is read with."""
+    """How clips are read: the settings of `imap.renoise`, and the noises that each is read with."""
 
     clip: tuple[int, int, int]  # frames, height, width
     noises: int
     settings: Mapping[str, Any]
+    first_noise: int = 0
 
 
 def score_model(
     pipe: Any, scenes: Sequence[Scene], reading: Reading, suffix: str = "", skip: Collection[int] = ()
 ) -> Iterator[tuple[int, list[Record]]]:
-    """Clip by clip, the records of a model's own maps, for both surrogates. suffix: after each row's name. skip: clips
-    that are left out."""
+    """Clip by clip, the records of a model's own maps, for both surrogates, and of GramCol with the true surrogate.
+    suffix: after each row's name. skip: clips that are left out."""
     backbone = backbone_of(pipe)
     for clip, drawn, i in _drawn(scenes, reading.clip, f"reading{suffix}", skip):
         scene, records = scenes[clip], []
+        words = (*scene.concepts, *scene.motions)
         generator = torch.Generator().manual_seed(POSTERIORS + clip)
         with torch.no_grad():
             latents = backbone.encode_clip(to_video(drawn.frames[i : i + 1]), generator)
-        for noise in range(reading.noises):
+        grid = backbone.grid(latents)
+        shown = {truth.word: truth for truth in truths(scene, drawn, i, (grid.height, grid.width))}
+        places = [shown[word].own if word in shown else None for word in words]
+        for noise in range(reading.first_noise, reading.first_noise + reading.noises):
+            oracle = TrueSurrogate(places, reading.settings["imap_layer"])
             for surrogate, name in SURROGATES.items():
                 maps = imap.renoise(
                     pipe,
@@ -68,23 +75,32 @@ def score_model(
                     motions=scene.motions,
                     seed=NOISES * clip + noise,
                     surrogate=surrogate,
+                    observe=None if name else oracle,
                     **reading.settings,
                 ).maps
                 for key, row in ROWS.items():
                     if key in maps and (not name or "{}" in row):
-                        for truth in truths(scene, drawn, i, maps[key].shape[2:]):
+                        for truth in shown.values():
                             x = maps.of(truth.word, key)
                             records.append(_record(row.format(name) + suffix, clip, truth, noise, x))
+                for word, truth in shown.items():
+                    found = {"on_thing": oracle.on_thing(words.index(word), bool(name))}
+                    records.append(Record(f"GramCol{name}{suffix}", clip, kind_of(truth), word, noise, found))
+            for word, truth in shown.items():
+                x = oracle.maps()[words.index(word)].reshape(truth.own.shape)
+                records.append(_record(f"true surrogate{suffix}", clip, truth, noise, x))
         yield clip, records
 
 
 def score_baselines(
     scenes: Sequence[Scene], reading: Reading, grid: tuple[int, int], skip: Collection[int] = ()
 ) -> Iterator[tuple[int, list[Record]]]:
-    """Clip by clip, the records of maps that need no model: chance, a flat map, what changes, and the mover's place at
-    all times."""
+    """Clip by clip, the records of maps that need no model: chance, a flat map, what changes, the mover's place at all
+    times, and how high a cell lies: things jump and dip to where they never rest, so that height alone tells *when* of
+    those verbs, right for one and wrong for the other."""
     for clip, drawn, i in _drawn(scenes, reading.clip, "baselines", skip):
         change, records = frame_difference(drawn.frames[i], grid), []
+        height = np.broadcast_to(-np.arange(grid[0], dtype=float)[:, None], change.shape)
         for word, truth in enumerate(truths(scenes[clip], drawn, i, grid)):
             rng = np.random.default_rng([clip, word])
             for noise in range(reading.noises):
@@ -92,7 +108,8 @@ def score_baselines(
             records.append(_record("uniform", clip, truth, 0, np.zeros(change.shape)))
             if isinstance(truth, VerbTruth):
                 records.append(_record("frame difference", clip, truth, 0, change))
-                records.append(_record("object in all frames", clip, truth, 0, truth.place.astype(float)))
+                records.append(_record("object in all frames", clip, truth, 0, truth.own.astype(float)))
+                records.append(_record("height in the picture", clip, truth, 0, height))
         yield clip, records
 
 
@@ -110,6 +127,10 @@ def _drawn(
                 bar.update()
 
 
+def kind_of(truth: NounTruth | VerbTruth) -> str:
+    """noun or verb."""
+    return "noun" if isinstance(truth, NounTruth) else "verb"
+
+
 def _record(row: str, clip: int, truth: NounTruth | VerbTruth, noise: int, x: np.ndarray) -> Record:
-    kind = "noun" if isinstance(truth, NounTruth) else "verb"
-    return Record(row, clip, kind, truth.word, noise, truth.scores(x))
+    return Record(row, clip, kind_of(truth), truth.word, noise, truth.scores(x))

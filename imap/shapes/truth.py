@@ -45,10 +45,10 @@ class NounTruth:
 
 @dataclass(frozen=True)
 class VerbTruth:
-    """One verb that moves: place, where its thing is; moving and still (frames,), when it happens and when not."""
+    """One verb that moves: own, where its thing is; moving and still (frames,), when it happens and when not."""
 
     word: str
-    place: np.ndarray
+    own: np.ndarray
     none: np.ndarray
     other: np.ndarray
     moving: np.ndarray
@@ -57,11 +57,11 @@ class VerbTruth:
     @property
     def event(self) -> np.ndarray:
         """Where and when it happens."""
-        return self.place & self.moving[:, None, None]
+        return self.own & self.moving[:, None, None]
 
     def ap(self, x: np.ndarray) -> float:
         """Spatio-temporal average precision of a map (frames, height, width)."""
-        counted = (self.place | self.none) & (self.moving | self.still)[:, None, None]
+        counted = (self.own | self.none) & (self.moving | self.still)[:, None, None]
         return scores.average_precision(x[counted], self.event[counted])
 
     def scores(self, x: np.ndarray) -> dict[str, float]:
@@ -69,9 +69,9 @@ class VerbTruth:
         counted, moving = self.moving | self.still, self.moving[:, None, None]
         return {
             "ap": self.ap(x),
-            "in_object": scores.in_object_auc(x[counted], self.place[counted], self.moving[counted]),
+            "in_object": scores.in_object_auc(x[counted], self.own[counted], self.moving[counted]),
             "correlation": scores.temporal_correlation(x[counted], self.moving[counted]),
-            "own_other": scores.auc(x, self.event & ~self.other, self.other & ~self.place & moving),
+            "own_other": scores.auc(x, self.event & ~self.other, self.other & ~self.own & moving),
         }
 
 

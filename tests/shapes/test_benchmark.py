@@ -18,11 +18,11 @@ from imap.shapes.models import RECIPES
 from imap.shapes.render import main, render
 from imap.shapes.scoring import Reading, Record, score_baselines, score_model
 from imap.shapes.split import SPLITS
-from imap.shapes.tables import gates, markdown, summary, write_records
+from imap.shapes.tables import difference, gates, markdown, summary, write_records
 from imap.shapes.world import Conditions, scenes
 
 CLIP = (9, 32, 32)
-SETTINGS = {"num_inference_steps": 4, "renoise_timestep": [2]}
+SETTINGS = {"num_inference_steps": 4, "renoise_timestep": [2], "imap_layer": [0, 1], "maps_layers": [0, 2]}
 
 
 def flat(scored):
@@ -46,12 +46,12 @@ def test_every_map_of_a_model_is_scored_for_every_word(family):
     shown = list(scenes(0, 3))
     found = flat(score_model(RECIPES[family].build(0), shown, Reading(CLIP, 2, SETTINGS)))
     rows = ["cross attention", "ConceptAttention", "GramCol", "IMAP"]
-    rows += ["GramCol, consensus surrogate", "IMAP, consensus surrogate"]
+    rows += ["GramCol, consensus surrogate", "IMAP, consensus surrogate", "true surrogate"]
     if family == "wan":
         rows.remove("ConceptAttention")
     assert {record.row for record in found} == set(rows)
     words = sum(len(s.concepts) + sum(t.verb != "stays" for t in s.things) for s in shown)
-    assert len(found) == len(rows) * words * 2
+    assert len(found) == (len(rows) + 2) * words * 2  # and how often both surrogates lie on the thing
     assert {record.noise for record in found} == {0, 1}
     again = flat(score_model(RECIPES[family].build(0), shown, Reading(CLIP, 2, SETTINGS)))
     values = [[x for r in records for x in r.scores.values()] for records in (found, again)]
@@ -70,6 +70,9 @@ def test_what_knows_no_word_scores_like_chance():
     # a thing that has jumped and hangs there changes no more
     assert verbs["frame difference"]["in_object"][0] > 0.6 and verbs["frame difference"]["correlation"][0] > 0.3
     assert "frame difference" not in nouns
+    verdicts = {verb: summary([x for x in records if x.word == verb], "verb") for verb in ("jumps", "dips", "grows")}
+    heights = {verb: found["height in the picture"]["in_object"][0] for verb, found in verdicts.items()}
+    assert heights["jumps"] > 0.95 and heights["dips"] < 0.05 and 0.4 < heights["grows"] < 0.6
 
 
 def record(row, clip, word, value, kind="noun", noise=0):
@@ -84,52 +87,59 @@ def test_a_clip_counts_once_however_many_words_and_noises_it_has(tmp_path):
     assert found["a"]["ap"][1:] == pytest.approx((0.4, 0.8))
     assert list(found) == ["a", "b"] and summary(records, "verb") == {}
     table = markdown(found, "noun").splitlines()
-    assert table[2] == "| a | .60 [.40, .80] | - | - | - |" and len(table) == 4
+    assert table[2] == "| a | .60 [.40, .80] | - | - | - | - |" and len(table) == 4
     write_records(records, tmp_path / "r.csv")
     rows = list(csv.DictReader((tmp_path / "r.csv").open()))
     assert len(rows) == 6 and rows[2]["noise"] == "1" and float(rows[3]["value"]) == 0.8
 
 
-def test_gates_take_the_best_map_of_the_trained_model():
-    def found(**scores):
-        return {score: (value, value, value) for score, value in scores.items()}
-
-    nouns = {
-        "random": found(ap=0.99, own_other=0.99),
-        "cross attention": found(ap=0.91, own_other=0.6),
-        "GramCol": found(ap=0.6, own_other=0.89),
-        "GramCol, consensus surrogate": found(ap=0.7, own_other=0.8),
-        "GramCol, untrained": found(ap=0.98, own_other=0.98),
-        "IMAP, untrained": found(ap=0.95),
-    }
-    verbs = {
-        "frame difference": found(ap=0.9, in_object=0.9),
-        "cross attention": found(ap=0.1, in_object=0.8),
-        "ConceptAttention": found(ap=0.3, in_object=0.85),
-        "GramCol": found(ap=0.2, in_object=0.5),
-        "IMAP": found(ap=0.1, in_object=0.69),
-    }
-    assert [line.split(" | ")[1:] for line in gates(nouns, verbs).splitlines()[2:]] == [
-        [".900", ".910", "cross attention |"],
-        [".700", ".700", "GramCol, consensus surrogate |"],
-        [".900", ".890, not met", "GramCol |"],
-        [".700", ".690, not met", "IMAP |"],
-        [".400", ".300, not met", "ConceptAttention |"],
-        ["above 0, beyond chance", "-.110, not met", "IMAP |"],
-        ["within .050", "-.010", "GramCol, untrained |"],
-        ["within .050", "-.040", "IMAP, untrained |"],
+def records_of(kind, score, **rows):
+    """Of each row the values of its clips, or one value of three clips."""
+    return [
+        Record(row.replace("__", ", ").replace("_", " "), clip, kind, "word", 0, {score: value})
+        for row, values in rows.items()
+        for clip, value in enumerate(values if isinstance(values, list) else [values] * 3)
     ]
 
 
-def test_a_map_at_chance_passes_no_gate_by_another_that_is_below():
-    at_chance = {"cross attention": {"in_object": (0.4, 0.3, 0.5)}, "GramCol": {"in_object": (0.51, 0.49, 0.53)}}
-    (line,) = (x for x in gates({}, at_chance).splitlines() if "less cross" in x)
-    assert ".110, not met" in line
-    sure = at_chance | {"GramCol": {"in_object": (0.51, 0.505, 0.53)}}
-    (line,) = (x for x in gates({}, sure).splitlines() if "less cross" in x)
-    assert ".110 |" in line
-    far = {"random": {"ap": (0.1, 0, 0)}, "GramCol, untrained": {"ap": (0.16, 0, 0)}}
-    assert ".060, not met | GramCol, untrained" in gates(far, {})
+def test_gates_take_the_best_map_of_the_trained_model():
+    records = [
+        *records_of("noun", "ap", random=0.99, cross_attention=0.91, GramCol=0.6, GramCol__consensus_surrogate=0.75),
+        *records_of("noun", "ap", GramCol__untrained=0.98, IMAP__untrained=0.9, true_surrogate=0.995),
+        *records_of("noun", "own_other", random=0.99, cross_attention=0.6, GramCol=0.89, GramCol__untrained=0.98),
+        *records_of("verb", "ap", frame_difference=0.9, cross_attention=0.1, ConceptAttention=0.3, GramCol=0.2),
+        *records_of("verb", "in_object", frame_difference=0.9, cross_attention=0.8, GramCol=0.5, IMAP=0.69),
+    ]
+    assert [line.split(" | ")[1:] for line in gates(records).splitlines()[2:]] == [
+        [".900", ".910", "cross attention |"],
+        [".700", ".750", "GramCol, consensus surrogate |"],
+        [".900", ".890, not met", "GramCol |"],
+        [".700", ".690, not met", "IMAP |"],
+        [".400", ".300, not met", "ConceptAttention |"],
+        ["above 0, beyond chance", "-.11 [-.11, -.11], not met", "IMAP |"],
+        ["within .050", "-.01 [-.01, -.01]", "GramCol, untrained |"],
+        ["within .050", "-.09 [-.09, -.09], not met", "IMAP, untrained |"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("cross", "gramcol", "expected"),
+    [
+        ([0.4, 0.4, 0.4, 0.4], [0.6, 0.6, 0.6, 0.6], ".20 [.20, .20] | GramCol"),
+        ([0.3, 0.3, 0.3, 0.3], [0.4, 0.4, 0.4, 0.4], ".10 [.10, .10], not met"),  # knows nothing, by a worse one
+        ([0.5, 0.8, 0.5, 0.8], [0.6, 0.9, 0.6, 0.9], ".10 [.10, .10]"),  # clip by clip, however clips differ
+        ([0.4, 0.4, 0.8, 0.8], [0.9, 0.9, 0.5, 0.5], ".10 [-.30, .50], not met"),
+    ],
+)
+def test_a_map_is_above_another_if_it_is_so_clip_by_clip_and_beyond_chance(cross, gramcol, expected):
+    found = gates(records_of("verb", "in_object", cross_attention=cross, GramCol=gramcol))
+    (line,) = (x for x in found.splitlines() if "less cross" in x)
+    assert expected in line and ("not met" in line) == ("not met" in expected)
+
+
+def test_clips_that_only_one_of_two_rows_was_scored_on_do_not_count():
+    records = records_of("noun", "ap", a=[0.5, 0.9, float("nan")], b=[0.4, float("nan"), 0.9])
+    assert difference(records, "noun", "ap", "a", "b") == pytest.approx((0.1, 0.1, 0.1))
 
 
 @pytest.mark.parametrize("sweep", [False, True])
@@ -178,6 +188,7 @@ def test_the_benchmark_writes_its_table_its_records_and_its_settings(sweep, tmp_
     monkeypatch.setattr(imap, "renoise", lambda *_, **__: pytest.fail("read again"))
     with pytest.raises(pytest.fail.Exception, match="read again"):
         benchmark(config)
+    assert told["title"] == text.splitlines()[0].removeprefix("# ") and "split plain-2" in told["title"]
     assert told["settings"]["split"] == "plain-2" and np.isfinite(next(iter(told["noun"].values()))["ap"]).all()
 
 

@@ -56,9 +56,9 @@ def test_a_map_of_the_event_finds_the_verb_and_the_object_at_all_times_only_wher
     truth = of(scene, drawn, verb)
     event = truth.scores(truth.event.astype(float))
     assert event["ap"] == 1 and event["in_object"] == 1 and event["own_other"] == 1 and event["correlation"] > 0.7
-    always = truth.scores(truth.place.astype(float))
+    always = truth.scores(truth.own.astype(float))
     assert always["in_object"] == 0.5 and 0.3 < always["ap"] < 0.8
-    still = truth.scores((truth.place & truth.still[:, None, None]).astype(float))
+    still = truth.scores((truth.own & truth.still[:, None, None]).astype(float))
     assert still["in_object"] == 0 and still["correlation"] < -0.6
 
 
@@ -76,7 +76,7 @@ def test_twins_are_one_noun_and_the_verb_tells_them_apart():
     found = truths(scene, drawn, 0, GRID)
     assert [x.word for x in found] == ["ball", "jumps"]
     assert not found[0].other.any() and np.isnan(found[0].scores(found[0].own.astype(float))["own_other"])
-    assert found[1].other.any() and not (found[1].other & found[1].place).any()
+    assert found[1].other.any() and not (found[1].other & found[1].own).any()
 
 
 def test_frame_difference_is_where_something_changes():

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from imap.backbones import backbone_of
 from imap.shapes.models import Recipe
 from imap.shapes.training.bank import Bank
 from imap.shapes.training.captions import draw_caption
@@ -46,7 +47,7 @@ def fit_denoiser(
     transformer = pipe.transformer.train()
     trained = optimizers(transformer, how.lr, how.matrix_lr)
     fit = Fit(transformer, path, how.steps, trained, {**asdict(how), "seed": seed, **data}, ema=0.998, anneal=0.5)
-    channel_axis = 1 + (bank.latents.shape[1] == bank.cover.shape[1])
+    channel_axis = backbone_of(pipe).channel_axis
 
     def loss_of(step: int) -> Tensor:
         rng = np.random.default_rng([seed, step])

@@ -1,0 +1,60 @@
+"""The true surrogate against attention in which everything is planted, and against a plain loop."""
+
+import numpy as np
+import pytest
+import torch
+
+from imap.maps.gramcol import matches, standardized_columns, surrogates
+from imap.maps.layer import Layer, Texts
+from imap.shapes.oracle import TrueSurrogate, centre
+
+
+def randn(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def test_the_middle_of_a_thing_is_one_of_its_own_cells():
+    place = np.zeros((3, 4, 5), bool)
+    place[0, 1:4, 2:5] = True
+    place[1, 0, 0] = place[1, 0, 4] = place[1, 3, 1] = True  # its middle, (1, 1.7), is none of them
+    assert centre(place).tolist() == [2 * 5 + 3, 0, -1]
+
+
+def test_the_true_surrogate_replaces_that_of_known_words_where_they_are_seen():
+    heads, frames, patches, width = 3, 2, 6, 4
+    layer = Layer(
+        randn(heads, frames, patches, width), randn(heads, frames, patches, width, seed=1), randn(heads, 4, width)
+    )
+    weights, rows = torch.tensor([1.0, 1, 1, 5]), torch.eye(4)[[0, 2]]
+    texts = Texts(weights, rows, weights, rows)
+    place = np.zeros((frames, 2, 3), bool)
+    place[1, 0, 1:] = True  # the second word's, in the second frame alone
+    oracle = TrueSurrogate([None, place], {4})
+    oracle(3, 0, None, None, None)  # a layer that does not count is not looked at
+    oracle(4, 0, layer, texts, None)
+    own = surrogates(matches(layer.q, layer.keys))
+    index = own.clone()
+    index[:, 1, 2] = 1
+    expected = standardized_columns(layer.o, index, weights, rows).mean(dim=0).transpose(0, 1)
+    np.testing.assert_allclose(oracle.maps(), expected.numpy(), atol=1e-6)
+    hits = [int(own[head, 1, 2]) in (1, 2) for head in range(heads)]
+    assert oracle.on_thing(1, consensus=False) == pytest.approx(np.mean(hits))
+    agreed = int(torch.einsum("hd,hpd->p", layer.keys[:, 2], layer.q[:, 1]).argmax())
+    assert oracle.on_thing(1, consensus=True) == float(agreed in (1, 2))
+
+
+def test_a_map_of_the_true_surrogate_finds_what_is_planted():
+    heads, frames, width = 2, 2, 8
+    place = np.zeros((frames, 3, 3), bool)
+    place[:, 1, 1:] = True
+    own, other, back = randn(3, width)
+    flat = torch.from_numpy(place.reshape(frames, -1))[None, :, :, None]
+    o = torch.where(flat, own, back).expand(heads, -1, -1, -1) + 0.01 * randn(heads, frames, 9, width)
+    q = torch.zeros_like(o)  # matches nothing: every word's own surrogate is the first patch, which is background
+    q[:, :, 8] = other  # but for that of the second word
+    keys = torch.stack([0 * other, other]).expand(heads, -1, -1)
+    texts = Texts(torch.ones(2), torch.eye(2), torch.ones(2), torch.eye(2))
+    oracle = TrueSurrogate([place, None], {0})
+    oracle(0, 0, Layer(q, o, keys), texts, None)
+    x = oracle.maps()[0].reshape(place.shape)
+    assert x[place].min() > x[~place].max() and oracle.on_thing(0, consensus=False) == 0
