@@ -24,6 +24,7 @@ from imap.shapes.models import Recipe, recipe_for
 from imap.shapes.scoring import Reading, Record, score_baselines, score_model
 from imap.shapes.split import SPLITS
 from imap.shapes.tables import UNTRAINED, gates, markdown, summary, write_records
+from imap.shapes.training.card import with_maps
 from imap.shapes.world import Scene
 
 log = logging.getLogger("imap")
@@ -47,6 +48,11 @@ def benchmark(config: Any) -> None:
     check_renoise_timestep(told["renoise_timestep"], positive(METHOD[0], told[METHOD[0]]), None, full=False)
     model = model_settings(told["backbone"])
     sizes = outline(model)
+    card = Path(sizes.source) / "README.md"
+    if told["card"] and (told["sweep"] or not card.is_file()):
+        raise ImapError(
+            f"card=true writes the gates of a run with sweep=false into {card}, a card of imap.shapes.train"
+        )
     method = {name: settings[name] for name in METHOD[2:]}
     layers = method_settings(method, paper, sizes.num_layers, sizes.num_heads, "first").imap_layer
     settings["imap_layer"] = list(layers)
@@ -92,6 +98,10 @@ def benchmark(config: Any) -> None:
     scored = {"title": title, "settings": told, **{kind: summary(records, kind) for kind in ("noun", "verb")}}
     (out / "summary.json").write_text(json.dumps(scored, indent=1), encoding="utf-8")
     log.info("%s\n%s", text, out)
+    if told["card"]:
+        note = f"{len(scenes)} clips of {split.name}, {told['noises']} noises ({command}):"
+        card.write_text(with_maps(card.read_text(encoding="utf-8"), gates(records), note), encoding="utf-8")
+        log.info("%s", card)
 
 
 def _tables(records: list[Record], scenes: list[Scene]) -> list[str]:

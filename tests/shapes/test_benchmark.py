@@ -164,8 +164,15 @@ def test_the_benchmark_writes_its_table_its_records_and_its_settings(sweep, tmp_
                 *(f"backbone.paper.{name}={value}" for name, value in size),
             ],
         )
+    config.card = True
+    with pytest.raises(ImapError, match="card=true writes the gates of a run with sweep=false into .*README.md"):
+        benchmark(config)
+    config.card = not sweep
+    (folder / "README.md").write_text("# A model\n\n## Settings\n")
     benchmark(config)
     text = (tmp_path / "out/table.md").read_text()
+    told = (folder / "README.md").read_text()
+    assert sweep or ("2 clips of plain-2, 1 noises" in told and text.split("## Gates\n\n")[1].strip() in told)
     rows = (
         ["cross attention, layer 3", "IMAP, step 1"]
         if sweep
