@@ -10,7 +10,8 @@ from imap.shapes.world import Conditions, Scene, scenes
 
 @dataclass(frozen=True)
 class Split:
-    """Scenes by a seed that no training uses. hash: of the scenes, so that a change of the world is seen."""
+    """Scenes by a seed that no training uses. hash: of the scenes' numbers, so that a change of the world is seen; how
+    they are drawn is held by the clips that are shipped."""
 
     name: str
     seed: int

@@ -299,8 +299,9 @@ def test_a_transformer_is_not_kept_for_other_latents_than_it_was_trained_on(tmp_
     train(short("wan", tmp_path))
     with pytest.raises(ImapError, match="denoiser.pt was trained with"):
         train(short("wan", tmp_path, "autoencoder.steps=3"))
+    train(short("wan", tmp_path / "b", "clips=4"))
     with pytest.raises(ImapError, match="denoiser.pt was trained with .*'clips': 4"):
-        train(short("wan", tmp_path / "b", "clips=4")) or train(short("wan", tmp_path / "b", "clips=6"))
+        train(short("wan", tmp_path / "b", "clips=6"))
     with pytest.raises(ImapError, match=r"autoencoder.pt was trained with .*'clip': \[9, 32, 32\]"):
         train(short("wan", tmp_path, "backbone.paper.num_frames=17"))
 

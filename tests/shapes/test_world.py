@@ -1,15 +1,21 @@
 """The world says what it shows: captions, masks and moving flags agree with the pixels; scenes are counter-balanced."""
 
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+import imap.shapes
+from imap.clips import as_clip
 from imap.shapes.drawing import draw, to_grid, to_latent_frames
+from imap.shapes.render import SEED
+from imap.shapes.truth import Things
 from imap.shapes.world import MOVING, NOUNS, VERBS, Conditions, Scene, Thing, scenes
 
 PLAIN = Conditions(twins=0.0)
+CLIPS = Path(imap.shapes.__file__).with_name("clips")
 
 
 def one(verb, noun="ball", x=0.5, onset=0.25, offset=0.75, other=None):
@@ -135,3 +141,18 @@ def test_captions_name_what_is_there():
     scene = one("jumps", other=Thing("ring", "flashes", 1.2, 0.2, 0.6))
     assert scene.caption == "a ball jumps while a ring flashes"
     assert (scene.concepts, scene.motions) == (("ball", "ring"), ("jumps", "flashes"))
+
+
+@pytest.mark.parametrize(
+    "folder", [CLIPS, *sorted(path for path in CLIPS.iterdir() if path.is_dir())], ids=lambda path: path.name
+)
+def test_this_world_draws_the_clips_that_are_shipped(folder):
+    """What a version of the world looks like does not change: splits are known by the numbers of their scenes."""
+    videos = sorted(folder.glob("*.mp4"))
+    for scene, video in zip(scenes(SEED, len(videos)), videos, strict=True):
+        clip, truth = as_clip(video), Things.load(video.with_name(f"truth-{video.stem}.npz"))
+        drawn = draw([scene], *clip.shape[:3])
+        assert video.stem.endswith(scene.caption.replace(" ", "-"))
+        assert torch.equal(truth.masks, drawn.masks[0]) and torch.equal(truth.moving, drawn.moving[0])
+        # a lossy video; without the background's slope it would be 12
+        assert np.abs(clip.astype(float) - drawn.frames[0].numpy()).mean() < 5
