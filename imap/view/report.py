@@ -39,7 +39,8 @@ def write_report(
     folders: Sequence[Path], path: Path, title: str, look: Look, problems: Problems, all_keys: bool | None = None
 ) -> Path:
     """Write the page of some samples. What is shown of each is inside the page; one that cannot be shown has a card
-    that says why, which problems takes up too. One sample at a time is in memory. look: that it opens with.
+    that says why, which problems takes up too. One sample at a time is in memory, and an earlier page stays until the
+    new one is whole. look: that it opens with.
 
     all_keys: also the maps over `maps_layers`; None leaves them out of runs of more than MOST_WITH_ALL_KEYS samples.
     """
@@ -48,12 +49,16 @@ def write_report(
     names = {"title": html.escape(title), "left_out": "" if complete else LEFT_OUT}
     above, below = (string.Template(part) for part in TEMPLATE.read_text(encoding="utf-8").split("$samples"))
     part, found = path.with_suffix(".part"), set()
-    with part.open("w", encoding="utf-8") as page, logging_redirect_tqdm():
-        page.write(above.substitute(names))
-        for folder in tqdm(folders, "report", disable=len(folders) < 5):
-            page.write(_script(folder, width, complete, look.key, found, problems) + "\n")
-        page.write(below.substitute(names, shared=_json(_shared(found, look))))
-    os.replace(part, path)
+    try:
+        with part.open("w", encoding="utf-8") as page, logging_redirect_tqdm():
+            page.write(above.substitute(names))
+            for folder in tqdm(folders, "report", disable=len(folders) < 5):
+                page.write(_script(folder, width, complete, look.key, found, problems) + "\n")
+            page.write(below.substitute(names, shared=_json(_shared(found, look))))
+        os.replace(part, path)
+    except BaseException:  # Ctrl-C too
+        part.unlink(missing_ok=True)
+        raise
     if look.key not in ("auto", *found):
         log.warning("no sample has maps %r; the report opens with IMAP for motion words, GramCol for things", look.key)
     return path

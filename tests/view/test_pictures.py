@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -108,9 +109,22 @@ def test_small_videos_are_enlarged_by_whole_cells_and_sides_are_even():
     assert side_by_side([frames, frames], gap=2).shape == (2, 33, 96, 3)
 
 
-def test_a_sample_gets_its_videos_its_strip_and_the_scale(run):
-    folder = samples_in(run)[0]
-    view = write_pictures(open_sample(folder), Look(gif=True))
+@pytest.fixture(scope="module")
+def pictured(tmp_path_factory, write):
+    """A sample's folder with all its pictures, to be looked at."""
+    folder = write(tmp_path_factory.mktemp("pictured") / "000-sample")
+    write_pictures(open_sample(folder), Look(gif=True))
+    return folder
+
+
+@pytest.fixture
+def pictured_copy(pictured, tmp_path):
+    """The same, to be changed."""
+    return shutil.copytree(pictured, tmp_path / pictured.name)
+
+
+def test_a_sample_gets_its_videos_its_strip_and_the_scale(pictured):
+    view = pictured / "view"
     names = {path.name for path in view.iterdir()}
     slugs = ("ball", "box", "rises-----script--falls")
     own = {f"{slug}{end}" for slug in slugs for end in (".mp4", "-side-by-side.mp4", ".gif")}
@@ -129,20 +143,19 @@ def test_a_sample_gets_its_videos_its_strip_and_the_scale(run):
     assert Image.open(view / "strip.png").size[0] > 800
 
 
-def test_the_same_data_gives_the_same_bytes(run):
-    folder = samples_in(run)[0]
-
-    def digests():
-        view = write_pictures(open_sample(folder), Look(gif=True))
+def test_the_same_data_gives_the_same_bytes(pictured_copy):
+    def digests(view):
         return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in view.iterdir()}
 
-    assert digests() == digests()
+    first = digests(pictured_copy / "view")
+    assert digests(write_pictures(open_sample(pictured_copy), Look(gif=True))) == first
 
 
-def test_other_looks_give_other_pictures_and_replace_the_old_ones(run):
-    folder = samples_in(run)[0]
-    first = write_pictures(open_sample(folder), Look(gif=True)).joinpath("strip.png").read_bytes()
-    view = write_pictures(open_sample(folder), Look("cross_attention_maps_layers", "frame", "viridis", space="nearest"))
+def test_other_looks_give_other_pictures_and_replace_the_old_ones(pictured_copy):
+    first = (pictured_copy / "view/strip.png").read_bytes()
+    view = write_pictures(
+        open_sample(pictured_copy), Look("cross_attention_maps_layers", "frame", "viridis", space="nearest")
+    )
     assert view.joinpath("strip.png").read_bytes() != first and not list(view.glob("*.gif"))
 
 
@@ -152,11 +165,14 @@ def test_many_latent_frames_are_thinned_to_a_readable_strip():
     assert columns_of(13, 13) == list(range(13)) and columns_of(13, 1) == [0] and columns_of(1) == [0]
 
 
-def test_a_sample_with_pictures_is_written_again_like_any_other(run, write):
-    folder = samples_in(run)[0]
-    write_pictures(open_sample(folder), Look())
-    write(folder, seed=3)
-    assert not (folder / "view").exists() and open_sample(folder).frames.shape == (FRAMES, HEIGHT, WIDTH, 3)
+def test_a_sample_with_pictures_is_written_again_like_any_other(pictured_copy, write):
+    write(pictured_copy, seed=3)
+    assert not (pictured_copy / "view").exists() and open_sample(pictured_copy).frames.shape == (
+        FRAMES,
+        HEIGHT,
+        WIDTH,
+        3,
+    )
 
 
 @pytest.mark.parametrize(
@@ -172,6 +188,26 @@ def test_a_sample_with_pictures_is_written_again_like_any_other(run, write):
 def test_a_look_that_is_not_known_is_refused(given, said):
     with pytest.raises(ImapError, match=said):
         Look(**given)
+
+
+def test_a_run_of_an_earlier_version_is_shown(earlier, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["view", str(earlier)])
+    with pytest.raises(SystemExit) as ended:
+        command.main()
+    (folder,) = samples_in(earlier)
+    assert ended.value.code == 0 and capsys.readouterr().out.split() == [
+        str(folder / "view"),
+        str(earlier / "report.html"),
+    ]
+    told = json.loads((folder / "view/view.json").read_text())["texts"]
+    assert [(text, own["key"]) for text, own in told.items()] == [
+        ("ball", "imap_layers"),
+        ("dog", "imap_layers"),
+        ("rolls", "sel_imap_layers"),
+    ]
+    shown = open_sample(folder)
+    assert shown.caption == "A red ball rolls past a small dog on the grass." and shown.fps == 8
+    assert shown.frames.shape == (9, 48, 64, 3) and shown.maps["imap_layers"].shape == (3, 3, 3, 4)
 
 
 def test_folders_that_cannot_be_shown_say_why(run, tmp_path):
@@ -231,9 +267,8 @@ def test_one_samples_report_lies_in_its_view_and_the_sample_is_written_again_lik
     write(folder, seed=3)
 
 
-def test_what_killed_pictures_left_in_a_sample_is_in_nobodys_way(run, write):
-    folder = samples_in(run)[0]
-    view = write_pictures(open_sample(folder), Look())
+def test_what_killed_pictures_left_in_a_sample_is_in_nobodys_way(pictured_copy, write):
+    folder, view = pictured_copy, pictured_copy / "view"
     (folder / ".view.partial-1/half").mkdir(parents=True)
     os.utime(folder / ".view.partial-1", (0, 0))
     write_pictures(open_sample(folder), Look())
