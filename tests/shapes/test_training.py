@@ -28,7 +28,7 @@ from imap.shapes.training.gap import LEVELS, caption_gap, captions, verb_gap
 from imap.shapes.training.muon import Muon, orthogonal
 from imap.shapes.training.obedience import shares
 from imap.shapes.training.run import AUTOENCODER_SEEDS, HELD_OUT, STATISTICS, set_statistics, train
-from imap.shapes.world import MOVING, VERBS, VERSION, Conditions, scenes
+from imap.shapes.world import MOVING, NOUNS, VERBS, VERSION, Conditions, Scene, Thing, scenes
 
 CLIP = (9, 32, 32)
 SHARD = 8
@@ -163,8 +163,22 @@ def test_videos_that_stand_still_are_upside_down_or_show_others_do_not(videos, a
     others = sheet.judged(np.roll(videos, 1, axis=0), asked)
     assert shares(others)["obeys"] < 0.25
     assert shares(sheet.judged(np.zeros_like(videos), asked)) == pytest.approx(
-        {"present": 0, "obeys": 0, **{f"obeys, {verb}": 0 for verb in VERBS}}
+        {"present": 0, "obeys": 0, "obeys and does nothing else": 0, **{f"obeys, {verb}": 0 for verb in VERBS}}
     )
+
+
+def test_what_does_two_things_obeys_either_but_not_alone():
+    video = np.full((25, 64, 64, 3), 40, np.uint8)
+    video[:, 28:36, 8:16] = NOUNS["ball"]
+    video[6:19, 28:36, 8:16] = 40
+    video[6:19, 4:18, 5:19] = NOUNS["ball"]  # goes up, and is larger there
+    video[:, 28:36, 44:52] = NOUNS["box"]
+    for verb in ("jumps", "grows"):
+        scene = Scene((Thing("ball", verb, 0.2, 0.2, 0.7), Thing("box", "stays", 0.7, 0.2, 0.7)), (40, 40, 40))
+        ball, box = sheet.judged(video[None], [scene])
+        assert ball.obeys and not ball.alone and box.obeys and box.alone
+        found = shares([ball, box])
+        assert (found["obeys"], found["obeys and does nothing else"]) == (1, 0.5)
 
 
 def test_kl_is_torchs():

@@ -16,12 +16,14 @@ FLASHES = COLOURS + FLASH * (WHITE - COLOURS)
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a video shows of one noun: whether its colour is there, and whether it does what the caption says."""
+    """What a video shows of one noun: whether its colour is there, whether it does what the caption says, and whether
+    it does that alone."""
 
     noun: str
     verb: str
     present: bool
     obeys: bool
+    alone: bool
 
 
 def look(video: np.ndarray, scene: Scene) -> list[Verdict]:
@@ -43,7 +45,8 @@ def _look(kinds: np.ndarray, noun: str, verb: str) -> Verdict:
     mask = (kinds == own) | flash
     area = mask.mean(axis=(1, 2))
     present = bool((area > SEEN).mean() > 0.6)
-    return Verdict(noun, verb, present, present and verb in _done(mask, area, flash))
+    done = _done(mask, area, flash) if present else set()
+    return Verdict(noun, verb, present, verb in done, done == {verb})
 
 
 def _done(mask: np.ndarray, area: np.ndarray, flash: np.ndarray) -> set[str]:
@@ -74,5 +77,6 @@ def shares(seen: Sequence[Verdict]) -> dict[str, float]:
     return {
         "present": float(np.mean([x.present for x in seen])),
         "obeys": float(np.mean([x.obeys for x in seen])),
+        "obeys and does nothing else": float(np.mean([x.alone for x in seen])),
         **{f"obeys, {verb}": float(np.mean(flags)) for verb, flags in by_verb.items()},
     }
