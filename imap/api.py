@@ -45,7 +45,7 @@ def trace(
     observe: called with each layer that is read, for measures of one's own (see `Trace`). encodings: one
     `imap.encodings.Encodings` for many traces of a pipeline, so that the same words are encoded once.
     What is not given is the paper's setting for that model. Raises ImapError for settings that the model does not
-    have, before anything runs.
+    have and for encodings of another pipeline, before anything runs.
     """
     given = {
         "imap_layer": imap_layer,

@@ -35,7 +35,7 @@ class Trace:
 
     observe: called with each layer that is read, as observe(layer number, step, Layer, Texts, LayerMaps), for measures
     of one's own; the tensors are the model's, to look at and not to change. encodings: of the run that this trace is a
-    part of, so that words which come again are not encoded again.
+    part of and of its pipeline, so that words which come again are not encoded again.
     """
 
     def __init__(
@@ -48,6 +48,12 @@ class Trace:
     ) -> None:
         self.backbone, self.method, self.wording, self.observe = backbone, method, wording, observe
         self.encodings = Encodings(backbone) if encodings is None else encodings
+        if self.encodings.backbone.pipe is not backbone.pipe:
+            raise ImapError(
+                f"encodings= expected those of the {type(backbone.pipe).__name__} that is traced, and got those of "
+                f"another pipeline, a {type(self.encodings.backbone.pipe).__name__}; leave encodings= out, or make "
+                "one for each pipeline: imap.encodings.Encodings(imap.backbones.backbone_of(pipe))"
+            )
         score = SCORES[method.imap_sep_score]
         scale = backbone.cross_attention_scale
         consensus = method.surrogate == "consensus"

@@ -63,6 +63,12 @@ def test_only_the_latest_are_kept(counted):
     assert len(calls) == len(words) + 1
 
 
+def test_encodings_of_another_pipeline_are_refused(pipes):
+    other = Encodings(backbone_of(pipes("cogvideox")))
+    with pytest.raises(imap.ImapError, match="of the WanPipeline .* another pipeline, a CogVideoXPipeline; leave"):
+        imap.trace(pipes("wan"), concepts=["ball"], encodings=other)
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_an_encoding_that_is_used_again_still_tells_a_prompt_that_is_another(family, pipes):
     """The second trace's text encoder sees only the negative prompt, or nothing: the first one's ids must count."""
