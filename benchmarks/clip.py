@@ -133,6 +133,11 @@ def main() -> None:
     command.add_argument("--clips", type=int, default=5, help="how long the list is")
     command.set_defaults(repeats=3)
     options = command.parse_args()
+    if options.threads > 1 and torch.device(options.device).type == "cpu":
+        command.error(
+            f"--threads {options.threads}: expected 1 on a CPU, where the clock of a stage is that of the main thread "
+            "and misses what other threads of torch do; leave --threads out"
+        )
     logging.getLogger("imap").setLevel(logging.ERROR)
     device, paper = chosen_device(options), presets()[options.model].paper
     found = measure(

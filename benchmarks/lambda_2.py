@@ -1,21 +1,23 @@
-"""Time and peak memory of lambda_2 of one layer against visual tokens, each size in a process of its own.
+"""Time and peak memory of lambda_2 of one layer against visual tokens, each figure from a process of its own.
 
 python -m benchmarks.lambda_2            # a narrow layer, up to the 17,550 tokens of the paper
 
-Each round is one attention call, so that time is quadratic in tokens; memory is not. `dense_mib` is what the attention
-matrix of one head alone would take.
+Each iteration is one attention call, so that time is quadratic in tokens; memory is not. `dense_mib` is what the
+attention matrix of one head alone would take. `low` and `high` are the interval of the exponent of memory.
 """
 
 import argparse
 import json
+import statistics
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
 from benchmarks.memory import held, peak
-from benchmarks.record import alone, chosen_device, machine, parser, seconds, write
+from benchmarks.record import alone, chosen_device, judged, machine, parser, seconds, write
 from imap.maps.markov import second_eigenvalue
 
 TOKENS = (4_290, 8_775, 17_550)
@@ -45,14 +47,22 @@ def one(tokens: int, heads: int, width: int, device: torch.device) -> dict[str, 
     }
 
 
-def rows(tokens: list[int], found: list[dict[str, float]]) -> list[dict[str, Any]]:
-    """A row for each size, with the exponents that are fitted to all of them."""
+def rows(tokens: Sequence[int], found: list[list[dict[str, float]]]) -> list[dict[str, Any]]:
+    """A row for each size, medians over rounds; the exponents are fitted to each round.
+
+    found: what `one` gives, for each round and size.
+    """
     time, memory = (
-        round(float(np.polyfit(np.log(tokens), np.log([own[name] for own in found]), 1)[0]), 3)
+        [float(np.polyfit(np.log(tokens), np.log([own[name] for own in once]), 1)[0]) for once in found]
         for name in ("seconds", "mib")
     )
-    fit = {"exponent_of_time": time, "exponent_of_memory": memory, "limit": LIMIT, "met": memory <= LIMIT}
-    return [{"tokens": n, **own, "dense_mib": n * n * 4 // 2**20, **fit} for n, own in zip(tokens, found, strict=True)]
+    fit = {"exponent_of_time": round(statistics.median(time), 4), **judged(memory, LIMIT, "exponent_of_memory")}
+    sizes = zip(tokens, zip(*found, strict=True), strict=True)
+    return [{"tokens": n, **_median(own), "dense_mib": n * n * 4 // 2**20, **fit} for n, own in sizes]
+
+
+def _median(rounds: Sequence[dict[str, float]]) -> dict[str, float]:
+    return {name: round(statistics.median(own[name] for own in rounds), 4) for name in rounds[0]}
 
 
 def main() -> None:
@@ -61,13 +71,16 @@ def main() -> None:
     command.add_argument("--width", type=int, default=16)
     command.add_argument("--tokens", type=int, nargs="+", default=TOKENS)
     command.add_argument("--one", type=int, help=argparse.SUPPRESS)
-    command.set_defaults(repeats=1)
+    command.set_defaults(repeats=3)
     options = command.parse_args()
     device = chosen_device(options)
     if options.one:
         print(json.dumps(one(options.one, options.heads, options.width, device)))
         return
-    found = [alone("benchmarks.lambda_2", *sys.argv[1:], "--one", tokens) for tokens in options.tokens]
+    found = [
+        [alone("benchmarks.lambda_2", *sys.argv[1:], "--one", tokens) for tokens in options.tokens]
+        for _ in range(options.repeats)
+    ]
     about = {"heads": options.heads, "width": options.width, **machine(device)}
     write([row | about for row in rows(options.tokens, found)], options.json)
 
