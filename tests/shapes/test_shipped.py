@@ -55,6 +55,27 @@ def test_the_card_tells_the_gates_of_the_published_table(shipped):
     assert len(gates) > 6 and all(line in card for line in gates)
 
 
+def table_behind(text, heading):
+    """Names of the columns, and cells by row, of the first table behind a heading; the first column names the rows."""
+    lines = text.split(heading, 1)[1].partition("\n|")[2].partition("\n\n")[0].splitlines()
+    (_, *names), _, *rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in lines)
+    return names, {row: cells for row, *cells in rows}
+
+
+def test_the_readme_shows_the_published_tables():
+    root = Path(__file__).parents[2]
+    _, shown = table_behind((root / "README.md").read_text(encoding="utf-8"), "Mean over the 60 clips of plain-2")
+    found = {}
+    for family in ("wan", "cogvideox"):
+        text = (root / f"docs/shapes/{family}.md").read_text(encoding="utf-8")
+        for kind, scores in (("Nouns", ("AP", "own/other AUC")), ("Verbs", ("AP", "in-object AUC"))):
+            names, rows = table_behind(text, f"## {kind}\n")
+            for row in shown:
+                cells = dict(zip(names, rows.get(row, []), strict=False))
+                found.setdefault(row, []).extend(cells.get(score, "-") for score in scores)
+    assert len(shown) > 8 and shown == found
+
+
 def test_wrong_words_cost(shipped, tmp_path):
     family, _, _, pipe = shipped
     held_out = bank(backbone_of(pipe), tmp_path, 16, CLIP, HELD_OUT, {}, torch.device("cpu"))
