@@ -97,8 +97,8 @@ def manual(config_name: str, program: str, about: str) -> str:
         method = (folder / "method" / f"{groups['method']}.yaml").read_text(encoding="utf-8")
         parts.append("METHOD\n" + method.partition("\n")[2])
     backbone = (folder / "backbone" / f"{shown}.yaml").read_text(encoding="utf-8")
-    parts.append(f"BACKBONE, with the values of {shown}; to set one: backbone.dtype=float32\n{backbone}")
-    return "\n\n".join([*parts, "Hydra's own flags (--cfg job, --multirun ...): --hydra-help"])
+    parts.append(f"BACKBONE, as an example backbone={shown}; set its values as backbone.dtype=float32\n{backbone}")
+    return "\n\n".join([*parts, "Hydra's own flags (--cfg job prints the values that would run): --hydra-help"])
 
 
 def literal(argument: str) -> str:
@@ -134,6 +134,8 @@ def check_overrides(config_name: str, overrides: Sequence[str]) -> None:
                 if name not in names and not name.startswith("hydra"):
                     near = difflib.get_close_matches(name, names, 1)
                     hint = f"; did you mean {near[0]}?" if near else "; --help lists them"
+                    if config_name == "sampling" and name in _names(compose("renoising")):
+                        hint = "; it is one of main_Renoising.py"
                     raise ImapError(f"unknown setting {name!r}{hint}")
                 if override.startswith("~"):
                     raise ImapError(f"{override} would take a setting away; the doors need every one, set it instead")

@@ -289,6 +289,11 @@ WHOLE = [
     ("sampling", [*ASKED, "maps_timesteps=[0,3]"], "maps_timesteps=[0, 3] names step 2"),
     ("sampling", [*ASKED, "backbone=tiny"], "unknown backbone 'tiny'; known are cogvideox_2b, cogvideox_5b, hunyuan"),
     ("sampling", [*ASKED, "promt=A dog."], "unknown setting 'promt'; did you mean prompt?"),
+    (
+        "sampling",
+        [*ASKED, "renoise_timestep=[5]"],
+        "unknown setting 'renoise_timestep'; it is one of main_Renoising.py",
+    ),
     ("sampling", [*ASKED, "backbone.attention=x"], "unknown setting 'backbone.attention'; did you mean backbone.att"),
     ("sampling", [*ASKED, "video.resize=crop"], "unknown setting 'video.resize'"),
     ("sampling", [*ASKED, "imap_layer=[1"], "imap_layer=[1"),

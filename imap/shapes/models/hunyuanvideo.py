@@ -29,7 +29,6 @@ from imap.shapes.world import NOUNS, VERBS
 from imap.tiny import tokenizers
 from imap.tiny.seeding import seeded
 
-SINGLE = 1  # single-stream blocks, of all the layers
 POOLED_WIDTH = 16
 
 
@@ -106,8 +105,8 @@ def _pooled_text_config(tokenizer: PreTrainedTokenizerFast) -> CLIPTextConfig:
 
 def _transformer() -> HunyuanVideoTransformer3DModel:
     transformer = HunyuanVideoTransformer3DModel(
-        num_layers=LAYERS - SINGLE,
-        num_single_layers=SINGLE,
+        num_layers=LAYERS,
+        num_single_layers=0,  # no maps come from them, and words that they look up would be lost
         num_refiner_layers=1,
         num_attention_heads=HEADS,
         attention_head_dim=HEAD_WIDTH,
