@@ -84,22 +84,25 @@ def benchmark(config: Any) -> None:
     for part, score in parts:
         for number, found in score(skip=ledger.done(part)):
             ledger.add(part, number, found)
-    records = ledger.records
-    command = f"`python -m imap.shapes.benchmark {' '.join(sys.argv[1:])}`"
-    tables = [
-        f"# {title}",
-        command,
-        *_tables(records, scenes),
-        *([] if told["sweep"] else ["## Gates", gates(records)]),
-    ]
+    _write(out, title, ledger.records, scenes, told, card if told["card"] else None)
+
+
+def _write(
+    out: Path, title: str, records: list[Record], scenes: list[Scene], told: dict[str, Any], card: Path | None
+) -> None:
+    """table.md, records.csv and summary.json; and the gates into a model's card. told: what the run was asked for."""
+    command = f"`{' '.join(['python -m imap.shapes.benchmark', *sys.argv[1:]])}`"
+    tables = [f"# {title}", command, *_tables(records, scenes)]
+    if not told["sweep"]:
+        tables += ["## Gates", gates(records)]
     text = "\n\n".join(tables) + "\n"
     (out / "table.md").write_text(text, encoding="utf-8")
     write_records(records, out / "records.csv")
     scored = {"title": title, "settings": told, **{kind: summary(records, kind) for kind in ("noun", "verb")}}
     (out / "summary.json").write_text(json.dumps(scored, indent=1), encoding="utf-8")
     log.info("%s\n%s", text, out)
-    if told["card"]:
-        note = f"{len(scenes)} clips of {split.name}, {told['noises']} noises ({command}):"
+    if card:
+        note = f"{len(scenes)} clips of {told['split']}, {told['noises']} noises ({command}):"
         card.write_text(with_maps(card.read_text(encoding="utf-8"), gates(records), note), encoding="utf-8")
         log.info("%s", card)
 

@@ -42,7 +42,8 @@ class TrueSurrogate:
         """Take in what a layer gives, if it counts."""
         if layer not in self.layers:
             return
-        q, o, keys = (x.float() for x in (attention.q, attention.o, attention.keys))
+        q, o, keys = (x.float().cpu() for x in (attention.q, attention.o, attention.keys))
+        texts = texts.to(o.device)
         logits = matches(q, keys)
         own, agreed = surrogates(logits), surrogates(logits.mean(dim=0, keepdim=True))
         index = own.clone()
@@ -50,10 +51,10 @@ class TrueSurrogate:
             slots = torch.nonzero(texts.rows[row] > 0)[:, 0]
             seen = torch.nonzero(self.centres[row] >= 0)[:, 0]
             for hits, found in zip(self._hits.values(), (own, agreed), strict=True):
-                hits[row].append(share(place[seen], found.cpu()[:, seen][..., slots.cpu()]))
-            index[:, seen[:, None], slots] = self.centres[row][seen].to(index.device)[:, None]
+                hits[row].append(share(place[seen], found[:, seen][..., slots]))
+            index[:, seen[:, None], slots] = self.centres[row][seen][:, None]
         columns = standardized_columns(o, index, texts.weights, texts.rows[: self.rows])
-        self._maps.append(rearrange(columns.mean(dim=0), "f r p -> r f p").cpu())
+        self._maps.append(rearrange(columns.mean(dim=0), "f r p -> r f p"))
 
     def maps(self) -> np.ndarray:
         """GramCol with the true surrogate, (rows, f, p): the mean over heads, layers and steps."""
