@@ -39,8 +39,20 @@ def test_the_true_surrogate_replaces_that_of_known_words_where_they_are_seen():
     np.testing.assert_allclose(oracle.maps(), expected.numpy(), atol=1e-6)
     hits = [int(own[head, 1, 2]) in (1, 2) for head in range(heads)]
     assert oracle.on_thing(1, consensus=False) == pytest.approx(np.mean(hits))
-    agreed = int(torch.einsum("hd,hpd->p", layer.keys[:, 2], layer.q[:, 1]).argmax())
-    assert oracle.on_thing(1, consensus=True) == float(agreed in (1, 2))
+
+
+def test_heads_agree_on_the_patch_that_answers_best_in_their_mean():
+    keys = torch.tensor([[[1.0]], [[1.0]]])
+    first = torch.tensor([0.0, 3, 0, 2])  # the first head answers best at 1, the second at 2, both together at 3
+    second = torch.tensor([0.0, 0, 3, 2])
+    q = torch.stack([first, second])[:, None, :, None]
+    texts = Texts(torch.ones(1), torch.eye(1), torch.ones(1), torch.eye(1))
+    for patch, share in ((0, 0), (1, 0.5), (2, 0.5), (3, 0)):
+        place = np.arange(4).reshape(1, 2, 2) == patch
+        oracle = TrueSurrogate([place], {0})
+        oracle(0, 0, Layer(q, q, keys), texts, None)
+        assert oracle.on_thing(0, consensus=False) == share
+        assert oracle.on_thing(0, consensus=True) == (patch == 3)
 
 
 def test_a_map_of_the_true_surrogate_finds_what_is_planted():
