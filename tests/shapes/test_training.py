@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from diffusers import DiffusionPipeline
 from hydra import compose, initialize_config_dir
 from safetensors.torch import load_file
 from torch import nn
@@ -20,10 +21,10 @@ from imap.shapes.training import autoencoder as autoencoder_module
 from imap.shapes.training import bank as bank_module
 from imap.shapes.training import fit as fit_module
 from imap.shapes.training import sheet
-from imap.shapes.training.autoencoder import anchors, kl, take_weights
+from imap.shapes.training.autoencoder import anchors, kl
 from imap.shapes.training.bank import bank
 from imap.shapes.training.denoiser import optimizers
-from imap.shapes.training.fit import Fit, adamw
+from imap.shapes.training.fit import Fit, adamw, take_weights
 from imap.shapes.training.gap import LEVELS, caption_gap, captions, verb_gap
 from imap.shapes.training.muon import Muon, orthogonal
 from imap.shapes.training.obedience import shares
@@ -330,6 +331,8 @@ def test_a_transformer_is_not_kept_for_other_latents_than_it_was_trained_on(tmp_
         ("autoencoder.window=8", r"autoencoder.window=8 is not 4k\+1 frames of the clip's 9"),
         ("autoencoder.window=13", r"autoencoder.window=13 is not 4k\+1 frames of the clip's 9"),
         ("vae=nowhere", "nowhere is not a pipeline folder"),
+        ("transformer=nowhere", "nowhere is not a pipeline folder"),
+        ("autoencoder.steps=0", "autoencoder.steps=0 is not a whole number of at least 1"),
         ("autoencoder.steps=10000001", "would draw clips that nothing may be trained on"),
     ],
 )
@@ -369,16 +372,32 @@ def test_training_ends_in_a_pipeline_that_the_real_loading_code_loads(family, tm
     assert weights < 20e6
 
 
-def test_a_vae_can_be_trained_further(tmp_path):
-    pipe = RECIPES["cogvideox"].build(3)
-    pipe.save_pretrained(tmp_path / "first")
-    vae = RECIPES["cogvideox"].build(4).vae
-    take_weights(vae, tmp_path / "first")
-    assert all(torch.equal(x, vae.state_dict()[name]) for name, x in pipe.vae.state_dict().items())
-    with pytest.raises(ImapError, match=r"first is not a pipeline folder with a AutoencoderKLWan of this shape"):
-        take_weights(RECIPES["wan"].build(0).vae, tmp_path / "first")
+@pytest.mark.parametrize("family", RECIPES)
+def test_a_pipeline_can_be_trained_further(family, tmp_path):
+    """With a VAE taken as it is, and no rate to learn at, another seed's training gives the same pipeline back."""
+    train(short(family, tmp_path / "first"))
+    first, second = tmp_path / "first/pipeline", tmp_path / "second"
+    still = ("denoiser.lr=0", "denoiser.matrix_lr=0", "autoencoder.steps=0", "seed=7")
+    train(short(family, second, f"vae={first}", f"transformer={first}", *still))
+    before, after = (DiffusionPipeline.from_pretrained(x) for x in (first, second / "pipeline"))
+    for name, part in before.components.items():
+        if isinstance(part, torch.nn.Module):
+            after_part = after.components[name].state_dict()
+            assert all(torch.equal(x, after_part[key]) for key, x in part.state_dict().items()), name
+    with pytest.raises(ImapError, match=r"denoiser.pt was trained with .*'transformer'"):
+        train(short(family, second, f"vae={first}", *still))
+
+
+def test_weights_of_another_class_and_no_weights_are_refused(tmp_path):
+    RECIPES["cogvideox"].build(3).save_pretrained(tmp_path / "first")
+    other = RECIPES["wan"].build(0)
+    for name in ("vae", "transformer"):
+        part = other.components[name]
+        told = rf"first is not a pipeline folder with a {type(part).__name__} of this shape as its {name}"
+        with pytest.raises(ImapError, match=told):
+            take_weights(part, tmp_path / "first", name)
     with pytest.raises(ImapError, match=r"nowhere is not a pipeline folder"):
-        take_weights(vae, tmp_path / "nowhere")
+        take_weights(other.vae, tmp_path / "nowhere", "vae")
 
 
 def test_captions_to_sample_name_two_nouns():

@@ -12,13 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers.utils import SAFETENSORS_WEIGHTS_NAME as WEIGHTS_NAME
 from einops import rearrange, reduce
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from imap.errors import ImapError
 from imap.shapes.drawing import TEMPORAL, Drawn, draw, to_video
 from imap.shapes.training.fit import Fit, adamw
 from imap.shapes.world import scenes
@@ -66,16 +62,6 @@ def fit_autoencoder(
 
     fit.run(loss_of)
     return fit
-
-
-def take_weights(vae: nn.Module, folder: Path) -> None:
-    """Weights of the VAE of a pipeline folder, to be trained further. Raises ImapError where there is no such VAE."""
-    try:
-        vae.load_state_dict({name: x.float() for name, x in load_file(folder / "vae" / WEIGHTS_NAME).items()})
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise ImapError(
-            f"{folder} is not a pipeline folder with a {type(vae).__name__} of this shape: {str(error).splitlines()[0]}"
-        ) from None
 
 
 def anchors(video: Tensor, shape: Sequence[int]) -> Tensor:

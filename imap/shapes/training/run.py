@@ -12,6 +12,7 @@ import torch
 from einops import rearrange
 from omegaconf import OmegaConf
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from imap.backbones import backbone_of
 from imap.errors import ImapError
@@ -21,11 +22,11 @@ from imap.shapes.digest import digest
 from imap.shapes.drawing import TEMPORAL, draw, to_video
 from imap.shapes.models import Recipe, recipe_for
 from imap.shapes.training import sheet
-from imap.shapes.training.autoencoder import Autoencoding, fit_autoencoder, quality, take_weights
+from imap.shapes.training.autoencoder import Autoencoding, fit_autoencoder, quality
 from imap.shapes.training.bank import bank
 from imap.shapes.training.card import card, gap_table
 from imap.shapes.training.denoiser import Denoising, averaged, fit_denoiser
-from imap.shapes.training.fit import Fit
+from imap.shapes.training.fit import Fit, take_weights
 from imap.shapes.training.gap import caption_gap, verb_gap
 from imap.shapes.training.obedience import shares
 from imap.shapes.world import VERSION, scenes
@@ -54,8 +55,13 @@ def train(config: Any) -> None:
     pipe = recipe.build(seed)
     data = {"world": VERSION, "family": recipe.family, "clip": list(clip)}
     if told["vae"] is not None:
-        take_weights(pipe.vae, Path(told["vae"]))
+        take_weights(pipe.vae, Path(told["vae"]), "vae")
         data["start"] = digest({"vae": pipe.vae})
+    start = {}
+    if told["transformer"] is not None:
+        take_weights(pipe.transformer, Path(told["transformer"]), "transformer")
+        take_text_encoders(pipe, Path(told["transformer"]))  # their words are drawn from a seed
+        start = {"transformer": digest({"transformer": pipe.transformer})}
     out.mkdir(parents=True, exist_ok=True)
     pipe = pipe.to(device)
 
@@ -79,7 +85,7 @@ def train(config: Any) -> None:
             lines.write(json.dumps({"step": step, "verb_gap": verb_gap(gap), "gap": gap}) + "\n")
         return f"step {step}: wrong verbs cost {verb_gap(gap):+.3f} at t = 800 to 900\n{gap_table(gap)}"
 
-    how, data = Denoising(**told["denoiser"]), {**data, "clips": told["clips"]}
+    how, data = Denoising(**told["denoiser"]), {**data, **start, "clips": told["clips"]}
     fit = fit_denoiser(recipe, pipe, clips, out / "denoiser.pt", how, seed, data, told["report_every"], report)
 
     finished = averaged(pipe, fit)
@@ -104,6 +110,8 @@ def check(told: Mapping[str, Any]) -> None:
         raise ImapError(f"seed={told['seed']!r} is not a whole number from 0 to {SEEDS_APART - 1}")
     for group in ("autoencoder", "denoiser"):
         for name, value in told[group].items():
+            if name == "steps" and group == "autoencoder" and told["vae"] is not None and value == 0:
+                continue  # the VAE is taken as it is
             if name in ("steps", "batch", "window"):
                 positive(f"{group}.{name}", value)
             elif isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
@@ -119,6 +127,14 @@ def check(told: Mapping[str, Any]) -> None:
             f"seed={told['seed']} with autoencoder.steps={told['autoencoder']['steps']} would draw clips that nothing "
             f"may be trained on; keep (seed + 1) * steps within {AUTOENCODER_SEEDS}"
         )
+
+
+def take_text_encoders(pipe: Any, folder: Path) -> None:
+    """Put those of a pipeline folder in the place of the pipeline's own."""
+    for name, part in pipe.components.items():
+        if isinstance(part, PreTrainedModel):
+            encoder = type(part).from_pretrained(folder / name).float().eval().requires_grad_(False)
+            pipe.register_modules(**{name: encoder})
 
 
 def set_statistics(recipe: Recipe, pipe: Any, clip: tuple[int, int, int], count: int = 64) -> None:
