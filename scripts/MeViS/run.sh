@@ -4,7 +4,9 @@ jobs=(sampling renoising)
 case "${1:-}" in sampling | renoising) jobs=("$1") && shift ;; esac
 
 common=(
-  input_json=datasets/MeViS/mevis.json # {"caption", "concepts", "object", "video_path"}
+  # not part of this project: a list of {"caption", "concepts", "object", "video_path"} over clips cut from MeViS
+  # (henghuiding.github.io/MeViS); for one elsewhere give input_json=FILE
+  input_json=datasets/MeViS/mevis.json
   guidance_scale=6.0
   negative_prompt=
   seed=42

@@ -63,6 +63,8 @@ seen.text = card.d.texts[card.text];
 seen.heading = card.root.querySelector("h2").textContent;
 seen.other = cards[1] && cards[1].root.querySelector("h2").textContent;
 seen.about = card.about.textContent;
+seen.opened = [card.frame, cards[1].frame];
+card.frame = 0; card.draw();
 const first = screen_of(card);
 press(card, "ArrowRight");
 for (const held of ["altKey", "ctrlKey", "metaKey"]) press(card, "ArrowRight", { [held]: true });
@@ -140,6 +142,7 @@ def test_a_reader_scrubs_and_switches_words_maps_and_scales(run, size, browse):
     assert seen["texts"] == ["ball", "box", "rises & </script> falls"] and seen["text"] == seen["texts"][2]
     assert seen["heading"].startswith("A ball rises.") and seen["other"].startswith('A "box" <b>falls</b> & stays.')
     assert seen["about"].startswith("IMAP of “rises & </script> falls”, scaled over the video: ")
+    assert seen["opened"] == [peak_frame(run / name) for name in ("000-sample", "001-sample")]
     assert seen["frame"] == 1 and seen["last"] == 12
     assert seen["scrubbed"] == [12, "1.50 s, frame 12", 3, 1, 2]
     assert seen["turned"] == "ball" and seen["turned_about"] == "GramCol of “ball”, scaled over the video: 0.00 to 714"
@@ -175,6 +178,12 @@ def test_a_reader_scrubs_and_switches_words_maps_and_scales(run, size, browse):
     assert "seed42" in seen["settings"] and "method.imap_layer[4, 7]" in seen["settings"]
     assert seen["playing"] and seen["stopped"] and seen["found"] == "1 of 2 samples"
     assert seen["width"] <= size[0]
+
+
+def peak_frame(folder):
+    """The middle video frame of the latent frame in which the last word's IMAP has its highest mean."""
+    latent = int(np.load(folder / "npy/sel_imap_layers.npy")[-1].mean(axis=(1, 2)).argmax())
+    return 0 if latent == 0 else 4 * latent - 1
 
 
 def assert_readable(seen, size, dark=False):

@@ -8,6 +8,7 @@ import imageio.v3 as iio
 import numpy as np
 import torch
 from einops import rearrange
+from tqdm import tqdm
 
 from imap.backbones import backbone_of
 from imap.clips import to_pixels
@@ -30,7 +31,7 @@ def sampled(pipe: Any, asked: Sequence[Scene], clip: tuple[int, int, int], seed:
     backbone = backbone_of(pipe)
     pipe.set_progress_bar_config(disable=True)
     videos = []
-    for start in range(0, len(asked), BATCH):
+    for start in tqdm(range(0, len(asked), BATCH), "sampling captions", unit=f"{BATCH} captions"):
         prompts = [scene.caption for scene in asked[start : start + BATCH]]
         negative = [""] * len(prompts) if backbone.takes_negative_prompt else None
         found = pipe(
