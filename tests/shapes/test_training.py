@@ -24,11 +24,12 @@ from imap.shapes.training import sheet
 from imap.shapes.training.autoencoder import anchors, kl
 from imap.shapes.training.bank import bank
 from imap.shapes.training.denoiser import optimizers
-from imap.shapes.training.fit import Fit, adamw, take_weights
+from imap.shapes.training.fit import Fit, adamw
 from imap.shapes.training.gap import LEVELS, caption_gap, captions, verb_gap
 from imap.shapes.training.muon import Muon, orthogonal
 from imap.shapes.training.obedience import shares
 from imap.shapes.training.run import AUTOENCODER_SEEDS, HELD_OUT, STATISTICS, set_statistics, train
+from imap.shapes.training.start import take_text_encoders, take_weights
 from imap.shapes.world import MOVING, NOUNS, VERBS, VERSION, Conditions, Scene, Thing, scenes
 
 CLIP = (9, 32, 32)
@@ -331,8 +332,9 @@ def test_a_transformer_is_not_kept_for_other_latents_than_it_was_trained_on(tmp_
         ("autoencoder.window=8", r"autoencoder.window=8 is not 4k\+1 frames of the clip's 9"),
         ("autoencoder.window=13", r"autoencoder.window=13 is not 4k\+1 frames of the clip's 9"),
         ("vae=nowhere", "nowhere is not a pipeline folder"),
-        ("transformer=nowhere", "nowhere is not a pipeline folder"),
-        ("autoencoder.steps=0", "autoencoder.steps=0 is not a whole number of at least 1"),
+        ("transformer=nowhere", "set vae= to the same folder"),
+        ("autoencoder.steps=0", "autoencoder.steps=0 takes a VAE as it is; name its pipeline folder in vae="),
+        ("autoencoder.steps=false", "autoencoder.steps=False is not a whole number of at least 1"),
         ("autoencoder.steps=10000001", "would draw clips that nothing may be trained on"),
     ],
 )
@@ -384,6 +386,10 @@ def test_a_pipeline_can_be_trained_further(family, tmp_path):
         if isinstance(part, torch.nn.Module):
             after_part = after.components[name].state_dict()
             assert all(torch.equal(x, after_part[key]) for key, x in part.state_dict().items()), name
+    measured = [name for name in ("scaling_factor", "latents_mean", "latents_std") if before.vae.config.get(name)]
+    for name in measured:  # again, on weights that float16 has rounded
+        assert after.vae.config[name] == pytest.approx(before.vae.config[name], rel=1e-2, abs=1e-2)
+    assert "from an earlier pipeline" in (second / "pipeline/README.md").read_text()
     with pytest.raises(ImapError, match=r"denoiser.pt was trained with .*'transformer'"):
         train(short(family, second, f"vae={first}", *still))
 
@@ -398,6 +404,17 @@ def test_weights_of_another_class_and_no_weights_are_refused(tmp_path):
             take_weights(part, tmp_path / "first", name)
     with pytest.raises(ImapError, match=r"nowhere is not a pipeline folder"):
         take_weights(other.vae, tmp_path / "nowhere", "vae")
+    with pytest.raises(ImapError, match=r"nowhere is not a pipeline folder with a .* as its t"):
+        take_text_encoders(other, tmp_path / "nowhere")
+
+
+def test_text_encoders_of_other_words_are_refused(tmp_path):
+    pipe = RECIPES["cogvideox"].build(3)
+    pipe.save_pretrained(tmp_path)
+    for path in (tmp_path / "tokenizer").glob("*.json"):
+        path.write_text(path.read_text().replace("jumps", "rises"))
+    with pytest.raises(ImapError, match=r"other words than this world has \(.*jumps, .*rises\)"):
+        take_text_encoders(RECIPES["cogvideox"].build(4), tmp_path)
 
 
 def test_captions_to_sample_name_two_nouns():

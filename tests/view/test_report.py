@@ -63,7 +63,8 @@ seen.text = card.d.texts[card.text];
 seen.heading = card.root.querySelector("h2").textContent;
 seen.other = cards[1] && cards[1].root.querySelector("h2").textContent;
 seen.about = card.about.textContent;
-seen.opened = [card.frame, cards[1].frame];
+seen.opened = cards.slice(0, 2).map(card => +card.range.value);
+seen.told_opened = card.time.textContent;
 card.frame = 0; card.draw();
 const first = screen_of(card);
 press(card, "ArrowRight");
@@ -143,6 +144,7 @@ def test_a_reader_scrubs_and_switches_words_maps_and_scales(run, size, browse):
     assert seen["heading"].startswith("A ball rises.") and seen["other"].startswith('A "box" <b>falls</b> & stays.')
     assert seen["about"].startswith("IMAP of “rises & </script> falls”, scaled over the video: ")
     assert seen["opened"] == [peak_frame(run / name) for name in ("000-sample", "001-sample")]
+    assert seen["told_opened"].endswith(f" s, frame {seen['opened'][0]}")
     assert seen["frame"] == 1 and seen["last"] == 12
     assert seen["scrubbed"] == [12, "1.50 s, frame 12", 3, 1, 2]
     assert seen["turned"] == "ball" and seen["turned_about"] == "GramCol of “ball”, scaled over the video: 0.00 to 714"

@@ -1,4 +1,4 @@
-"""A small HunyuanVideo: dual-stream blocks with a mask on padded text, then a single-stream block, rectified flow."""
+"""A small HunyuanVideo: dual-stream blocks with a mask on padded text, no single-stream block, rectified flow."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -17,7 +17,7 @@ tags: [imap, shapes]
 ---
 # A small {family} of the embedded world
 
-A `{pipeline}` of the real diffusers classes, trained from nothing on clips that imap draws: two coloured shapes
+A `{pipeline}` of the real diffusers classes, trained from {start} on clips that imap draws: two coloured shapes
 ({nouns}), each of which {verbs}. Captions read "a ball jumps while a box stays". Any other word is unknown to it.
 It is a stand-in with exact ground truth for trying and testing maps, and no model of anything else.
 

@@ -8,9 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers.utils import SAFETENSORS_WEIGHTS_NAME as WEIGHTS_NAME
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -111,21 +108,6 @@ class Fit:
                 group["lr"] = base * self.rate(state["step"])  # the saved one was of a way down to other steps
         self.step, self.seconds = state["step"], state["seconds"]
         self.losses = list(state["losses"].to(next(self.module.parameters()).device))
-
-
-def take_weights(module: nn.Module, folder: Path, part: str) -> None:
-    """Give a module the weights of a part ("vae", "transformer") of a pipeline folder, to be trained further.
-
-    Raises ImapError where there is no such part of its class and shape.
-    """
-    try:
-        weights = load_file(folder / part / WEIGHTS_NAME)
-        module.load_state_dict({name: x.float() for name, x in weights.items()})
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise ImapError(
-            f"{folder} is not a pipeline folder with a {type(module).__name__} of this shape as its {part}: "
-            f"{str(error).splitlines()[0]}"
-        ) from None
 
 
 def adamw(parameters: Iterable[nn.Parameter], lr: float) -> AdamW:

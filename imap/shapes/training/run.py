@@ -12,7 +12,6 @@ import torch
 from einops import rearrange
 from omegaconf import OmegaConf
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from imap.backbones import backbone_of
 from imap.errors import ImapError
@@ -26,9 +25,10 @@ from imap.shapes.training.autoencoder import Autoencoding, fit_autoencoder, qual
 from imap.shapes.training.bank import bank
 from imap.shapes.training.card import card, gap_table
 from imap.shapes.training.denoiser import Denoising, averaged, fit_denoiser
-from imap.shapes.training.fit import Fit, take_weights
+from imap.shapes.training.fit import Fit
 from imap.shapes.training.gap import caption_gap, verb_gap
 from imap.shapes.training.obedience import shares
+from imap.shapes.training.start import take_text_encoders, take_weights
 from imap.shapes.world import VERSION, scenes
 
 log = logging.getLogger("imap")
@@ -57,11 +57,12 @@ def train(config: Any) -> None:
     if told["vae"] is not None:
         take_weights(pipe.vae, Path(told["vae"]), "vae")
         data["start"] = digest({"vae": pipe.vae})
-    start = {}
+    going_on_from = {}
     if told["transformer"] is not None:
         take_weights(pipe.transformer, Path(told["transformer"]), "transformer")
-        take_text_encoders(pipe, Path(told["transformer"]))  # their words are drawn from a seed
-        start = {"transformer": digest({"transformer": pipe.transformer})}
+        take_text_encoders(pipe, Path(told["transformer"]))
+        parts = {name: x for name, x in pipe.components.items() if isinstance(x, torch.nn.Module) and name != "vae"}
+        going_on_from = {"transformer": digest(parts)}
     out.mkdir(parents=True, exist_ok=True)
     pipe = pipe.to(device)
 
@@ -85,7 +86,7 @@ def train(config: Any) -> None:
             lines.write(json.dumps({"step": step, "verb_gap": verb_gap(gap), "gap": gap}) + "\n")
         return f"step {step}: wrong verbs cost {verb_gap(gap):+.3f} at t = 800 to 900\n{gap_table(gap)}"
 
-    how, data = Denoising(**told["denoiser"]), {**data, **start, "clips": told["clips"]}
+    how, data = Denoising(**told["denoiser"]), {**data, **going_on_from, "clips": told["clips"]}
     fit = fit_denoiser(recipe, pipe, clips, out / "denoiser.pt", how, seed, data, told["report_every"], report)
 
     finished = averaged(pipe, fit)
@@ -108,10 +109,17 @@ def check(told: Mapping[str, Any]) -> None:
         positive("threads", told["threads"])
     if not isinstance(told["seed"], int) or isinstance(told["seed"], bool) or not 0 <= told["seed"] < SEEDS_APART:
         raise ImapError(f"seed={told['seed']!r} is not a whole number from 0 to {SEEDS_APART - 1}")
+    if told["transformer"] is not None and told["vae"] is None:
+        raise ImapError(
+            "transformer= goes on with latents of the VAE that it was trained on; set vae= to the same folder, and "
+            "autoencoder.steps=0 to leave the VAE as it is"
+        )
     for group in ("autoencoder", "denoiser"):
         for name, value in told[group].items():
-            if name == "steps" and group == "autoencoder" and told["vae"] is not None and value == 0:
-                continue  # the VAE is taken as it is
+            if (group, name) == ("autoencoder", "steps") and type(value) is int and value == 0:
+                if told["vae"] is None:
+                    raise ImapError("autoencoder.steps=0 takes a VAE as it is; name its pipeline folder in vae=")
+                continue
             if name in ("steps", "batch", "window"):
                 positive(f"{group}.{name}", value)
             elif isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
@@ -127,14 +135,6 @@ def check(told: Mapping[str, Any]) -> None:
             f"seed={told['seed']} with autoencoder.steps={told['autoencoder']['steps']} would draw clips that nothing "
             f"may be trained on; keep (seed + 1) * steps within {AUTOENCODER_SEEDS}"
         )
-
-
-def take_text_encoders(pipe: Any, folder: Path) -> None:
-    """Put those of a pipeline folder in the place of the pipeline's own."""
-    for name, part in pipe.components.items():
-        if isinstance(part, PreTrainedModel):
-            encoder = type(part).from_pretrained(folder / name).float().eval().requires_grad_(False)
-            pipe.register_modules(**{name: encoder})
 
 
 def set_statistics(recipe: Recipe, pipe: Any, clip: tuple[int, int, int], count: int = 64) -> None:
@@ -178,6 +178,7 @@ def _facts(
     sizes = {name: x for name, x in pipe.components.items() if isinstance(x, torch.nn.Module)}
     return {
         "family": backbone_of(pipe).family,
+        "start": "nothing" if told["vae"] is told["transformer"] is None else "an earlier pipeline",
         "pipeline": type(pipe).__name__,
         "clips": told["clips"],
         "frames": clip[0],

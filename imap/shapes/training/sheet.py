@@ -31,7 +31,7 @@ def sampled(pipe: Any, asked: Sequence[Scene], clip: tuple[int, int, int], seed:
     backbone = backbone_of(pipe)
     pipe.set_progress_bar_config(disable=True)
     videos = []
-    for start in tqdm(range(0, len(asked), BATCH), "sampling captions", unit=f"{BATCH} captions"):
+    for start in tqdm(range(0, len(asked), BATCH), "sampling captions", unit="batch", leave=False):
         prompts = [scene.caption for scene in asked[start : start + BATCH]]
         negative = [""] * len(prompts) if backbone.takes_negative_prompt else None
         found = pipe(

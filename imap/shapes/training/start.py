@@ -1,0 +1,48 @@
+"""A pipeline folder to go on from: its weights in the place of random ones."""
+
+from pathlib import Path
+from typing import Any
+
+from diffusers.utils import SAFETENSORS_WEIGHTS_NAME as WEIGHTS_NAME
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from imap.errors import ImapError
+
+
+def take_weights(module: nn.Module, folder: Path, part: str) -> None:
+    """Give a module the weights of a part ("vae", "transformer") of a pipeline folder.
+
+    Raises ImapError where there is no such part of its class and shape.
+    """
+    try:
+        weights = load_file(folder / part / WEIGHTS_NAME)
+        module.load_state_dict({name: x.float() for name, x in weights.items()})
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise _without(folder, f"{type(module).__name__} of this shape as its {part}", error) from None
+
+
+def take_text_encoders(pipe: Any, folder: Path) -> None:
+    """Put those of a pipeline folder in the place of the pipeline's own: what a transformer knows a word by is drawn
+    from their seed.
+
+    Raises ImapError where there are none, or where they know other words.
+    """
+    for name, part in pipe.components.items():
+        if not isinstance(part, PreTrainedModel | PreTrainedTokenizerBase):
+            continue
+        try:
+            found = type(part).from_pretrained(folder / name, local_files_only=True)
+        except (OSError, SafetensorError, RuntimeError, ValueError) as error:
+            raise _without(folder, f"{type(part).__name__} as its {name}", error) from None
+        if isinstance(found, PreTrainedModel):
+            pipe.register_modules(**{name: found.float().eval().requires_grad_(False)})
+        elif found.get_vocab() != part.get_vocab():
+            others = ", ".join(sorted(set(found.get_vocab()) ^ set(part.get_vocab()))[:5])
+            raise ImapError(f"{folder} was trained on other words than this world has ({others})")
+
+
+def _without(folder: Path, what: str, error: Exception) -> ImapError:
+    return ImapError(f"{folder} is not a pipeline folder with a {what}: {(str(error).splitlines() or [''])[0]}")
