@@ -36,11 +36,12 @@ def chosen_device(options: argparse.Namespace) -> torch.device:
 
 
 def machine(device: torch.device) -> dict[str, str]:
-    """What was measured on, and which clock."""
+    """What was measured on, and which clock; how the C library was told to keep freed memory, where it was."""
     is_gpu = device.type == "cuda"
     name = torch.cuda.get_device_name(device) if is_gpu else f"CPU, {torch.get_num_threads()} threads"
     clock = "wall" if is_gpu else "process"
-    return {"device": name, "clock": clock, "torch": torch.__version__, "python": platform.python_version()}
+    malloc = {name.lower(): value for name, value in sorted(os.environ.items()) if name.startswith("MALLOC_")}
+    return {"device": name, "clock": clock, "torch": torch.__version__, "python": platform.python_version(), **malloc}
 
 
 def seconds(work: Callable[[], Any], device: torch.device) -> float:
