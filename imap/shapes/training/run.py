@@ -63,6 +63,10 @@ def train(config: Any) -> None:
         take_text_encoders(pipe, Path(told["transformer"]))
         parts = {name: x for name, x in pipe.components.items() if isinstance(x, torch.nn.Module) and name != "vae"}
         going_on_from = {"transformer": digest(parts)}
+        if told["autoencoder"]["steps"]:
+            log.warning(
+                "the VAE is trained further too, so the transformer's latents change; autoencoder.steps=0 keeps it"
+            )
     out.mkdir(parents=True, exist_ok=True)
     pipe = pipe.to(device)
 

@@ -21,7 +21,7 @@ def take_weights(module: nn.Module, folder: Path, part: str) -> None:
         weights = load_file(folder / part / WEIGHTS_NAME)
         module.load_state_dict({name: x.float() for name, x in weights.items()})
     except (OSError, SafetensorError, RuntimeError) as error:
-        raise _without(folder, f"{type(module).__name__} of this shape as its {part}", error) from None
+        raise _other(folder, module, part, error) from None
 
 
 def take_text_encoders(pipe: Any, folder: Path) -> None:
@@ -36,7 +36,7 @@ def take_text_encoders(pipe: Any, folder: Path) -> None:
         try:
             found = type(part).from_pretrained(folder / name, local_files_only=True)
         except (OSError, SafetensorError, RuntimeError, ValueError) as error:
-            raise _without(folder, f"{type(part).__name__} as its {name}", error) from None
+            raise _other(folder, part, name, error) from None
         if isinstance(found, PreTrainedModel):
             pipe.register_modules(**{name: found.float().eval().requires_grad_(False)})
         elif found.get_vocab() != part.get_vocab():
@@ -44,5 +44,12 @@ def take_text_encoders(pipe: Any, folder: Path) -> None:
             raise ImapError(f"{folder} was trained on other words than this world has ({others})")
 
 
-def _without(folder: Path, what: str, error: Exception) -> ImapError:
-    return ImapError(f"{folder} is not a pipeline folder with a {what}: {(str(error).splitlines() or [''])[0]}")
+def _other(folder: Path, expected: Any, part: str, error: Exception) -> ImapError:
+    if not folder.is_dir():
+        return ImapError(f"{folder} is not a pipeline folder: there is no such folder")
+    # torch tells every weight that is missing, in lines of their own
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    why = " ".join(lines[:2])[:200]
+    return ImapError(
+        f"{folder} is not a pipeline folder whose {part} is of class {type(expected).__name__} and of this shape: {why}"
+    )
