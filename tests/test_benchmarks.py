@@ -124,6 +124,14 @@ def test_limits_are_those_of_the_paper_grid_and_of_the_device():
     assert overhead.limit(prompt, grid, CPU) == 1.2 and overhead.limit(five, SIZES, CPU) is None
 
 
+def test_rows_tell_how_freed_memory_was_kept(monkeypatch):
+    for name in [name for name in os.environ if name.startswith("MALLOC_")]:
+        monkeypatch.delenv(name)
+    plain = record.machine(CPU)
+    monkeypatch.setenv("MALLOC_TOP_PAD_", "4096")
+    assert record.machine(CPU) == {**plain, "malloc_top_pad_": "4096"}
+
+
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peaks are reset as Linux does it")
 def test_memory_is_what_a_call_adds_at_its_peak():
     # in a new process: one that has freed a lot takes from that, and its peak stays where it is

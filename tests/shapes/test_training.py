@@ -25,12 +25,13 @@ from imap.shapes.training import fit as fit_module
 from imap.shapes.training import sheet
 from imap.shapes.training.autoencoder import anchors, kl
 from imap.shapes.training.bank import bank
+from imap.shapes.training.checks import AUTOENCODER_SEEDS
 from imap.shapes.training.denoiser import optimizers
 from imap.shapes.training.fit import Fit, adamw
 from imap.shapes.training.gap import LEVELS, caption_gap, captions, verb_gap
 from imap.shapes.training.muon import Muon, orthogonal
 from imap.shapes.training.obedience import shares
-from imap.shapes.training.run import AUTOENCODER_SEEDS, HELD_OUT, STATISTICS, set_statistics, train
+from imap.shapes.training.run import HELD_OUT, STATISTICS, set_statistics, train
 from imap.shapes.training.start import take_text_encoders, take_weights
 from imap.shapes.world import MOVING, NOUNS, VERBS, VERSION, Conditions, Scene, Thing, scenes
 
@@ -377,12 +378,13 @@ def test_training_ends_in_a_pipeline_that_the_real_loading_code_loads(family, tm
 
 
 @pytest.mark.parametrize("family", RECIPES)
-def test_a_pipeline_can_be_trained_further(family, tmp_path):
+def test_a_pipeline_can_be_trained_further(family, tmp_path, capsys):
     """With a VAE taken as it is, and no rate to learn at, another seed's training gives the same pipeline back."""
     train(short(family, tmp_path / "first"))
     first, second = tmp_path / "first/pipeline", tmp_path / "second"
     still = ("denoiser.lr=0", "denoiser.matrix_lr=0", "autoencoder.steps=0", "seed=7")
     train(short(family, second, f"vae={first}", f"transformer={first}", *still))
+    assert "latents change" not in capsys.readouterr().err
     before, after = (DiffusionPipeline.from_pretrained(x) for x in (first, second / "pipeline"))
     for name, part in before.components.items():
         if isinstance(part, torch.nn.Module):
@@ -394,6 +396,9 @@ def test_a_pipeline_can_be_trained_further(family, tmp_path):
     assert "from an earlier pipeline" in (second / "pipeline/README.md").read_text()
     with pytest.raises(ImapError, match=r"denoiser.pt was trained with .*'transformer'"):
         train(short(family, second, f"vae={first}", *still))
+    with pytest.raises(ImapError, match=r"autoencoder.pt was trained with"):  # the first run's, which began anew
+        train(short(family, tmp_path / "first", f"vae={first}", f"transformer={first}"))
+    assert "latents change" in capsys.readouterr().err
 
 
 def test_weights_of_another_class_and_no_weights_are_refused(tmp_path):

@@ -14,28 +14,24 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from imap.backbones import backbone_of
-from imap.errors import ImapError
 from imap.settings.model import device_of
-from imap.settings.run import positive
 from imap.shapes.digest import digest
-from imap.shapes.drawing import TEMPORAL, draw, to_video
+from imap.shapes.drawing import draw, to_video
 from imap.shapes.models import Recipe, recipe_for
 from imap.shapes.training import sheet
 from imap.shapes.training.autoencoder import Autoencoding, fit_autoencoder, quality
 from imap.shapes.training.bank import bank
 from imap.shapes.training.card import card, gap_table
+from imap.shapes.training.checks import check
 from imap.shapes.training.denoiser import Denoising, averaged, fit_denoiser
 from imap.shapes.training.fit import Fit
 from imap.shapes.training.gap import caption_gap, verb_gap
 from imap.shapes.training.obedience import shares
-from imap.shapes.training.start import take_text_encoders, take_weights
+from imap.shapes.training.start import go_on_from
 from imap.shapes.world import VERSION, scenes
 
 log = logging.getLogger("imap")
 HELD_OUT = 99_000  # bank seed of clips that no model is trained on
-SEEDS_APART = 100  # with more of them, training clips would run into those that nothing is trained on
-AUTOENCODER_SEEDS = 10_000_000  # of the autoencoder's clips; behind them come those of the transformer's
-SHARES = ("dropout", "one_word")
 STATISTICS = 40_000_000  # seed of the clips that the VAE's mean and deviation are taken over
 
 
@@ -54,19 +50,10 @@ def train(config: Any) -> None:
     seed = told["seed"]
     pipe = recipe.build(seed)
     data = {"world": VERSION, "family": recipe.family, "clip": list(clip)}
-    if told["vae"] is not None:
-        take_weights(pipe.vae, Path(told["vae"]), "vae")
-        data["start"] = digest({"vae": pipe.vae})
-    going_on_from = {}
-    if told["transformer"] is not None:
-        take_weights(pipe.transformer, Path(told["transformer"]), "transformer")
-        take_text_encoders(pipe, Path(told["transformer"]))
-        parts = {name: x for name, x in pipe.components.items() if isinstance(x, torch.nn.Module) and name != "vae"}
-        going_on_from = {"transformer": digest(parts)}
-        if told["autoencoder"]["steps"]:
-            log.warning(
-                "the VAE is trained further too, so the transformer's latents change; autoencoder.steps=0 keeps it"
-            )
+    of_vae, of_transformer = go_on_from(pipe, told["vae"], told["transformer"])
+    if of_transformer and told["autoencoder"]["steps"]:
+        log.warning("the VAE is trained further too, so the transformer's latents change; autoencoder.steps=0 keeps it")
+    data |= of_vae
     out.mkdir(parents=True, exist_ok=True)
     pipe = pipe.to(device)
 
@@ -90,7 +77,7 @@ def train(config: Any) -> None:
             lines.write(json.dumps({"step": step, "verb_gap": verb_gap(gap), "gap": gap}) + "\n")
         return f"step {step}: wrong verbs cost {verb_gap(gap):+.3f} at t = 800 to 900\n{gap_table(gap)}"
 
-    how, data = Denoising(**told["denoiser"]), {**data, **going_on_from, "clips": told["clips"]}
+    how, data = Denoising(**told["denoiser"]), {**data, **of_transformer, "clips": told["clips"]}
     fit = fit_denoiser(recipe, pipe, clips, out / "denoiser.pt", how, seed, data, told["report_every"], report)
 
     finished = averaged(pipe, fit)
@@ -103,42 +90,6 @@ def train(config: Any) -> None:
     export(finished, out / "pipeline", card(facts, gap, obedience))
     log.info("%s\n%s", gap_table(gap), obedience)
     log.info("%s", out / "pipeline")
-
-
-def check(told: Mapping[str, Any]) -> None:
-    """Raise ImapError for settings that training cannot start with."""
-    for name in ("clips", "report_every", "held_out", "asked"):
-        positive(name, told[name])
-    if told["threads"] is not None:
-        positive("threads", told["threads"])
-    if not isinstance(told["seed"], int) or isinstance(told["seed"], bool) or not 0 <= told["seed"] < SEEDS_APART:
-        raise ImapError(f"seed={told['seed']!r} is not a whole number from 0 to {SEEDS_APART - 1}")
-    if told["transformer"] is not None and told["vae"] is None:
-        raise ImapError(
-            "transformer= goes on with latents of the VAE that it was trained on; set vae= to the same folder, and "
-            "autoencoder.steps=0 to leave the VAE as it is"
-        )
-    for group in ("autoencoder", "denoiser"):
-        for name, value in told[group].items():
-            if (group, name) == ("autoencoder", "steps") and type(value) is int and value == 0:
-                if told["vae"] is None:
-                    raise ImapError("autoencoder.steps=0 takes a VAE as it is; name its pipeline folder in vae=")
-                continue
-            if name in ("steps", "batch", "window"):
-                positive(f"{group}.{name}", value)
-            elif isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
-                raise ImapError(f"{group}.{name}={value!r} is not a number of at least 0")
-            elif name in SHARES and value > 1:
-                raise ImapError(f"{group}.{name}={value!r} is a share, and at most 1")
-    window, frames = told["autoencoder"]["window"], told["backbone"]["paper"]["num_frames"]
-    if window % TEMPORAL != 1 or window > frames:
-        raise ImapError(f"autoencoder.window={window} is not {TEMPORAL}k+1 frames of the clip's {frames}")
-    seeds = (told["seed"] + 1) * told["autoencoder"]["steps"]
-    if seeds > AUTOENCODER_SEEDS:
-        raise ImapError(
-            f"seed={told['seed']} with autoencoder.steps={told['autoencoder']['steps']} would draw clips that nothing "
-            f"may be trained on; keep (seed + 1) * steps within {AUTOENCODER_SEEDS}"
-        )
 
 
 def set_statistics(recipe: Recipe, pipe: Any, clip: tuple[int, int, int], count: int = 64) -> None:

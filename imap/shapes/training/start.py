@@ -10,6 +10,24 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from imap.errors import ImapError
+from imap.shapes.digest import digest
+
+
+def go_on_from(pipe: Any, vae: str | None, transformer: str | None) -> tuple[dict[str, str], dict[str, str]]:
+    """Give a pipeline the VAE, and the transformer with its text encoders, of pipeline folders, where they are named.
+
+    Returns what checkpoints of the VAE and of the transformer must have gone on from; ImapError as below.
+    """
+    of_vae, of_transformer = {}, {}
+    if vae is not None:
+        take_weights(pipe.vae, Path(vae), "vae")
+        of_vae = {"start": digest({"vae": pipe.vae})}
+    if transformer is not None:
+        take_weights(pipe.transformer, Path(transformer), "transformer")
+        take_text_encoders(pipe, Path(transformer))
+        parts = {name: x for name, x in pipe.components.items() if isinstance(x, nn.Module) and name != "vae"}
+        of_transformer = {"transformer": digest(parts)}
+    return of_vae, of_transformer
 
 
 def take_weights(module: nn.Module, folder: Path, part: str) -> None:
