@@ -3,8 +3,8 @@
 import hydra
 from omegaconf import DictConfig
 
-from imap.commandline import main
-from imap.presets import config_folder
+from imap.cli.main import main
+from imap.config.presets import config_folder
 
 
 @hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="renoising")
@@ -13,9 +13,9 @@ def run(config: DictConfig) -> None:
 
     python main_Renoising.py backbone=cogvideox_5b video_path=horse.mp4 prompt="A horse gallops." motions=gallops
     """
-    from imap.doors import run_door  # loads torch and diffusers, which --help can do without
+    from imap.runs.runner import run_command  # loads torch and diffusers, which --help can do without
 
-    run_door(config, renoising=True)
+    run_command(config, renoising=True)
 
 
 if __name__ == "__main__":

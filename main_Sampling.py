@@ -3,8 +3,8 @@
 import hydra
 from omegaconf import DictConfig
 
-from imap.commandline import main
-from imap.presets import config_folder
+from imap.cli.main import main
+from imap.config.presets import config_folder
 
 
 @hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="sampling")
@@ -13,9 +13,9 @@ def run(config: DictConfig) -> None:
 
     python main_Sampling.py backbone=cogvideox_5b prompt="A horse gallops." concepts="horse, field" motions=gallops
     """
-    from imap.doors import run_door  # loads torch and diffusers, which --help can do without
+    from imap.runs.runner import run_command  # loads torch and diffusers, which --help can do without
 
-    run_door(config, renoising=False)
+    run_command(config, renoising=False)
 
 
 if __name__ == "__main__":

@@ -28,13 +28,13 @@ from benchmarks.models import add_model, chosen_size, opened, tokens
 from benchmarks.overhead import Asked, settings
 from benchmarks.record import chosen_device, in_turn, machine, parser, seconds, write
 from benchmarks.words import PROMPT
-from imap.batch import Tally, Task, request
-from imap.clips import Fit
-from imap.doors import do_tasks
-from imap.presets import presets
-from imap.results import read_meta
-from imap.samples import make_sample, numbered
-from imap.settings.run import Run
+from imap.config.presets import presets
+from imap.config.run import Run
+from imap.config.samples import make_sample, numbered
+from imap.media.clips import Fit
+from imap.runs.batch import Tally, Task, request
+from imap.runs.runner import do_tasks
+from imap.saliency import read_meta
 
 OVERLAPPED = "decode_clip"
 STAGES = (OVERLAPPED, "encode_clip", "encode_text", "denoise", "finish", "maps", "write")

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 
 from benchmarks.record import chosen_device, in_turn, judged, machine, parser, write
-from imap.maps.concept_stream import concept_head_outputs
-from imap.maps.layer import Layer, Rule, Texts, layer_maps
-from imap.maps.separability import SCORES
+from imap.methods.concept_stream import concept_head_outputs
+from imap.methods.layer_maps import LayerActivations, MapConfig, SlotWeights, layer_maps
+from imap.methods.motion_heads import SCORES
 
 AXES = {
     "tokens": (2_340, 5_850, 9_360, 17_550, 32_760),
@@ -28,7 +28,7 @@ LIMITS = {"tokens": 1.1}  # of the exponent
 FRAMES, WIDTH = 13, 64
 
 
-def layer(tokens: int, concepts: int, heads: int, device: torch.device) -> tuple[Layer, Texts]:
+def layer(tokens: int, concepts: int, heads: int, device: torch.device) -> tuple[LayerActivations, SlotWeights]:
     """Random attention of one layer, and the texts of `concepts` words with one slot for the padding."""
     generator, slots = torch.Generator().manual_seed(0), concepts + 1
     patches = tokens // FRAMES
@@ -39,11 +39,11 @@ def layer(tokens: int, concepts: int, heads: int, device: torch.device) -> tuple
     weights = torch.tensor([1.0] * concepts + [226.0 - concepts], device=device)
     rows = torch.eye(slots, device=device)[:concepts]
     visual = (heads, FRAMES, patches, WIDTH)
-    attention = Layer(randn(*visual), randn(*visual), randn(heads, slots, WIDTH), randn(heads, slots, WIDTH))
-    return attention, Texts(weights, rows, weights, rows)
+    attention = LayerActivations(randn(*visual), randn(*visual), randn(heads, slots, WIDTH), randn(heads, slots, WIDTH))
+    return attention, SlotWeights(weights, rows, weights, rows)
 
 
-def work(attention: Layer, texts: Texts, rule: Rule) -> None:
+def work(attention: LayerActivations, texts: SlotWeights, rule: MapConfig) -> None:
     """What a block of joint attention costs: its concept tokens, and its maps."""
     visual = attention.o.flatten(1, 2)
     concepts = concept_head_outputs(*[attention.keys] * 3, texts.weights, visual, visual)
@@ -60,7 +60,7 @@ def measure(axis: str, grown: list[dict[str, int]], repeats: int, device: torch.
     works = []
     for size in grown:
         attention, texts = layer(**size, device=device)
-        rule = Rule(SCORES["CHI"], topk=min(5, size["heads"]), standardize=True, softmax=False)
+        rule = MapConfig(SCORES["CHI"], topk=min(5, size["heads"]), standardize=True, softmax=False)
         works.append(partial(work, attention, texts, rule))
     found = np.log(in_turn(works, repeats, device))  # (sizes, rounds)
     steps = np.log([size[axis] for size in grown])

@@ -18,7 +18,7 @@ import torch
 
 from benchmarks.memory import held, peak
 from benchmarks.record import alone, chosen_device, judged, machine, parser, seconds, write
-from imap.maps.markov import second_eigenvalue
+from imap.methods.spectral import second_eigenvalue
 
 TOKENS = (4_290, 8_775, 17_550)
 LIMIT = 1.1  # of the exponent of memory against tokens

@@ -10,8 +10,8 @@ from diffusers import (
     WanTransformer3DModel,
 )
 
-from imap import tiny
 from imap.backbones.base import Backbone
+from imap.testing import tiny
 
 COG = {"text_embed_dim": 32, "time_embed_dim": 512}
 WAN = {"text_dim": 32, "attention_head_dim": 128}

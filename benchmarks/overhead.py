@@ -20,8 +20,8 @@ from benchmarks.models import add_model, chosen_size, opened, tokens
 from benchmarks.record import chosen_device, in_turn, judged, machine, parser, ratios, write
 from benchmarks.words import CONCEPTS, PROMPT
 from imap.backbones import backbone_of
-from imap.presets import presets
-from imap.tracing import Trace
+from imap.config.presets import presets
+from imap.tracing.trace import Trace
 
 
 @dataclass(frozen=True)

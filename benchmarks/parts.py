@@ -14,10 +14,10 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from benchmarks.record import chosen_device, in_turn, interval, machine, parser, ratios, write
-from imap.maps.concept_stream import concept_head_outputs
-from imap.maps.gramcol import gram_columns, surrogate_outputs
-from imap.maps.grouping import head_groups
-from imap.maps.separability import calinski_harabasz
+from imap.methods.chunking import head_groups
+from imap.methods.concept_stream import concept_head_outputs
+from imap.methods.gramcol import gram_columns, surrogate_outputs
+from imap.methods.motion_heads import calinski_harabasz
 
 FRAMES, TEXT = 13, 226
 CHI, CONCEPT_TOKENS, GRAM_COLUMNS = PARTS = ("CHI of every head", "concept tokens", "Gram columns")

@@ -15,7 +15,7 @@ from imap.errors import ImapError
 __version__ = "0.1.0"
 __all__ = ["ImapError", "Maps", "Trace", "renoise", "trace"]
 
-_HOMES = {"trace": "imap.api", "Trace": "imap.tracing", "renoise": "imap.renoising", "Maps": "imap.results"}
+_HOMES = {"trace": "imap.api", "renoise": "imap.api", "Trace": "imap.tracing.trace", "Maps": "imap.saliency"}
 
 
 def __getattr__(name: str) -> Any:

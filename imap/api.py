@@ -1,15 +1,18 @@
-"""`imap.trace`: a trace of any stock pipeline, with the paper's settings where none are given."""
+"""The public functions: `imap.trace` reads a pipeline call, `imap.renoise` reads a real clip."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
-from imap.backbones import backbone_of
-from imap.encodings import Encodings
-from imap.presets import preset_for
-from imap.samples import split_texts
-from imap.settings.method import method_settings
-from imap.tracing import Trace
-from imap.wording import Wording
+import numpy as np
+from torch import Tensor
+
+from imap.errors import ImapError
+from imap.jobs.renoising import Renoised, renoise_clip, renoise_settings
+from imap.media.clips import Fit
+from imap.tracing.prompt_cache import PromptCache
+from imap.tracing.start import start_trace
+from imap.tracing.trace import Trace
 
 
 def trace(
@@ -30,24 +33,42 @@ def trace(
     concept_token: str | None = None,
     prompt_tokens: bool | None = None,
     observe: Callable[..., None] | None = None,
-    encodings: Encodings | None = None,
+    prompt_cache: PromptCache | None = None,
 ) -> Trace:
-    """Maps of the next call of a stock CogVideoX, Wan or HunyuanVideo pipeline: `with imap.trace(pipe, ...) as trace`.
+    """Read the maps of the next call of a stock pipeline.
 
-    pipe: the pipeline object, loaded in any way. concepts, motions: nouns and motion words, at least one of either.
-    prompt: what the pipeline will be called with; needed only with target `prompt`.
+    The video is bit-identical to an untraced call. Settings that are None take the paper's value for the model.
 
-    imap_layer: layers of the `_layers` maps. maps_layers: [start, stop) of the others, all by default.
-    maps_timesteps: [start, stop) of step indices, all by default. imap_sep_score: CHI, DBI, Silhouette or Fisher.
-    imap_sep_topk: motion heads per layer and step, or -1 for the score's threshold. imap_qk_matching_target: concepts
-    or prompt. surrogate: per_head or consensus. standardize: text or none. softmax: over the texts. concept_token:
-    first, last or mean of a concept's tokens. prompt_tokens: with target prompt, maps of every prompt token besides.
-    observe: called with each layer that is read, for measures of one's own (see `Trace`). encodings: one
-    `imap.encodings.Encodings` for many traces of a pipeline, so that the same words are encoded once.
-    What is not given is the paper's setting for that model. Raises ImapError for settings that the model does not
-    have and for encodings of another pipeline, before anything runs.
+        with imap.trace(pipe, prompt, concepts=["ball"], motions=["rolling"]) as trace:
+            video = pipe(prompt=prompt).frames[0]
+        maps = trace.maps()
+
+    Args:
+        pipe: a loaded CogVideoX, Wan or HunyuanVideo pipeline of diffusers.
+        prompt: the prompt of the pipeline call. Only target `prompt` needs it.
+        concepts: nouns to look for, as a list or as "ball, dog". Their default map is GramCol.
+        motions: motion words to look for. Their default map is IMAP.
+        imap_layer: layers of the `*_layers` maps, from 0.
+        maps_layers: [start, stop) layers of the other maps. Default: all.
+        maps_timesteps: [start, stop) step indices to read. 0 is the noisiest. Default: all.
+        imap_sep_score: separability score of heads: CHI, DBI, Silhouette or Fisher.
+        imap_sep_topk: motion heads per layer and step. -1 keeps all heads above the score's threshold.
+        imap_qk_matching_target: text keys: `concepts` (each word encoded alone) or `prompt` (the prompt's tokens).
+        surrogate: `per_head` (the paper) or `consensus` (one patch for all heads of a layer).
+        standardize: Gram columns over the text axis: `text` or `none`.
+        softmax: softmax over texts, per layer and per step.
+        concept_token: token that represents a concept: first, last or mean.
+        prompt_tokens: with target `prompt`, also return maps of every prompt token.
+        observe: called as observe(layer, step, LayerActivations, SlotWeights, LayerMaps) for each layer that is read.
+        prompt_cache: shared by several traces of one pipeline, so that each text is encoded once.
+
+    Returns:
+        A context manager. Call the pipeline once inside the `with` block, then call `trace.maps()`.
+
+    Raises:
+        ImapError: for settings that the model does not have, before anything runs.
     """
-    given = {
+    settings = {
         "imap_layer": imap_layer,
         "maps_layers": maps_layers,
         "maps_timesteps": maps_timesteps,
@@ -60,12 +81,71 @@ def trace(
         "concept_token": concept_token,
         "prompt_tokens": prompt_tokens,
     }
-    backbone = backbone_of(pipe)
-    if imap_qk_matching_target is None and not prompt:
-        given["imap_qk_matching_target"] = "concepts"  # without a prompt there are no prompt words to match
-    preset = preset_for(backbone.family, backbone.num_layers, backbone.num_heads)
-    method = method_settings(
-        given, preset.paper, backbone.num_layers, backbone.num_heads, backbone.default_concept_token
+    return start_trace(pipe, prompt, concepts, motions, settings, observe, prompt_cache)
+
+
+def renoise(
+    pipe: Any,
+    clip: str | Path | np.ndarray | Sequence[Any] | None = None,
+    latents: Tensor | None = None,
+    noise: Tensor | None = None,
+    prompt: str = "",
+    concepts: str | Sequence[str] | None = None,
+    motions: str | Sequence[str] | None = None,
+    *,
+    num_inference_steps: int | None = None,
+    renoise_timestep: int | Sequence[int] | None = None,
+    test_full_denoise: bool = False,
+    guidance_scale: float | None = None,
+    negative_prompt: str = "",
+    seed: int = 42,
+    height: int | None = None,
+    width: int | None = None,
+    num_frames: int | None = None,
+    resize: str = "none",
+    frames: str = "none",
+    **method: Any,
+) -> Renoised:
+    """Read the maps of a real clip (docs/method.md, 7).
+
+    The clip is encoded, noised to each index of `renoise_timestep`, and read in one conditional forward pass. Maps of
+    several indices are averaged. Settings that are None take the paper's value for the model.
+
+    Args:
+        pipe: a loaded CogVideoX, Wan or HunyuanVideo pipeline of diffusers.
+        clip: a video file, frames (frames, height, width, 3) of uint8 or of floats in [0, 1], or PIL images.
+        latents: clean latents in place of a clip, (1, channels, frames, height, width) or in the pipeline's layout,
+            scaled as the transformer takes them.
+        noise: noise of the latents' shape. Default: drawn from `seed`.
+        prompt, concepts, motions: as in `imap.trace`.
+        num_inference_steps: steps of the noise schedule.
+        renoise_timestep: step indices to noise the clip to.
+        test_full_denoise: denoise from the first index to the end, with guidance, and decode the result.
+        guidance_scale: of the prompt over the negative prompt. Only `test_full_denoise` uses it.
+        negative_prompt: only `test_full_denoise` uses it.
+        seed: of the noise and of the VAE's posterior sample.
+        height, width, num_frames: size in pixels and length that the clip must have. Default: the clip's own.
+        resize: what to do with a clip of another size: none (an error), crop or stretch.
+        frames: what to do with a clip of another length: none (an error), uniform or first.
+        **method: further settings of `imap.trace`.
+
+    Returns:
+        `Renoised`, with the maps, the latents or frames, and seconds by stage.
+
+    Raises:
+        ImapError: for a clip, latents or settings that do not fit the model, before anything runs.
+    """
+    if (clip is None) == (latents is None):
+        raise ImapError("give either clip= (a video file or frames) or latents= (clean latents), and not both")
+    tracing = trace(pipe, prompt, concepts, motions, **method)
+    settings = renoise_settings(
+        tracing,
+        prompt=prompt,
+        num_inference_steps=num_inference_steps,
+        renoise_timestep=renoise_timestep,
+        test_full_denoise=test_full_denoise,
+        guidance_scale=guidance_scale,
+        negative_prompt=negative_prompt,
+        seed=seed,
     )
-    wording = Wording(backbone, method, split_texts(concepts), split_texts(motions), prompt)
-    return Trace(backbone, method, wording, observe, encodings)
+    return renoise_clip(tracing, settings, clip, latents, noise, Fit(height, width, num_frames, resize, frames))

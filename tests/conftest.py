@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from imap import tiny
+from imap.testing import tiny
 
 PROMPT = "A red ball rolls past a small dog on the grass."
 SIZES = {"height": 32, "width": 48, "num_frames": 9}

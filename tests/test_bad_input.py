@@ -16,13 +16,14 @@ import torch
 from diffusers import DiffusionPipeline
 from hydra import compose, initialize_config_dir
 
-import imap.doors
+import imap.runs.runner
 import main_Renoising
 import main_Sampling
-from imap import tiny
-from imap.clips import write_video
-from imap.commandline import literal, main
-from imap.presets import config_folder
+from imap.cli.main import main
+from imap.cli.overrides import literal
+from imap.config.presets import config_folder
+from imap.media.clips import write_video
+from imap.testing import tiny
 
 ROOT = Path(__file__).parents[1]
 DOORS = {"sampling": main_Sampling.run, "renoising": main_Renoising.run}
@@ -83,7 +84,7 @@ def refusal(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
         raise AssertionError("weights were loaded before all was checked")
 
     monkeypatch.setattr(sys, "argv", ["main.py"])
-    monkeypatch.setattr(imap.doors, "load", no_weights)
+    monkeypatch.setattr(imap.runs.runner, "load", no_weights)
     monkeypatch.setattr(DiffusionPipeline, "from_pretrained", no_weights)
     root = logging.getLogger()
     before, level = root.handlers[:], root.level

@@ -16,8 +16,8 @@ import pytest
 import torch
 
 from benchmarks import clip, growth, lambda_2, memory, models, overhead, parts, record
-from imap.clips import write_video
-from imap.presets import presets
+from imap.config.presets import presets
+from imap.media.clips import write_video
 from tests.conftest import FAMILIES, SIZES
 
 CPU = torch.device("cpu")

@@ -19,8 +19,8 @@ from diffusers import DiffusionPipeline
 
 import imap
 from imap.backbones.wan import Wan
-from imap.maps import layer
-from imap.results import Maps
+from imap.methods import layer_maps
+from imap.saliency import Maps
 
 PROMPT = "A red ball rolls past a small dog on the grass."
 CONCEPTS, MOTIONS = ["ball", "dog"], ["rolling"]
@@ -60,13 +60,13 @@ def compute(golden: Path, name: str, patch: pytest.MonkeyPatch) -> Run:
     pipe = DiffusionPipeline.from_pretrained(golden / "pipelines" / case)
     pipe.set_progress_bar_config(disable=True)
     arguments = json.loads((golden / "arrays" / name / "args.json").read_text())
-    seen, surrogates = [], layer.surrogates
+    seen, surrogates = [], layer_maps.surrogates
 
     def spy(logits):
         seen.append(surrogates(logits))
         return seen[-1]
 
-    patch.setattr(layer, "surrogates", spy)
+    patch.setattr(layer_maps, "surrogates", spy)
     if case == "wan":
         # the release scales twice, which METHOD 5 puts right: with its factor everything else is seen to agree
         patch.setattr(

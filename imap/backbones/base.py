@@ -31,11 +31,11 @@ class Grid:
 
 
 @dataclass
-class Seen:
+class BlockActivations:
     """What hooks have seen of one block in the current forward pass, by reference: nothing is copied."""
 
     arguments: Mapping[str, Any] = field(default_factory=dict)  # of the block
-    outputs: dict[str, Tensor] = field(default_factory=dict)  # of the modules that `taps` names
+    outputs: dict[str, Tensor] = field(default_factory=dict)  # of the modules that `hooked_modules` names
     head_outputs: Tensor | None = None  # attention output before the projection, (rows, tokens, heads * width)
 
     def clear(self) -> None:
@@ -125,7 +125,7 @@ class Backbone(ABC):
         """The attention module whose head outputs are read. Its `to_out[0]` is the output projection."""
 
     @abstractmethod
-    def taps(self, block: nn.Module) -> dict[str, nn.Module]:
+    def hooked_modules(self, block: nn.Module) -> dict[str, nn.Module]:
         """Modules inside the attention whose outputs `features` needs, by a name of the family's own."""
 
     def refusal(self) -> str | None:
@@ -155,7 +155,7 @@ class Backbone(ABC):
     # -- one block
 
     @abstractmethod
-    def features(self, block: nn.Module, seen: Seen, row: int, slots: int, is_read: bool) -> Features:
+    def features(self, block: nn.Module, seen: BlockActivations, row: int, slots: int, is_read: bool) -> Features:
         """Attention of one block for one row, with `slots` prompt keys; a block that is not read needs no queries."""
 
     @abstractmethod
@@ -164,7 +164,7 @@ class Backbone(ABC):
 
     @abstractmethod
     def concept_step(
-        self, block: nn.Module, seen: Seen, row: int, tokens: Tensor, weights: Tensor, features: Features
+        self, block: nn.Module, seen: BlockActivations, row: int, tokens: Tensor, weights: Tensor, features: Features
     ) -> ConceptStep:
         """Take the concept tokens through one block. weights: (c,) multiplicity of each slot."""
 

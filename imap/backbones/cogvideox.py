@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from imap.backbones.base import ConceptStep, Features, Grid, Seen, split_heads
+from imap.backbones.base import BlockActivations, ConceptStep, Features, Grid, split_heads
 from imap.backbones.t5 import T5Backbone
-from imap.maps.concept_stream import concept_head_outputs
+from imap.methods.concept_stream import concept_head_outputs
 
 
 class CogVideoX(T5Backbone):
@@ -30,7 +30,7 @@ class CogVideoX(T5Backbone):
     def attention(self, block: nn.Module) -> nn.Module:
         return block.attn1
 
-    def taps(self, block: nn.Module) -> dict[str, nn.Module]:
+    def hooked_modules(self, block: nn.Module) -> dict[str, nn.Module]:
         # the processor rotates the visual part of q and k in place after these norms, so at the output projection the
         # same tensors hold what the attention saw
         return {"q": block.attn1.norm_q, "k": block.attn1.norm_k, "v": block.attn1.to_v}
@@ -44,7 +44,7 @@ class CogVideoX(T5Backbone):
     def text_length(self) -> int:
         return self.transformer.config.max_text_seq_length
 
-    def features(self, block: nn.Module, seen: Seen, row: int, slots: int, is_read: bool) -> Features:
+    def features(self, block: nn.Module, seen: BlockActivations, row: int, slots: int, is_read: bool) -> Features:
         q, k = seen.outputs["q"][row], seen.outputs["k"][row]
         v, o = (split_heads(x[row], self.num_heads) for x in (seen.outputs["v"], seen.head_outputs))
         text = seen.arguments["encoder_hidden_states"].shape[1]
@@ -55,7 +55,7 @@ class CogVideoX(T5Backbone):
         return self.transformer.patch_embed.text_proj(embeddings.to(call["encoder_hidden_states"].dtype)).unsqueeze(0)
 
     def concept_step(
-        self, block: nn.Module, seen: Seen, row: int, tokens: Tensor, weights: Tensor, features: Features
+        self, block: nn.Module, seen: BlockActivations, row: int, tokens: Tensor, weights: Tensor, features: Features
     ) -> ConceptStep:
         attn, temb = block.attn1, seen.arguments["temb"][row].unsqueeze(0)
         _, normed, _, gate = block.norm1(tokens, tokens, temb)

@@ -13,16 +13,16 @@ from torch import Tensor, nn
 from imap.backbones.base import (
     CONCEPT_WINDOW,
     Backbone,
+    BlockActivations,
     ConceptStep,
     Features,
     Grid,
-    Seen,
     TokenizedText,
     pick_token,
     split_heads,
 )
 from imap.backbones.tokens import tokenize
-from imap.maps.concept_stream import concept_head_outputs
+from imap.methods.concept_stream import concept_head_outputs
 
 TEMPLATE_BEFORE = DEFAULT_PROMPT_TEMPLATE["template"].split("{}")[0]
 TEMPLATE_TOKENS = DEFAULT_PROMPT_TEMPLATE["crop_start"]  # the pipeline drops that many
@@ -51,7 +51,7 @@ class HunyuanVideo(Backbone):
     def attention(self, block: nn.Module) -> nn.Module:
         return block.attn
 
-    def taps(self, block: nn.Module) -> dict[str, nn.Module]:
+    def hooked_modules(self, block: nn.Module) -> dict[str, nn.Module]:
         attn = block.attn
         return {"q": attn.norm_q, "k": attn.norm_k, "v": attn.to_v, "text_k": attn.norm_added_k}
 
@@ -68,7 +68,7 @@ class HunyuanVideo(Backbone):
     def text_length(self) -> int:
         return 256
 
-    def features(self, block: nn.Module, seen: Seen, row: int, slots: int, is_read: bool) -> Features:
+    def features(self, block: nn.Module, seen: BlockActivations, row: int, slots: int, is_read: bool) -> Features:
         # unlike CogVideoX's, the processor rotates into new tensors: do it again, with diffusers' own function
         def rotated(name: str) -> Tensor:
             x = _heads_first(seen.outputs[name][row]).unsqueeze(0)
@@ -89,7 +89,7 @@ class HunyuanVideo(Backbone):
         return self.transformer.context_embedder(tokens, call["timestep"][row].unsqueeze(0), mask)
 
     def concept_step(
-        self, block: nn.Module, seen: Seen, row: int, tokens: Tensor, weights: Tensor, features: Features
+        self, block: nn.Module, seen: BlockActivations, row: int, tokens: Tensor, weights: Tensor, features: Features
     ) -> ConceptStep:
         attn, temb = block.attn, seen.arguments["temb"][row].unsqueeze(0)
         normed, gate, ff_shift, ff_scale, ff_gate = block.norm1_context(tokens, emb=temb)

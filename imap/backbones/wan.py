@@ -7,7 +7,7 @@ import torch
 from diffusers.pipelines.wan.pipeline_wan import prompt_clean
 from torch import Tensor, nn
 
-from imap.backbones.base import ConceptStep, Features, Grid, Seen, split_heads
+from imap.backbones.base import BlockActivations, ConceptStep, Features, Grid, split_heads
 from imap.backbones.t5 import T5Backbone
 
 
@@ -27,7 +27,7 @@ class Wan(T5Backbone):
     def attention(self, block: nn.Module) -> nn.Module:
         return block.attn2
 
-    def taps(self, block: nn.Module) -> dict[str, nn.Module]:
+    def hooked_modules(self, block: nn.Module) -> dict[str, nn.Module]:
         return {"q": block.attn2.norm_q, "k": block.attn2.norm_k}
 
     def refusal(self) -> str | None:
@@ -55,7 +55,7 @@ class Wan(T5Backbone):
         real = min(prompt_tokens, length)
         return (real + 1, length - real) if real < length else (length, 1)
 
-    def features(self, block: nn.Module, seen: Seen, row: int, slots: int, is_read: bool) -> Features:
+    def features(self, block: nn.Module, seen: BlockActivations, row: int, slots: int, is_read: bool) -> Features:
         q, k, o = (x[row] for x in (seen.outputs["q"], seen.outputs["k"], seen.head_outputs))
         return Features(*(split_heads(x, self.num_heads) for x in (q, o, k[:slots])))
 
@@ -64,7 +64,7 @@ class Wan(T5Backbone):
         return embedder(embeddings.to(call["encoder_hidden_states"].dtype)).unsqueeze(0)
 
     def concept_step(
-        self, block: nn.Module, seen: Seen, row: int, tokens: Tensor, weights: Tensor, features: Features
+        self, block: nn.Module, seen: BlockActivations, row: int, tokens: Tensor, weights: Tensor, features: Features
     ) -> ConceptStep:
         # text is the same in every block here: only its keys are the block's own
         keys = block.attn2.norm_k(block.attn2.to_k(tokens))

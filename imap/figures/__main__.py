@@ -6,8 +6,9 @@ from importlib import import_module
 import hydra
 from omegaconf import DictConfig
 
-from imap.commandline import errors_in_one_line, main, plain_log
-from imap.presets import config_folder
+from imap.cli.main import main
+from imap.config.presets import config_folder
+from imap.runs.log import errors_in_one_line, plain_log
 
 NAMES = {
     "teaser": "IMAP strips of motion words",

@@ -5,7 +5,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from imap.figures.study import LOOK, Study, first_word, row
-from imap.layers import LayerChoice, Spectrum
+from imap.tracing.layer_choice import Lambda2Probe, LayerChoice
 from imap.view.strip import strip
 
 KEPT, LEFT = "#b13", "0.6"
@@ -17,9 +17,9 @@ def draw(study: Study) -> None:
     first clip's first motion word (or noun) in the layers of the lowest and the highest mean: lambda_2-maps.png, .pdf,
     .npy."""
     sample, step = study.samples[0], study.run.renoise_timestep[0]
-    with Spectrum(study.backbone, step, first=step) as spectrum:
+    with Lambda2Probe(study.backbone, step, first=step) as probe:
         study.read(sample, step)
-    choice = spectrum.choice()
+    choice = probe.choice()
     study.write_figure(plot(choice, study.backbone.family))
     study.write_table(
         ("layer", "head", "lambda_2", "kept"),

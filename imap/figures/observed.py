@@ -6,10 +6,10 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from imap.maps.gramcol import matches, standardized_columns, surrogates
-from imap.maps.grouping import head_groups
-from imap.maps.layer import Layer, LayerMaps, Texts
-from imap.maps.separability import SCORES
+from imap.methods.chunking import head_groups
+from imap.methods.gramcol import matches, standardized_columns, surrogates
+from imap.methods.layer_maps import LayerActivations, LayerMaps, SlotWeights
+from imap.methods.motion_heads import SCORES
 
 
 class HeadMaps:
@@ -23,7 +23,7 @@ class HeadMaps:
         self.scores, self.wanted, self.texts = scores, wanted, texts
         self.layers: dict[int, tuple[dict[str, Tensor], Tensor]] = {}
 
-    def __call__(self, layer: int, step: int, attention: Layer, texts: Texts, read: LayerMaps) -> None:
+    def __call__(self, layer: int, step: int, attention: LayerActivations, texts: SlotWeights, read: LayerMaps) -> None:
         """Keep what a layer gives, if it is wanted."""
         if layer not in self.wanted:
             return

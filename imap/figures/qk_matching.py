@@ -5,13 +5,13 @@ from einops import einsum, rearrange
 from torch import Tensor
 
 from imap.figures.study import LOOK, Study, row, words_of
-from imap.maps.layer import Layer, LayerMaps, Texts
+from imap.methods.layer_maps import LayerActivations, LayerMaps, SlotWeights
 from imap.view.strip import Mark, columns_of, strips
 
 LAYERS = 4  # shown
 
 
-def matching(layer: Layer, texts: Texts) -> Tensor:
+def matching(layer: LayerActivations, texts: SlotWeights) -> Tensor:
     """<Q[h, f, p], K[h]> of the first text, its key averaged over the slots that it spans: (h, f, p) in float32."""
     key = einsum(texts.rows[0], layer.keys.float(), "t, h t d -> h d")
     return einsum(key, layer.q.float(), "h d, h f p d -> h f p")
@@ -27,7 +27,7 @@ def draw(study: Study) -> None:
     word = words_of(sample)[0]
     found: dict[int, np.ndarray] = {}  # by layer, (h, f, p)
 
-    def observe(layer: int, step: int, attention: Layer, texts: Texts, read: LayerMaps) -> None:
+    def observe(layer: int, step: int, attention: LayerActivations, texts: SlotWeights, read: LayerMaps) -> None:
         found[layer] = matching(attention, texts).cpu().numpy()
 
     output = study.read(sample, study.run.renoise_timestep[0], observe)

@@ -11,14 +11,14 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from imap.config.samples import Sample
 from imap.figures.study import Study
-from imap.maps.gramcol import matches, standardized_columns, surrogates
-from imap.maps.grouping import head_groups
-from imap.maps.layer import Layer, LayerMaps, Texts
-from imap.maps.separability import SCORES
-from imap.samples import Sample
-from imap.sampling import sample_video
-from imap.timing import Stages, now
+from imap.jobs.sampling import sample_video
+from imap.jobs.timing import Stages, now
+from imap.methods.chunking import head_groups
+from imap.methods.gramcol import matches, standardized_columns, surrogates
+from imap.methods.layer_maps import LayerActivations, LayerMaps, SlotWeights
+from imap.methods.motion_heads import SCORES
 
 WITH_MAPS, ENCODE, WRITE = "inference, reading maps", "encode the text", "write the maps"
 PAPER = ("CogVideoX-5B, A100", "as the paper reports")
@@ -46,7 +46,7 @@ class Parts:
         yield
         self.seconds[name] += now(self.device) - start
 
-    def __call__(self, layer: int, step: int, attention: Layer, texts: Texts, read: LayerMaps) -> None:
+    def __call__(self, layer: int, step: int, attention: LayerActivations, texts: SlotWeights, read: LayerMaps) -> None:
         """Time the parts on one layer, in the groups of heads that a trace takes."""
         for group in head_groups(attention.o, attention.keys.shape[1]):
             q, o, keys = (x[group].float() for x in (attention.q, attention.o, attention.keys))

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from imap.figures.observed import HeadMaps
 from imap.figures.study import Study, nothing_scored, words_of
-from imap.maps.separability import SCORES, motion_heads
+from imap.methods.motion_heads import SCORES, select_motion_heads
 
 PANELS = {("verb", "ap"): "AP of verbs", ("verb", "in_object"): "in-object AUC of verbs", ("noun", "ap"): "AP of nouns"}
 MOST = 12  # values of k
@@ -34,7 +34,7 @@ def draw(study: Study) -> None:
         layers = [seen.layers[layer] for layer in method["imap_layer"]]
         for name, score in SCORES.items():
             for k in counts:
-                kept = [motion_heads(scores[name], score, k) @ maps.flatten(1) / k for scores, maps in layers]
+                kept = [select_motion_heads(scores[name], score, k) @ maps.flatten(1) / k for scores, maps in layers]
                 texts = torch.stack(kept).mean(dim=0).reshape(next(iter(output.maps.values())).shape).numpy()
                 for text, x in zip(output.maps.texts, texts, strict=True):
                     if text in truths:

@@ -13,16 +13,16 @@ from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 
 from imap.backbones import Backbone, backbone_of
-from imap.batch import ERRORS
+from imap.config.method import method_settings
+from imap.config.run import Run
+from imap.config.samples import Sample
 from imap.errors import ImapError
-from imap.loading import load
-from imap.preflight import RANDOM_WEIGHTS, plan
-from imap.renoising import renoise_video
-from imap.results import Output
-from imap.samples import Sample
-from imap.settings.method import method_settings
-from imap.settings.run import Run
-from imap.shapes.truth import Things
+from imap.jobs.output import Output
+from imap.jobs.renoising import renoise_video
+from imap.runs.batch import ERRORS
+from imap.runs.loading import load
+from imap.runs.plan import RANDOM_WEIGHTS, plan
+from imap.shapes.world.truth import Things
 from imap.view.normalization import normalize
 from imap.view.sample import Shown
 from imap.view.strip import Row, save
@@ -130,13 +130,13 @@ def begin(config: Any, name: str) -> Study:
         raise ImapError(f"{todo.run.output_dir} holds a run of main_Renoising.py; name another output_dir")
     if todo.tally.failed:
         raise ImapError(f"{todo.tally.failed[0]} cannot be read; {todo.run.output_dir / ERRORS} tells why")
-    samples, found = [task.sample for task in todo.tasks], todo.outline
+    samples, found = [task.sample for task in todo.tasks], todo.checkpoint
     paper, token = asked["backbone"]["paper"], found.adapter.default_concept_token
     method = vars(method_settings(todo.run.method, paper, found.num_layers, found.num_heads, token))
     if name in OF_HEADS:
         check_heads(method, samples, name)
-    log.info("loading %s (%s, %s)", todo.outline.source, todo.model.dtype, todo.model.device)
-    pipe = load(todo.model, todo.outline.source)
+    log.info("loading %s (%s, %s)", todo.checkpoint.source, todo.model.dtype, todo.model.device)
+    pipe = load(todo.model, todo.checkpoint.source)
     if todo.model.source is None:
         log.warning(RANDOM_WEIGHTS, todo.model.name)
     pipe.set_progress_bar_config(disable=True)

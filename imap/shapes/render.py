@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from imap.clips import write_video
-from imap.shapes.drawing import draw
-from imap.shapes.world import VERSION, Conditions, scenes
+from imap.media.clips import write_video
+from imap.shapes.world.drawing import draw
+from imap.shapes.world.scenes import VERSION, Conditions, scenes
 
 SEED = 60_000_000  # of the clips that are shipped
 
@@ -18,7 +18,7 @@ def render(folder: Path, count: int, size: tuple[int, int, int], fps: int, seed:
     """Write clips of (frames, height, width), their truth, and clips.json with one entry each; returns its path.
 
     truth-<clip>.npz: masks (things, frames, height, width) and moving (things, frames), booleans, as in
-    `imap.shapes.drawing.Drawn`; nouns and verbs, the things' words.
+    `imap.shapes.world.drawing.Drawn`; nouns and verbs, the things' words.
     """
     folder.mkdir(parents=True, exist_ok=True)
     entries = []

@@ -3,8 +3,9 @@
 import hydra
 from omegaconf import DictConfig
 
-from imap.commandline import errors_in_one_line, main
-from imap.presets import config_folder
+from imap.cli.main import main
+from imap.config.presets import config_folder
+from imap.runs.log import errors_in_one_line
 
 
 @hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="shapes_train")

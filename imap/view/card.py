@@ -10,7 +10,7 @@ import numpy as np
 from einops import rearrange
 from PIL import Image
 
-from imap.results import Maps
+from imap.saliency import Maps
 from imap.view.normalization import six_digits
 from imap.view.sample import Shown
 

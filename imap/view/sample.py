@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from imap.errors import ImapError
-from imap.results import AGAIN, LAYOUT, META, VIDEO, Maps, layout_of, read_meta
-from imap.videos import read_video
+from imap.media.video_io import read_video
+from imap.saliency import AGAIN, LAYOUT, META, VIDEO, Maps, layout_of, read_meta
 
 log = logging.getLogger("imap")
 KEY_NAMES = {  # of maps in words, in the order of the page

@@ -13,16 +13,17 @@ from PIL import Image
 
 import imap.figures.observed as observed
 import imap.figures.study as studies
-from imap import ImapError, tiny
-from imap.commandline import literal
+from imap import ImapError
+from imap.cli.overrides import literal
+from imap.config.presets import config_folder
 from imap.figures.__main__ import NAMES
 from imap.figures.lambda_2 import plot
 from imap.figures.separability import counts_of
-from imap.layers import LayerChoice, Spectrum
-from imap.maps.separability import SCORES
-from imap.presets import config_folder
+from imap.methods.motion_heads import SCORES
 from imap.shapes.render import render
-from imap.shapes.world import Conditions
+from imap.shapes.world.scenes import Conditions
+from imap.testing import tiny
+from imap.tracing.layer_choice import Lambda2Probe, LayerChoice
 
 FILES = {
     "teaser": ["teaser.csv", "teaser-1.npy", "teaser-2.npy"],
@@ -124,11 +125,11 @@ def test_methods_are_in_the_papers_order(study):
 def test_lambda_2_is_of_the_step_that_the_clip_is_noised_to(study):
     own = study("lambda_2")
     rows = table(draw(own), "lambda_2")
-    with Spectrum(own.backbone, 1, first=1) as spectrum:
+    with Lambda2Probe(own.backbone, 1, first=1) as probe:
         own.read(own.samples[0], 1)
-    with Spectrum(own.backbone, 2, first=2) as other:
+    with Lambda2Probe(own.backbone, 2, first=2) as other:
         own.read(own.samples[0], 2)
-    expected = [x for values in spectrum.choice().lambda_2.values() for x in values]
+    expected = [x for values in probe.choice().lambda_2.values() for x in values]
     np.testing.assert_allclose([float(row["lambda_2"]) for row in rows], expected, rtol=1e-5)
     assert not np.allclose(expected, [x for values in other.choice().lambda_2.values() for x in values], rtol=1e-3)
 
@@ -259,7 +260,7 @@ def test_a_shorter_list_leaves_no_map_of_the_longer_one(study, clips, tmp_path):
 
 
 def test_figures_import_no_door():
-    code = "import sys, imap.figures.study; sys.exit('imap.doors' in sys.modules)"
+    code = "import sys, imap.figures.study; sys.exit('imap.runs.runner' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 

@@ -11,15 +11,15 @@ from hydra import compose, initialize_config_dir
 
 import imap
 from imap import ImapError
-from imap.presets import config_folder
-from imap.shapes.benchmarking import benchmark
-from imap.shapes.ledger import Ledger
+from imap.config.presets import config_folder
+from imap.shapes.benchmark.records import RecordFile
+from imap.shapes.benchmark.run import benchmark
+from imap.shapes.benchmark.scoring import Reading, Record, score_baselines, score_model
+from imap.shapes.benchmark.tables import difference, gates, markdown, summary, write_records
 from imap.shapes.models import RECIPES
 from imap.shapes.render import main, render
-from imap.shapes.scoring import Reading, Record, score_baselines, score_model
-from imap.shapes.split import SPLITS
-from imap.shapes.tables import difference, gates, markdown, summary, write_records
-from imap.shapes.world import Conditions, scenes
+from imap.shapes.world.scenes import Conditions, scenes
+from imap.shapes.world.split import SPLITS
 
 CLIP = (9, 32, 32)
 SETTINGS = {"num_inference_steps": 4, "renoise_timestep": [2], "imap_layer": [0, 1], "maps_layers": [0, 2]}
@@ -46,7 +46,7 @@ def test_every_map_of_a_model_is_scored_for_every_word(family):
     shown = list(scenes(0, 3))
     found = flat(score_model(RECIPES[family].build(0), shown, Reading(CLIP, 2, SETTINGS)))
     rows = ["cross attention", "ConceptAttention", "GramCol", "IMAP"]
-    rows += ["GramCol, consensus surrogate", "IMAP, consensus surrogate", "true surrogate"]
+    rows += ["GramCol, consensus surrogate", "IMAP, consensus surrogate", "oracle surrogate"]
     if family == "wan":
         rows.remove("ConceptAttention")
     assert {record.row for record in found} == set(rows)
@@ -105,7 +105,7 @@ def records_of(kind, score, **rows):
 def test_gates_take_the_best_map_of_the_trained_model():
     records = [
         *records_of("noun", "ap", random=0.99, cross_attention=0.91, GramCol=0.6, GramCol__consensus_surrogate=0.75),
-        *records_of("noun", "ap", GramCol__untrained=0.98, IMAP__untrained=0.9, true_surrogate=0.995),
+        *records_of("noun", "ap", GramCol__untrained=0.98, IMAP__untrained=0.9, oracle_surrogate=0.995),
         *records_of("noun", "own_other", random=0.99, cross_attention=0.6, GramCol=0.89, GramCol__untrained=0.98),
         *records_of("verb", "ap", frame_difference=0.9, cross_attention=0.1, ConceptAttention=0.3, GramCol=0.2),
         *records_of("verb", "in_object", frame_difference=0.9, cross_attention=0.8, GramCol=0.5, IMAP=0.69),
@@ -182,8 +182,8 @@ def test_the_benchmark_writes_its_table_its_records_and_its_settings(sweep, tmp_
     told = json.loads((tmp_path / "out/summary.json").read_text())
     names = ("table.md", "records.csv")
     before = [(tmp_path / f"out/{name}").read_bytes() for name in names]
-    ledger = tmp_path / "out/records.jsonl"
-    ledger.write_text("\n".join(ledger.read_text().splitlines()[:-1]) + "\n")
+    record_file = tmp_path / "out/records.jsonl"
+    record_file.write_text("\n".join(record_file.read_text().splitlines()[:-1]) + "\n")
     config.backbone.device = "auto"  # changes no result
     read = []
     monkeypatch.setattr(imap, "renoise", lambda *args, **kwargs: read.append(1) or renoise(*args, **kwargs))
@@ -202,18 +202,18 @@ def test_the_benchmark_writes_its_table_its_records_and_its_settings(sweep, tmp_
 def test_a_ledger_goes_on_where_it_stopped_and_with_the_same_settings_only(tmp_path, caplog):
     path = tmp_path / "records.jsonl"
     caplog.set_level("INFO")
-    first = Ledger(path, {"a": (1, 2)})
+    first = RecordFile(path, {"a": (1, 2)})
     first.add("model", 1, [record("b", 1, "ball", 0.5)])
     first.add("model", 0, [record("b", 0, "ball", float("nan")), record("b", 0, "box", 0.25)])
     with path.open("a") as file:
         file.write('{"part": "model", "clip": 2, "rec')  # killed while it wrote
-    again = Ledger(path, {"a": [1, 2]})
+    again = RecordFile(path, {"a": [1, 2]})
     assert again.done("model") == {0, 1} and again.done("baselines") == set()
     assert "going on behind 2 finished clips" in caplog.text
     again.add("model", 2, [record("b", 2, "kite", 0.75)])
-    words = [(x.clip, x.word) for x in Ledger(path, {"a": [1, 2]}).records]
+    words = [(x.clip, x.word) for x in RecordFile(path, {"a": [1, 2]}).records]
     assert words == [(0, "ball"), (0, "box"), (1, "ball"), (2, "kite")]
-    assert Ledger(path, {"a": [1, 3]}).records == [] and "is of other settings, and is replaced" in caplog.text
+    assert RecordFile(path, {"a": [1, 3]}).records == [] and "is of other settings, and is replaced" in caplog.text
 
 
 def test_clips_that_are_finished_are_not_scored_again():
@@ -234,9 +234,9 @@ def test_an_unknown_split_is_refused_before_a_weight_is_loaded():
 
 
 def test_rendered_clips_are_a_list_that_renoising_reads(tmp_path, monkeypatch, capsys):
-    from imap.clips import as_clip
-    from imap.samples import read_list
-    from imap.shapes.drawing import draw
+    from imap.config.samples import read_list
+    from imap.media.clips import as_clip
+    from imap.shapes.world.drawing import draw
 
     path = render(tmp_path / "a", 3, (9, 32, 48), 8, 5, Conditions())
     samples, own = read_list(path, with_video=True), list(scenes(5, 3))

@@ -8,7 +8,7 @@ from imap.backbones import backbone_of
 from imap.shapes.models import RECIPES
 from imap.shapes.models.base import TEXT_SLOTS, WORDS
 from imap.shapes.training.captions import draw_caption
-from imap.shapes.world import scenes
+from imap.shapes.world.scenes import scenes
 
 
 def kind_of(text, scene):

@@ -1,7 +1,7 @@
 """A model's card tells what the weights are held to, met or not."""
 
+from imap.shapes.training.caption_sensitivity import LEVELS
 from imap.shapes.training.card import gate_table, with_maps
-from imap.shapes.training.gap import LEVELS
 
 
 def test_gates_are_told_met_or_not():

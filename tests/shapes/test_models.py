@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from imap.backbones import backbone_of
-from imap.presets import presets
+from imap.config.presets import presets
 from imap.shapes.models import RECIPES
 from imap.shapes.models.base import WORDS
 from imap.shapes.models.words import ITS_NOUN, NOUN, VERB

@@ -1,12 +1,12 @@
-"""The true surrogate against attention in which everything is planted, and against a plain loop."""
+"""The oracle surrogate against attention in which everything is planted, and against a plain loop."""
 
 import numpy as np
 import pytest
 import torch
 
-from imap.maps.gramcol import matches, standardized_columns, surrogates
-from imap.maps.layer import Layer, Texts
-from imap.shapes.oracle import TrueSurrogate, centre
+from imap.methods.gramcol import matches, standardized_columns, surrogates
+from imap.methods.layer_maps import LayerActivations, SlotWeights
+from imap.shapes.benchmark.oracle import OracleSurrogate, centre
 
 
 def randn(*shape, seed=0):
@@ -20,16 +20,16 @@ def test_the_middle_of_a_thing_is_one_of_its_own_cells():
     assert centre(place).tolist() == [2 * 5 + 3, 0, -1]
 
 
-def test_the_true_surrogate_replaces_that_of_known_words_where_they_are_seen():
+def test_the_oracle_surrogate_replaces_that_of_known_words_where_they_are_seen():
     heads, frames, patches, width = 3, 2, 6, 4
-    layer = Layer(
+    layer = LayerActivations(
         randn(heads, frames, patches, width), randn(heads, frames, patches, width, seed=1), randn(heads, 4, width)
     )
     weights, rows = torch.tensor([1.0, 1, 1, 5]), torch.eye(4)[[0, 2]]
-    texts = Texts(weights, rows, weights, rows)
+    texts = SlotWeights(weights, rows, weights, rows)
     place = np.zeros((frames, 2, 3), bool)
     place[1, 0, 1:] = True  # the second word's, in the second frame alone
-    oracle = TrueSurrogate([None, place], {4})
+    oracle = OracleSurrogate([None, place], {4})
     oracle(3, 0, None, None, None)  # a layer that does not count is not looked at
     oracle(4, 0, layer, texts, None)
     own = surrogates(matches(layer.q, layer.keys))
@@ -46,16 +46,16 @@ def test_heads_agree_on_the_patch_that_answers_best_in_their_mean():
     first = torch.tensor([0.0, 3, 0, 2])  # the first head answers best at 1, the second at 2, both together at 3
     second = torch.tensor([0.0, 0, 3, 2])
     q = torch.stack([first, second])[:, None, :, None]
-    texts = Texts(torch.ones(1), torch.eye(1), torch.ones(1), torch.eye(1))
+    texts = SlotWeights(torch.ones(1), torch.eye(1), torch.ones(1), torch.eye(1))
     for patch, share in ((0, 0), (1, 0.5), (2, 0.5), (3, 0)):
         place = np.arange(4).reshape(1, 2, 2) == patch
-        oracle = TrueSurrogate([place], {0})
-        oracle(0, 0, Layer(q, q, keys), texts, None)
+        oracle = OracleSurrogate([place], {0})
+        oracle(0, 0, LayerActivations(q, q, keys), texts, None)
         assert oracle.on_thing(0, consensus=False) == share
         assert oracle.on_thing(0, consensus=True) == (patch == 3)
 
 
-def test_a_map_of_the_true_surrogate_finds_what_is_planted():
+def test_a_map_of_the_oracle_surrogate_finds_what_is_planted():
     heads, frames, width = 2, 2, 8
     place = np.zeros((frames, 3, 3), bool)
     place[:, 1, 1:] = True
@@ -65,8 +65,8 @@ def test_a_map_of_the_true_surrogate_finds_what_is_planted():
     q = torch.zeros_like(o)  # matches nothing: every word's own surrogate is the first patch, which is background
     q[:, :, 8] = other  # but for that of the second word
     keys = torch.stack([0 * other, other]).expand(heads, -1, -1)
-    texts = Texts(torch.ones(2), torch.eye(2), torch.ones(2), torch.eye(2))
-    oracle = TrueSurrogate([place, None], {0})
-    oracle(0, 0, Layer(q, o, keys), texts, None)
+    texts = SlotWeights(torch.ones(2), torch.eye(2), torch.ones(2), torch.eye(2))
+    oracle = OracleSurrogate([place, None], {0})
+    oracle(0, 0, LayerActivations(q, o, keys), texts, None)
     x = oracle.maps()[0].reshape(place.shape)
     assert x[place].min() > x[~place].max() and oracle.on_thing(0, consensus=False) == 0

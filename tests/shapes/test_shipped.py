@@ -9,18 +9,18 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from imap.backbones import backbone_of
-from imap.loading import load
-from imap.outline import outline
-from imap.presets import config_folder
-from imap.settings.model import model_settings
+from imap.config.model import model_settings
+from imap.config.presets import config_folder
+from imap.runs.checkpoint import read_checkpoint
+from imap.runs.loading import load
+from imap.shapes.benchmark.scoring import Reading, score_model
+from imap.shapes.benchmark.tables import summary
 from imap.shapes.models import RECIPES
-from imap.shapes.scoring import Reading, score_model
-from imap.shapes.split import SPLITS
-from imap.shapes.tables import summary
-from imap.shapes.training.bank import bank
-from imap.shapes.training.gap import caption_gap, verb_gap
+from imap.shapes.training.caption_sensitivity import caption_gap, verb_gap
+from imap.shapes.training.latent_cache import bank
 from imap.shapes.training.run import HELD_OUT
-from imap.shapes.world import VERSION
+from imap.shapes.world.scenes import VERSION
+from imap.shapes.world.split import SPLITS
 
 CLIP = (25, 64, 64)
 MEGABYTE = 2**20
@@ -35,7 +35,7 @@ def shipped(request):
         config = compose("shapes_benchmark", [f"backbone=shapes_{request.param}", "backbone.device=cpu"])
     told = OmegaConf.to_container(config, resolve=True)
     model = model_settings(told["backbone"])
-    pipe = load(model, outline(model).source)
+    pipe = load(model, read_checkpoint(model).source)
     pipe.set_progress_bar_config(disable=True)
     return request.param, told, Path(model.source), pipe
 

@@ -11,29 +11,29 @@ from safetensors.torch import load_file
 from torch import nn
 
 from imap.backbones import backbone_of
+from imap.config.model import model_settings
+from imap.config.presets import config_folder
 from imap.errors import ImapError
-from imap.loading import load
-from imap.outline import outline
-from imap.presets import config_folder
-from imap.settings.model import model_settings
-from imap.shapes.drawing import draw, to_video
+from imap.runs.checkpoint import read_checkpoint
+from imap.runs.loading import load
 from imap.shapes.models import RECIPES
-from imap.shapes.split import SPLITS
 from imap.shapes.training import autoencoder as autoencoder_module
-from imap.shapes.training import bank as bank_module
 from imap.shapes.training import fit as fit_module
-from imap.shapes.training import sheet
+from imap.shapes.training import latent_cache as bank_module
+from imap.shapes.training import sample_grid
 from imap.shapes.training.autoencoder import anchors, kl
-from imap.shapes.training.bank import bank
+from imap.shapes.training.caption_fidelity import shares
+from imap.shapes.training.caption_sensitivity import LEVELS, caption_gap, captions, verb_gap
 from imap.shapes.training.checks import AUTOENCODER_SEEDS
 from imap.shapes.training.denoiser import optimizers
 from imap.shapes.training.fit import Fit, adamw
-from imap.shapes.training.gap import LEVELS, caption_gap, captions, verb_gap
+from imap.shapes.training.latent_cache import bank
 from imap.shapes.training.muon import Muon, orthogonal
-from imap.shapes.training.obedience import shares
 from imap.shapes.training.run import HELD_OUT, STATISTICS, set_statistics, train
 from imap.shapes.training.start import take_text_encoders, take_weights
-from imap.shapes.world import MOVING, NOUNS, VERBS, VERSION, Conditions, Scene, Thing, scenes
+from imap.shapes.world.drawing import draw, to_video
+from imap.shapes.world.scenes import MOVING, NOUNS, VERBS, VERSION, Conditions, Scene, Thing, scenes
+from imap.shapes.world.split import SPLITS
 
 CLIP = (9, 32, 32)
 SHARD = 8
@@ -42,7 +42,7 @@ SHARD = 8
 @pytest.fixture(autouse=True)
 def _small_shards(monkeypatch):
     monkeypatch.setattr(bank_module, "SHARD", SHARD)
-    monkeypatch.setattr(sheet, "STEPS", 2)
+    monkeypatch.setattr(sample_grid, "STEPS", 2)
 
 
 def fitted(path, steps, stop=None, lr=0.2):
@@ -144,7 +144,7 @@ def test_altered_captions_alter_what_they_say_and_nothing_else():
 
 @pytest.fixture(scope="module")
 def asked():
-    return sheet.captions_to_sample(20)
+    return sample_grid.captions_to_sample(20)
 
 
 @pytest.fixture(scope="module")
@@ -155,19 +155,19 @@ def videos(asked):
 def test_true_videos_obey_their_captions_with_and_without_noise(videos, asked):
     noise = np.random.default_rng(0).normal(0, 15, videos.shape)
     for shown in (videos, np.clip(videos + noise, 0, 255).astype(np.uint8)):
-        assert set(shares(sheet.judged(shown, asked)).values()) == {1.0}
+        assert set(shares(sample_grid.judged(shown, asked)).values()) == {1.0}
 
 
 def test_videos_that_stand_still_are_upside_down_or_show_others_do_not(videos, asked):
-    still = shares(sheet.judged(np.repeat(videos[:, :1], 25, axis=1), asked))
+    still = shares(sample_grid.judged(np.repeat(videos[:, :1], 25, axis=1), asked))
     assert still["present"] == 1 and still["obeys, stays"] == 1
     assert all(still[f"obeys, {verb}"] == 0 for verb in MOVING)
-    turned = shares(sheet.judged(videos[:, :, ::-1], asked))
+    turned = shares(sample_grid.judged(videos[:, :, ::-1], asked))
     assert turned["obeys, jumps"] == turned["obeys, dips"] == 0
     assert turned["obeys, flashes"] == turned["obeys, grows"] == turned["obeys, stays"] == 1
-    others = sheet.judged(np.roll(videos, 1, axis=0), asked)
+    others = sample_grid.judged(np.roll(videos, 1, axis=0), asked)
     assert shares(others)["obeys"] < 0.25
-    assert shares(sheet.judged(np.zeros_like(videos), asked)) == pytest.approx(
+    assert shares(sample_grid.judged(np.zeros_like(videos), asked)) == pytest.approx(
         {"present": 0, "obeys": 0, "obeys and does nothing else": 0, **{f"obeys, {verb}": 0 for verb in VERBS}}
     )
 
@@ -180,7 +180,7 @@ def test_what_does_two_things_obeys_either_but_not_alone():
     video[:, 28:36, 44:52] = NOUNS["box"]
     for verb in ("jumps", "grows"):
         scene = Scene((Thing("ball", verb, 0.2, 0.2, 0.7), Thing("box", "stays", 0.7, 0.2, 0.7)), (40, 40, 40))
-        ball, box = sheet.judged(video[None], [scene])
+        ball, box = sample_grid.judged(video[None], [scene])
         assert ball.obeys and not ball.alone and box.obeys and box.alone
         found = shares([ball, box])
         assert (found["obeys"], found["obeys and does nothing else"]) == (1, 0.5)
@@ -355,7 +355,12 @@ def test_training_draws_no_scene_that_is_scored_or_held_out():
         range(bank_module.SEEDS, bank_module.SEEDS + 99 * 100_000 + shards),
     ]
     held_out = bank_module.SEEDS + HELD_OUT * 100_000
-    apart = [sheet.SEEDS, *range(STATISTICS, STATISTICS + 100), held_out, *(split.seed for split in SPLITS.values())]
+    apart = [
+        sample_grid.SEEDS,
+        *range(STATISTICS, STATISTICS + 100),
+        held_out,
+        *(split.seed for split in SPLITS.values()),
+    ]
     assert not any(seed in own for own in trained for seed in apart)
     assert not set(trained[0]) & {trained[1].start, trained[1].stop - 1}
 
@@ -371,7 +376,7 @@ def test_training_ends_in_a_pipeline_that_the_real_loading_code_loads(family, tm
         assert "wrong verbs" in card and f"world version {VERSION}" in card and "transformer 2 steps" in card
         chosen = compose("sampling", [f"backbone=shapes_{family}", f"backbone.path={out / 'pipeline'}"])
     model = model_settings({**chosen.backbone, "device": "cpu"})
-    pipe = load(model, outline(model).source)
+    pipe = load(model, read_checkpoint(model).source)
     assert pipe.transformer.dtype == torch.float32
     weights = sum(path.stat().st_size for path in (out / "pipeline").rglob("*.safetensors"))
     assert weights < 20e6
@@ -426,8 +431,8 @@ def test_text_encoders_of_other_words_are_refused(tmp_path):
 
 
 def test_captions_to_sample_name_two_nouns():
-    assert all(len(scene.concepts) == 2 for scene in sheet.captions_to_sample(30))
-    assert sheet.captions_to_sample(5) != list(scenes(0, 5, Conditions(twins=0.0)))
+    assert all(len(scene.concepts) == 2 for scene in sample_grid.captions_to_sample(30))
+    assert sample_grid.captions_to_sample(5) != list(scenes(0, 5, Conditions(twins=0.0)))
 
 
 def test_latents_are_anchored_to_a_linear_map_of_the_colours_that_they_stand_for():

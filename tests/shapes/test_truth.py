@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from imap.errors import ImapError
-from imap.shapes.drawing import draw
 from imap.shapes.render import render
-from imap.shapes.truth import NounTruth, Things, VerbTruth, frame_difference, truths
-from imap.shapes.world import Conditions, Scene, Thing, scenes
+from imap.shapes.world.drawing import draw
+from imap.shapes.world.scenes import Conditions, Scene, Thing, scenes
+from imap.shapes.world.truth import NounTruth, Things, VerbTruth, frame_difference, truths
 
 GRID = (16, 16)
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 import imap.shapes
-from imap.clips import as_clip
-from imap.shapes.drawing import draw, to_grid, to_latent_frames
+from imap.media.clips import as_clip
 from imap.shapes.render import SEED
-from imap.shapes.truth import Things
-from imap.shapes.world import MOVING, NOUNS, VERBS, Conditions, Scene, Thing, scenes
+from imap.shapes.world.drawing import draw, to_grid, to_latent_frames
+from imap.shapes.world.scenes import MOVING, NOUNS, VERBS, Conditions, Scene, Thing, scenes
+from imap.shapes.world.truth import Things
 
 PLAIN = Conditions(twins=0.0)
 CLIPS = Path(imap.shapes.__file__).with_name("clips")

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from imap.batch import write_sample
-from imap.results import Maps, Output
+from imap.jobs.output import Output
+from imap.runs.batch import write_sample
+from imap.saliency import Maps
 
 # a run of the first version that wrote layout 1: what it lacks can never become needed for showing that layout
 EARLIER = Path(__file__).with_name("layout_1")

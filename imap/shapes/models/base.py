@@ -8,7 +8,7 @@ import torch
 from diffusers import DiffusionPipeline
 from torch import Tensor, nn
 
-from imap.shapes.world import NOUNS, VERBS
+from imap.shapes.world.scenes import NOUNS, VERBS
 
 WORDS = " ".join((*NOUNS, *VERBS, "a", "while"))
 LAYERS, HEADS, HEAD_WIDTH = 4, 8, 16

@@ -25,9 +25,9 @@ from imap.shapes.models.base import (
     shut,
 )
 from imap.shapes.models.words import bind_t5, tell_alike
-from imap.shapes.world import NOUNS, VERBS
-from imap.tiny import tokenizers
-from imap.tiny.seeding import seeded
+from imap.shapes.world.scenes import NOUNS, VERBS
+from imap.testing.tiny import tokenizers
+from imap.testing.tiny.seeding import seeded
 
 
 class CogVideoX(Recipe):

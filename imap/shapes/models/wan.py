@@ -9,9 +9,9 @@ from transformers import UMT5Config, UMT5EncoderModel
 
 from imap.shapes.models.base import HEAD_WIDTH, HEADS, LATENT_CHANNELS, LAYERS, TEXT_WIDTH, WORDS, Recipe, flow
 from imap.shapes.models.words import bind_t5, tell_alike
-from imap.shapes.world import NOUNS, VERBS
-from imap.tiny import tokenizers
-from imap.tiny.seeding import seeded
+from imap.shapes.world.scenes import NOUNS, VERBS
+from imap.testing.tiny import tokenizers
+from imap.testing.tiny.seeding import seeded
 
 
 class Wan(Recipe):

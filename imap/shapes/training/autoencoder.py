@@ -15,9 +15,9 @@ import torch
 from einops import rearrange, reduce
 from torch import Tensor, nn
 
-from imap.shapes.drawing import TEMPORAL, Drawn, draw, to_video
 from imap.shapes.training.fit import Fit, adamw
-from imap.shapes.world import scenes
+from imap.shapes.world.drawing import TEMPORAL, Drawn, draw, to_video
+from imap.shapes.world.scenes import scenes
 
 SEEDS = 10_000_000  # of the autoencoder's clips, apart from every other use
 COLOURS = 12  # of the four quarters of a cell, three each

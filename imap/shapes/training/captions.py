@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from imap.shapes.world import Scene
+from imap.shapes.world.scenes import Scene
 
 
 def draw_caption(scene: Scene, rng: np.random.Generator, empty: float, one_word: float) -> str:

@@ -6,8 +6,8 @@ from typing import Any
 
 import yaml
 
-from imap.shapes import world
-from imap.shapes.training.gap import verb_gap
+from imap.shapes.training.caption_sensitivity import verb_gap
+from imap.shapes.world import scenes as world
 
 LEAST_GAP, LEAST_OBEDIENCE = 0.1, 0.8  # what shipped weights are held to
 

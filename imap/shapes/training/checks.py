@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from imap.config.run import positive
 from imap.errors import ImapError
-from imap.settings.run import positive
-from imap.shapes.drawing import TEMPORAL
+from imap.shapes.world.drawing import TEMPORAL
 
 SEEDS_APART = 100  # with more of them, training clips would run into those that nothing is trained on
 AUTOENCODER_SEEDS = 10_000_000  # of the autoencoder's clips; behind them come those of the transformer's

@@ -12,9 +12,9 @@ from torch.optim import Optimizer
 
 from imap.backbones import backbone_of
 from imap.shapes.models import Recipe
-from imap.shapes.training.bank import Bank
 from imap.shapes.training.captions import draw_caption
 from imap.shapes.training.fit import Fit, adamw
+from imap.shapes.training.latent_cache import Bank
 from imap.shapes.training.muon import Muon
 
 

@@ -14,21 +14,21 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from imap.backbones import backbone_of
-from imap.settings.model import device_of
-from imap.shapes.digest import digest
-from imap.shapes.drawing import draw, to_video
+from imap.config.model import device_of
 from imap.shapes.models import Recipe, recipe_for
-from imap.shapes.training import sheet
+from imap.shapes.training import sample_grid
 from imap.shapes.training.autoencoder import Autoencoding, fit_autoencoder, quality
-from imap.shapes.training.bank import bank
+from imap.shapes.training.caption_fidelity import shares
+from imap.shapes.training.caption_sensitivity import caption_gap, verb_gap
 from imap.shapes.training.card import card, gap_table
 from imap.shapes.training.checks import check
 from imap.shapes.training.denoiser import Denoising, averaged, fit_denoiser
 from imap.shapes.training.fit import Fit
-from imap.shapes.training.gap import caption_gap, verb_gap
-from imap.shapes.training.obedience import shares
+from imap.shapes.training.latent_cache import bank
 from imap.shapes.training.start import go_on_from
-from imap.shapes.world import VERSION, scenes
+from imap.shapes.weights_hash import weights_hash
+from imap.shapes.world.drawing import draw, to_video
+from imap.shapes.world.scenes import VERSION, scenes
 
 log = logging.getLogger("imap")
 HELD_OUT = 99_000  # bank seed of clips that no model is trained on
@@ -65,14 +65,14 @@ def train(config: Any) -> None:
     psnr = quality(pipe.vae, draw(list(scenes(STATISTICS + 1, 32)), *clip, device))
     log.info("VAE: %.1f dB over all pixels, %.1f dB over those of objects", *psnr)
 
-    own, data = backbone_of(pipe), {**data, "vae": digest({"vae": pipe.vae})}
+    own, data = backbone_of(pipe), {**data, "vae": weights_hash({"vae": pipe.vae})}
     clips = bank(own, out / "clips", told["clips"], clip, seed, data, device)
     held_out = bank(own, out / "held_out", told["held_out"], clip, HELD_OUT, data, device)
 
     def report(learning: Any, step: int) -> str:
         gap = caption_gap(recipe, learning, held_out)
-        asked = sheet.captions_to_sample(8)
-        sheet.write_sheet(sheet.sampled(learning, asked, clip, seed), out / f"samples-{step:06}.png")
+        asked = sample_grid.captions_to_sample(8)
+        sample_grid.write_grid(sample_grid.sampled(learning, asked, clip, seed), out / f"samples-{step:06}.png")
         with (out / "gap.jsonl").open("a") as lines:
             lines.write(json.dumps({"step": step, "verb_gap": verb_gap(gap), "gap": gap}) + "\n")
         return f"step {step}: wrong verbs cost {verb_gap(gap):+.3f} at t = 800 to 900\n{gap_table(gap)}"
@@ -81,10 +81,10 @@ def train(config: Any) -> None:
     fit = fit_denoiser(recipe, pipe, clips, out / "denoiser.pt", how, seed, data, told["report_every"], report)
 
     finished = averaged(pipe, fit)
-    gap, asked = caption_gap(recipe, finished, held_out), sheet.captions_to_sample(told["asked"])
-    videos = sheet.sampled(finished, asked, clip, seed)
-    sheet.write_sheet(videos, out / "samples.png")
-    obedience = shares(sheet.judged(videos, asked))
+    gap, asked = caption_gap(recipe, finished, held_out), sample_grid.captions_to_sample(told["asked"])
+    videos = sample_grid.sampled(finished, asked, clip, seed)
+    sample_grid.write_grid(videos, out / "samples.png")
+    obedience = shares(sample_grid.judged(videos, asked))
     command = "python -m imap.shapes.train " + " ".join(sys.argv[1:])
     facts = _facts(finished, vae, fit, psnr, clip, told, device, command.strip())
     export(finished, out / "pipeline", card(facts, gap, obedience))
@@ -153,7 +153,7 @@ def _facts(
         "object_psnr": psnr[1],
         "held_out": told["held_out"],
         "asked": told["asked"],
-        "sample_steps": sheet.STEPS,
-        "guidance": sheet.GUIDANCE,
+        "sample_steps": sample_grid.STEPS,
+        "guidance": sample_grid.GUIDANCE,
         "settings": told,
     }

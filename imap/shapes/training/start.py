@@ -10,7 +10,7 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from imap.errors import ImapError
-from imap.shapes.digest import digest
+from imap.shapes.weights_hash import weights_hash
 
 
 def go_on_from(pipe: Any, vae: str | None, transformer: str | None) -> tuple[dict[str, str], dict[str, str]]:
@@ -21,12 +21,12 @@ def go_on_from(pipe: Any, vae: str | None, transformer: str | None) -> tuple[dic
     of_vae, of_transformer = {}, {}
     if vae is not None:
         take_weights(pipe.vae, Path(vae), "vae")
-        of_vae = {"start": digest({"vae": pipe.vae})}
+        of_vae = {"start": weights_hash({"vae": pipe.vae})}
     if transformer is not None:
         take_weights(pipe.transformer, Path(transformer), "transformer")
         take_text_encoders(pipe, Path(transformer))
         parts = {name: x for name, x in pipe.components.items() if isinstance(x, nn.Module) and name != "vae"}
-        of_transformer = {"transformer": digest(parts)}
+        of_transformer = {"transformer": weights_hash(parts)}
     return of_vae, of_transformer
 
 

@@ -1,0 +1,79 @@
+"""Settings as a person types them: texts taken literally, mistakes found before Hydra composes."""
+
+import difflib
+import re
+from collections.abc import Sequence
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from imap.config.presets import config_folder
+from imap.errors import ImapError
+
+TEXTS = ("prompt", "negative_prompt", "concepts", "motions", "video_path", "input_json", "output_dir", "backbone.path")
+
+
+def literal(argument: str) -> str:
+    """A `name=text` argument so that Hydra's override grammar gives the very text back; others as they are."""
+    name, equals, text = argument.partition("=")
+    if not equals or name.lstrip("+") not in TEXTS or text in ("", "null"):
+        return argument
+    # OmegaConf first: it would take ${...} for a reference. Then Hydra: it ends the text at a quote.
+    text = re.sub(r"(\\*)\$\{", lambda found: found.group(1) * 2 + r"\${", text)
+    text = re.sub(r'(\\*)("|$)', lambda found: found.group(1) * 2 + ('\\"' if found.group(2) else ""), text)
+    return f'{name}="{text}"'
+
+
+def check_overrides(config_name: str, overrides: Sequence[str]) -> None:
+    """Raise ImapError, in one line, for overrides that Hydra cannot compose."""
+    groups = {
+        path.name: sorted(x.stem for x in path.glob("*.yaml")) for path in config_folder().iterdir() if path.is_dir()
+    }
+    for override in overrides:
+        name, _, value = override.partition("=")
+        known = groups.get(name)
+        if known and value not in known and (name, value) != ("experiment", "null"):
+            raise ImapError(f"unknown {name} {value!r}; known are {', '.join(known)}")
+    try:
+        GlobalHydra.instance().clear()
+        with initialize_config_dir(str(config_folder()), version_base="1.3"):
+            config = compose(config_name)
+            names = _names(config)
+            for override in overrides:
+                if "=" not in override and not override.startswith("~"):
+                    raise ImapError(f'cannot read {override!r}; write name=value, and texts as prompt="a red ball"')
+                name = override.partition("=")[0].lstrip("+~")
+                if name not in names and not name.startswith("hydra"):
+                    near = difflib.get_close_matches(name, names, 1)
+                    hint = f"; did you mean {near[0]}?" if near else "; --help lists them"
+                    if config_name == "sampling" and name in _names(compose("renoising")):
+                        hint = "; it is one of main_Renoising.py"
+                    raise ImapError(f"unknown setting {name!r}{hint}")
+                if override.startswith("~"):
+                    raise ImapError(f"{override} would take a setting away; the doors need every one, set it instead")
+                _check_grammar(override)
+            OmegaConf.resolve(compose(config_name, list(overrides)))
+    except (HydraException, OmegaConfBaseException) as error:
+        reason = str(error).strip().splitlines()[0]
+        hint = "; write a list as name=[1,2]" if reason.startswith("Ambiguous value") else ""
+        raise ImapError(reason + hint) from None
+
+
+def _check_grammar(override: str) -> None:
+    try:
+        OverridesParser.create().parse_override(override)
+    except HydraException as error:
+        raise ImapError(f"cannot read {override}: {str(error).splitlines()[0]}; write it as name=value") from None
+
+
+def _names(config: DictConfig, prefix: str = "") -> list[str]:
+    found = ["experiment", "method", "video"] if not prefix else []
+    for key, value in config.items_ex(resolve=False):
+        found.append(f"{prefix}{key}")
+        if isinstance(value, DictConfig):
+            found += _names(value, f"{prefix}{key}.")
+    return found

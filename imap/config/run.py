@@ -1,0 +1,167 @@
+"""What a door was asked to do: the composed configuration, checked once, before any weight is loaded."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from math import inf
+from pathlib import Path
+from typing import Any
+
+from imap.config.method import Method, checked_range
+from imap.config.samples import OPTIONS, Sample, make_sample, read_list
+from imap.errors import ImapError
+from imap.media.clips import Fit
+
+AUTO = "auto"
+METHOD_KEYS = tuple(x.name for x in fields(Method))
+
+UNRECORDED = ("output_dir", "pictures", "chooses_layers")  # the last is seen in the method's own settings
+LONGEST_SCHEDULE = 1000  # training timesteps of all three families
+
+
+@dataclass(frozen=True)
+class Run:
+    """Settings of one run over a list of samples. `method` holds keys of `Method`, None where the paper's is meant."""
+
+    output_dir: Path
+    seed: int
+    num_inference_steps: int
+    guidance_scale: float
+    negative_prompt: str
+    height: int
+    width: int
+    num_frames: int
+    fps: int
+    method: Mapping[str, Any]
+    chooses_layers: bool = False  # imap_layer=auto: by lambda_2, once the model is loaded
+    pictures: bool = True
+    renoise_timestep: tuple[int, ...] = ()
+    test_full_denoise: bool = False
+    fit: Fit = field(default_factory=Fit)
+
+    def recorded(self) -> dict[str, Any]:
+        """Every setting that changes a result, in plain values: a finished sample is one with these."""
+        return {key: _plain(x) for key, x in asdict(self).items() if key not in UNRECORDED}
+
+
+def run_settings(config: Mapping[str, Any], renoising: bool) -> Run:
+    """A checked Run from a composed door configuration."""
+    numbers = {
+        name: positive(name, config[name]) for name in ("num_inference_steps", "height", "width", "num_frames", "fps")
+    }
+    guidance = config["guidance_scale"]
+    if isinstance(guidance, bool) or not isinstance(guidance, int | float) or not 1 <= guidance < inf:
+        raise ImapError(f"guidance_scale={guidance!r} is not a number of at least 1 (1 is no guidance)")
+    seed = config["seed"]
+    if isinstance(seed, bool) or not isinstance(seed, int) or not -(2**63) <= seed < 2**64:
+        raise ImapError(f"seed={seed!r} is not a whole number that torch takes as a seed")
+    if not config["output_dir"]:
+        raise ImapError("output_dir is empty; name a folder, . for this one")
+    if numbers["num_inference_steps"] > LONGEST_SCHEDULE:
+        raise ImapError(
+            f"num_inference_steps={numbers['num_inference_steps']} is more than the {LONGEST_SCHEDULE} steps that the "
+            "models are trained on"
+        )
+    if not isinstance(config["pictures"], bool):
+        raise ImapError(f"pictures={config['pictures']!r} is neither true nor false")
+    method = {key: config[key] for key in METHOD_KEYS}
+    chooses_layers = str(method["imap_layer"]).lower() == AUTO
+    run = Run(
+        pictures=config["pictures"],
+        chooses_layers=chooses_layers,
+        output_dir=Path(str(config["output_dir"])),
+        seed=config["seed"],
+        guidance_scale=float(guidance),
+        negative_prompt=str(config["negative_prompt"] or ""),
+        method=method | {"imap_layer": None} if chooses_layers else method,
+        **numbers,
+    )
+    if not renoising:
+        return run
+    if not isinstance(config["test_full_denoise"], bool):
+        raise ImapError(f"test_full_denoise={config['test_full_denoise']!r} is neither true nor false")
+    indices = check_renoise_timestep(
+        config["renoise_timestep"],
+        run.num_inference_steps,
+        config["maps_timesteps"] and checked_range("maps_timesteps", config["maps_timesteps"]),
+        config["test_full_denoise"],
+    )
+    video = config["video"] or {"resize": None, "frames": None}
+    if not isinstance(video, Mapping):
+        raise ImapError(f"video={video!r} is not known; set video.resize and video.frames")
+    fit = Fit(run.height, run.width, run.num_frames, video["resize"] or "none", video["frames"] or "none")
+    return Run(
+        **{**vars(run), "renoise_timestep": indices, "test_full_denoise": config["test_full_denoise"], "fit": fit}
+    )
+
+
+def samples_of(config: Mapping[str, Any], renoising: bool, demo: Mapping[str, Any] | None = None) -> list[Sample]:
+    """Samples of a door: the list `input_json`, else the one of `prompt`, `concepts` and `motions`, else a demo."""
+    option = config["concept_option"]
+    if str(option) not in OPTIONS:
+        raise ImapError(f"concept_option={option!r} is not known; it can be s (concepts), t (motions) or st (both)")
+    single = [name for name in ("prompt", "concepts", "motions", "video_path") if config.get(name) is not None]
+    if config["input_json"] is not None:
+        if single:
+            raise ImapError(f"input_json and {single[0]} are both set; give a list or a single sample, not both")
+        return read_list(Path(str(config["input_json"])), option, with_video=renoising)
+    if not single and demo and renoising and demo.get("input_json"):
+        return read_list(Path(demo["input_json"]), option, with_video=True)
+    if not single and demo and not renoising and demo.get("prompt"):
+        return [make_sample(demo["prompt"], demo["concepts"], demo["motions"], None, option)]
+    if not single:
+        raise ImapError(
+            'nothing to look at; set prompt="..." with concepts="..." or motions="...", '
+            + ("and video_path=FILE, " if renoising else "")
+            + "or input_json=FILE"
+        )
+    if renoising and not config["video_path"]:
+        raise ImapError("video_path is missing; set it to the clip to read")
+    video = config["video_path"] if renoising else None
+    return [make_sample(config["prompt"], config["concepts"], config["motions"], video, option)]
+
+
+def check_renoise_timestep(
+    value: int | Sequence[int] | None, num_inference_steps: int, maps_timesteps: Sequence[int] | None, full: bool
+) -> tuple[int, ...]:
+    """Step indices to noise a clip to: those that maps are wanted of, or with `full` the first, to start from.
+
+    Raises ImapError for steps that do not exist, or when no step that is run is wanted.
+    """
+    indices = [value] if isinstance(value, int) else value if isinstance(value, Sequence) else []
+    if (
+        isinstance(indices, str)
+        or not indices
+        or not all(isinstance(i, int) and not isinstance(i, bool) for i in indices)
+    ):
+        raise ImapError(f"renoise_timestep={value!r} is not a list of step indices; write it as renoise_timestep=[30]")
+    for i in indices:
+        if not 0 <= i < num_inference_steps:
+            raise ImapError(
+                f"renoise_timestep names step {i}, but num_inference_steps={num_inference_steps} has steps 0 to "
+                f"{num_inference_steps - 1}; set renoise_timestep to one of them, such as [{num_inference_steps // 2}]"
+            )
+    run = range(indices[0], num_inference_steps) if full else indices
+    wanted = [i for i in run if maps_timesteps is None or i in range(*maps_timesteps)]
+    if full and wanted:
+        return (indices[0],)
+    if not wanted:
+        raise ImapError(
+            f"none of the steps run from renoise_timestep={list(indices)} lies in "
+            f"maps_timesteps={list(maps_timesteps)}; widen maps_timesteps"
+        )
+    return tuple(dict.fromkeys(wanted))
+
+
+def positive(name: str, value: Any) -> int:
+    """The value of a setting that counts something. ImapError when it is not a whole number of at least 1."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ImapError(f"{name}={value!r} is not a whole number of at least 1")
+    return value
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(x) for key, x in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(x) for x in value]
+    return str(value) if isinstance(value, Path) else value

@@ -1,0 +1,1 @@
+"""One sample, from words or a clip to maps."""

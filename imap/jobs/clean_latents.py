@@ -1,0 +1,63 @@
+"""Clean latents and noise, the two parts of a renoised clip (docs/method.md, 7)."""
+
+import numpy as np
+import torch
+from diffusers.utils.torch_utils import randn_tensor
+from torch import Tensor
+
+from imap.backbones.base import Backbone
+from imap.errors import ImapError
+from imap.jobs.timing import Stages
+from imap.media.clips import check_video_size, to_tensor
+
+
+def clean_and_noise(
+    backbone: Backbone,
+    clip: np.ndarray | None,
+    latents: Tensor | None,
+    noise: Tensor | None,
+    generator: torch.Generator,
+    stages: Stages,
+) -> tuple[Tensor, Tensor]:
+    """Clean latents and noise in the pipeline's layout, float32, on its device.
+
+    The noise is drawn first, even when it is given. So it is the same on every device, and later draws do not depend
+    on the kind of input.
+
+    Args:
+        clip: uint8 frames (frames, height, width, 3), or None when `latents` are given.
+        latents: clean latents in either layout, or None.
+        noise: noise of the latents' shape, or None to draw it.
+
+    Raises:
+        ImapError: for a clip size or a shape that the model cannot take.
+    """
+    if clip is not None:
+        frames, height, width, _ = clip.shape
+        multiple = backbone.size_multiple(backbone.transformer.config.patch_size)
+        check_video_size(height, width, frames, multiple, backbone.temporal_factor)
+        shape = backbone.latent_shape(frames, height, width)
+    else:
+        latents = _own_layout(backbone, latents)
+        shape = tuple(latents.shape)
+    drawn = randn_tensor(shape, generator=generator, dtype=backbone.latent_dtype)
+    noise = drawn if noise is None else _own_layout(backbone, noise)
+    if noise.shape != shape:
+        raise ImapError(f"noise of shape {tuple(noise.shape)} is not of the latents' shape {shape}")
+    if latents is None:
+        with stages.stage("encode_clip"), torch.no_grad():
+            latents = backbone.encode_clip(to_tensor(clip), generator)
+            backbone.pipe.maybe_free_model_hooks()  # under model offload, the VAE need not stay
+    device = backbone.pipe._execution_device
+    return latents.to(device=device, dtype=torch.float32), noise.to(device=device, dtype=torch.float32)
+
+
+def _own_layout(backbone: Backbone, latents: Tensor) -> Tensor:
+    """Latents in the pipeline's layout, from it or from (1, channels, frames, height, width)."""
+    channels = backbone.transformer.config.in_channels
+    own, other = backbone.channel_axis, 3 - backbone.channel_axis  # frames and channels are axes 1 and 2
+    if latents.ndim != 5 or channels not in latents.shape[1:3]:
+        raise ImapError(
+            f"latents of shape {tuple(latents.shape)} are not (1, {channels} channels, frames, height, width)"
+        )
+    return latents if latents.shape[own] == channels else latents.transpose(own, other)

@@ -1,0 +1,204 @@
+"""The renoising job: noise a real clip to a step of the schedule, read one forward pass (docs/method.md, 7)."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from imap.config.presets import preset_for
+from imap.config.run import Run, check_renoise_timestep
+from imap.config.samples import Sample
+from imap.jobs.clean_latents import clean_and_noise
+from imap.jobs.noise_schedule import add_noise_at, truncated_schedule
+from imap.jobs.output import Output
+from imap.jobs.timing import Stages
+from imap.media.clips import Fit, as_clip, fit_clip, to_pixels
+from imap.saliency import Maps
+from imap.tracing.prompt_cache import PromptCache
+from imap.tracing.start import start_trace
+from imap.tracing.trace import Trace
+
+
+@dataclass(frozen=True)
+class RenoiseSettings:
+    """How a clip is noised and read. `renoise_timestep` holds indices into a schedule of `num_inference_steps`."""
+
+    prompt: str
+    num_inference_steps: int
+    renoise_timestep: tuple[int, ...]
+    test_full_denoise: bool
+    guidance_scale: float
+    negative_prompt: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Renoised:
+    """Maps of a real clip.
+
+    Attributes:
+        maps: the saliency maps.
+        latents: the latents that the pipeline returned, in its own layout. None after `test_full_denoise`.
+        frames: uint8 (frames, height, width, 3): the clip as it was read, or with `test_full_denoise` the denoised
+            video. None when only latents were given.
+        seconds: by stage.
+    """
+
+    maps: Maps
+    latents: Tensor | None = field(repr=False)
+    frames: np.ndarray | None = field(default=None, repr=False)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def renoise_settings(
+    tracing: Trace,
+    prompt: str,
+    num_inference_steps: int | None,
+    renoise_timestep: int | Sequence[int] | None,
+    test_full_denoise: bool,
+    guidance_scale: float | None,
+    negative_prompt: str,
+    seed: int,
+) -> RenoiseSettings:
+    """Checked settings; None takes the paper's value for the traced model. Raises ImapError for steps out of range."""
+    backbone = tracing.backbone
+    paper = preset_for(backbone.family, backbone.num_layers, backbone.num_heads).paper
+    steps = num_inference_steps or paper["num_inference_steps"]
+    indices = paper["renoise_timestep"] if renoise_timestep is None else renoise_timestep
+    indices = check_renoise_timestep(indices, steps, tracing.method.maps_timesteps, test_full_denoise)
+    tracing.method.check_steps(steps)
+    guidance = paper["guidance_scale"] if guidance_scale is None else guidance_scale
+    return RenoiseSettings(prompt, steps, indices, test_full_denoise, guidance, negative_prompt, seed)
+
+
+def renoise_clip(
+    tracing: Trace,
+    settings: RenoiseSettings,
+    clip: str | Path | np.ndarray | Sequence[Any] | None = None,
+    latents: Tensor | None = None,
+    noise: Tensor | None = None,
+    fit: Fit | None = None,
+) -> Renoised:
+    """Noise a clip (or clean latents) to each index, run one forward pass each, and read it. See `imap.renoise`."""
+    pipe = tracing.backbone.pipe
+    stages, generator = Stages(pipe._execution_device), torch.Generator("cpu").manual_seed(settings.seed)
+    if clip is not None:
+        with stages.stage("decode_clip"):
+            name = str(clip) if isinstance(clip, str | Path) else "the clip"
+            clip = fit_clip(as_clip(clip), fit or Fit(), name)
+    clean, noise = clean_and_noise(tracing.backbone, clip, latents, noise, generator, stages)
+    guided = settings.test_full_denoise and settings.guidance_scale > 1
+    with ExitStack() as opened:
+        with stages.stage("encode_text"), torch.no_grad():
+            opened.enter_context(tracing)
+            text = tracing.encode_prompt(settings.prompt, settings.negative_prompt if guided else None)
+        if not settings.test_full_denoise:
+            opened.enter_context(_no_progress_bar(pipe))
+        job = _Denoising(tracing, text, settings, generator, stages)
+        indices = settings.renoise_timestep
+        for index in tqdm(indices, "renoising", leave=False, disable=len(indices) == 1):
+            result = job.run(clean, noise, index)
+    with stages.stage("maps"):
+        maps = tracing.maps()
+    if settings.test_full_denoise:
+        return Renoised(maps, None, to_pixels(result[0]), stages.seconds)
+    return Renoised(maps, result, clip, stages.seconds)
+
+
+@dataclass(frozen=True)
+class _Denoising:
+    """The stock pipeline on a part of its schedule: one step without guidance, or all that follow with it."""
+
+    tracing: Trace
+    text: dict[str, Tensor]
+    settings: RenoiseSettings
+    generator: torch.Generator
+    stages: Stages
+
+    def run(self, clean: Tensor, noise: Tensor, index: int) -> Any:
+        backbone = self.tracing.backbone
+        pipe, scheduler = backbone.pipe, backbone.pipe.scheduler
+        steps, to_the_end = self.settings.num_inference_steps, self.settings.test_full_denoise
+        backbone.set_schedule(steps)
+        start = add_noise_at(scheduler, clean, noise, index).to(backbone.latent_dtype)
+        height, width = (size * backbone.spatial_factor for size in start.shape[-2:])
+        frames = (backbone.latent_frames(start) - 1) * backbone.temporal_factor + 1
+        stop = None if to_the_end else index + 1
+        last = steps - 1 - index if to_the_end else 0
+        self.tracing.steps.begin_call(index, steps)
+        with (
+            truncated_schedule(scheduler, index, stop),
+            self.stages.denoise_then(last, "decode" if to_the_end else "finish") as timing,
+        ):
+            return pipe(
+                **self.text,
+                latents=start,
+                height=height,
+                width=width,
+                num_frames=frames,
+                num_inference_steps=steps,
+                generator=self.generator,
+                output_type="np" if to_the_end else "latent",
+                **backbone.guidance_arguments(self.settings.guidance_scale, conditional_only=not to_the_end),
+                **timing,
+            ).frames
+
+
+def read_sample(sample: Sample, fit: Fit) -> tuple[np.ndarray, float]:
+    """The clip of a sample at the size and length that are asked for, and the seconds that it took."""
+    start = time.perf_counter()
+    return fit_clip(as_clip(sample.video_path), fit, str(sample.video_path)), time.perf_counter() - start
+
+
+def renoise_video(
+    pipe: Any,
+    sample: Sample,
+    run: Run,
+    observe: Callable[..., None] | None = None,
+    clip: Callable[[], tuple[np.ndarray, float]] | None = None,
+    prompt_cache: PromptCache | None = None,
+) -> Output:
+    """Maps of a sample's clip, with the video: the clip as the model got it, or the result of `test_full_denoise`.
+
+    Args:
+        observe, prompt_cache: as in `imap.trace`.
+        clip: returns what `read_sample` would, for a clip that is already being read.
+    """
+    frames, seconds = read_sample(sample, run.fit) if clip is None else clip()
+    words = (sample.prompt, sample.concepts, sample.motions)
+    tracing = start_trace(pipe, *words, run.method, observe, prompt_cache)
+    settings = renoise_settings(
+        tracing,
+        sample.prompt,
+        run.num_inference_steps,
+        run.renoise_timestep,
+        run.test_full_denoise,
+        run.guidance_scale,
+        run.negative_prompt,
+        run.seed,
+    )
+    result = renoise_clip(tracing, settings, frames)
+    kind = "denoised from the noised clip" if run.test_full_denoise else "the clip"
+    stages = {**result.seconds, "decode_clip": round(seconds, 4)}
+    return Output(result.frames, result.maps, {"video": kind, "seconds": stages})
+
+
+@contextmanager
+def _no_progress_bar(pipe: Any) -> Iterator[None]:
+    """One step of a schedule of fifty would leave the pipeline's own bar standing at 2 %."""
+    before = getattr(pipe, "_progress_bar_config", None)
+    pipe.set_progress_bar_config(**{**(before or {}), "disable": True})
+    try:
+        yield
+    finally:
+        if before is None:
+            del pipe._progress_bar_config
+        else:
+            pipe._progress_bar_config = before

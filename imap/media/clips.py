@@ -1,0 +1,142 @@
+"""Real clips: checked, and resampled where that is asked for."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from einops import rearrange
+
+from imap.errors import ImapError
+from imap.media.video_io import clip_shape, iterate_clip, read_clip, write_video
+
+__all__ = [
+    "Fit",
+    "as_clip",
+    "check_clip",
+    "check_video_size",
+    "clip_shape",
+    "fit_clip",
+    "iterate_clip",
+    "read_clip",
+    "to_pixels",
+    "to_tensor",
+    "write_video",
+]
+RESIZE = ("none", "crop", "stretch")
+FRAMES = ("none", "uniform", "first")
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Which clip is wanted, and what may be done to one of another size or length.
+
+    resize: none, crop (scale to cover, cut the middle) or stretch. frames: none, uniform (spread evenly over the clip)
+    or first. None for a size or length takes the clip's own.
+    """
+
+    height: int | None = None
+    width: int | None = None
+    num_frames: int | None = None
+    resize: str = "none"
+    frames: str = "none"
+
+    def __post_init__(self) -> None:
+        for name, known in (("resize", RESIZE), ("frames", FRAMES)):
+            if getattr(self, name) not in known:
+                raise ImapError(f"video.{name}={getattr(self, name)!r} is not known; it can be {', '.join(known)}")
+
+
+def as_clip(clip: str | Path | np.ndarray | Sequence[Any]) -> np.ndarray:
+    """A clip from a video file, frames as an array (uint8, or floats in [0, 1] as pipelines give) or PIL images."""
+    if isinstance(clip, str | Path):
+        return read_clip(clip)
+    frames = clip if isinstance(clip, np.ndarray) else np.stack([np.asarray(frame) for frame in clip])
+    if frames.ndim != 4 or frames.shape[-1] != 3:
+        raise ImapError(f"a clip of shape {frames.shape} is not (frames, height, width, 3)")
+    if np.issubdtype(frames.dtype, np.floating):
+        if frames.min() < 0 or frames.max() > 1:
+            raise ImapError("a clip of floats must lie in [0, 1]; give uint8 frames, or scale it")
+        return to_pixels(frames)
+    if frames.dtype != np.uint8:
+        raise ImapError(f"a clip of {frames.dtype} is neither uint8 nor floats in [0, 1]")
+    return frames
+
+
+def check_clip(shape: tuple[int, ...], fit: Fit, name: str) -> None:
+    """Raise ImapError for a clip (frames, height, width, 3) that has another size or length than wanted, and that may
+    not be resampled."""
+    frames, height, width, _ = shape
+    wanted, size = fit.num_frames or frames, (fit.height or height, fit.width or width)
+    wrong = []
+    if frames != wanted and fit.frames == "none":
+        wrong.append(
+            f"has {frames} frames and {wanted} are expected; set video.frames=uniform (spread evenly) or "
+            f"video.frames=first to resample it, or num_frames={frames}"
+        )
+    if frames < wanted and fit.frames == "first":
+        wrong.append(f"has {frames} frames, fewer than the {wanted} expected; set video.frames=uniform")
+    if (height, width) != size and fit.resize == "none":
+        wrong.append(
+            f"is {height}x{width} and {size[0]}x{size[1]} is expected (height x width); set video.resize=crop "
+            f"or video.resize=stretch to resample it, or height={height} width={width}"
+        )
+    if wrong:
+        raise ImapError(f"{name} {'. It also '.join(wrong)}")
+
+
+def fit_clip(clip: np.ndarray, fit: Fit, name: str = "the clip") -> np.ndarray:
+    """The clip at the wanted size and length; raises as `check_clip` does."""
+    check_clip(clip.shape, fit, name)
+    frames, height, width, _ = clip.shape
+    wanted, size = fit.num_frames or frames, (fit.height or height, fit.width or width)
+    if frames != wanted:
+        clip = clip[
+            np.linspace(0, frames - 1, wanted).round().astype(int) if fit.frames == "uniform" else slice(wanted)
+        ]
+    return clip if (height, width) == size else _resized(clip, size, fit.resize)
+
+
+def _resized(clip: np.ndarray, size: tuple[int, int], how: str) -> np.ndarray:
+    height, width = clip.shape[1:3]
+    inner = size
+    if how == "crop":
+        scale = max(size[0] / height, size[1] / width)
+        inner = (max(size[0], round(height * scale)), max(size[1], round(width * scale)))
+    top, left = (inner[0] - size[0]) // 2, (inner[1] - size[1]) // 2
+    frames = []
+    for frame in clip:  # one at a time: float copies of a whole clip are large
+        x = rearrange(torch.from_numpy(frame).float(), "h w c -> 1 c h w")
+        x = torch.nn.functional.interpolate(x, inner, mode="bilinear", antialias=True, align_corners=False)
+        x = x[..., top : top + size[0], left : left + size[1]].round().clamp(0, 255).byte()
+        frames.append(rearrange(x, "1 c h w -> h w c").numpy())
+    return np.stack(frames)
+
+
+def to_tensor(clip: np.ndarray) -> torch.Tensor:
+    """uint8 (frames, height, width, 3) to float32 (1, 3, frames, height, width) in [-1, 1]."""
+    return rearrange(torch.from_numpy(clip).float() / 127.5 - 1, "f h w c -> 1 c f h w")
+
+
+def to_pixels(frames: np.ndarray) -> np.ndarray:
+    """Float frames in [0, 1], as pipelines give them, to uint8."""
+    return (np.clip(frames, 0, 1) * 255).round().astype(np.uint8)
+
+
+def check_video_size(height: int, width: int, num_frames: int, multiple: Sequence[int], temporal: int) -> None:
+    """Raise ImapError for a size that the model cannot take.
+
+    multiple: of height and of width, in pixels. temporal: frames per latent frame after the first.
+    """
+    for name, value, step in (("height", height, multiple[0]), ("width", width, multiple[1])):
+        if value < step or value % step:
+            near = max(step, round(value / step) * step)
+            raise ImapError(f"{name}={value} is not a multiple of {step}, as this model needs; set {name}={near}")
+    if num_frames < 1 or (num_frames - 1) % temporal:
+        near = max(1, round((num_frames - 1) / temporal) * temporal + 1)
+        raise ImapError(
+            f"num_frames={num_frames} is not {temporal}k+1, as this model needs (1, {temporal + 1}, "
+            f"{2 * temporal + 1} ...); set num_frames={near}"
+        )

@@ -1,0 +1,29 @@
+"""The attention of the concept tokens, which never touches the video (METHOD 4)."""
+
+import torch
+from torch import Tensor
+
+from imap.methods.chunking import head_groups
+
+
+def concept_head_outputs(
+    q: Tensor, k: Tensor, v: Tensor, weights: Tensor, visual_k: Tensor, visual_v: Tensor
+) -> Tensor:
+    """Attention of concept tokens to [concepts, visual tokens], linear in the visual tokens.
+
+    q, k, v: (h, t, d) of the concept slots, weights: (t,) their multiplicity, visual_k, visual_v: (h, n, d).
+    A slot of multiplicity m is m equal keys, which is log m on its attention logit. Returns (h, t, d) in float32.
+    """
+    groups = head_groups(visual_k, q.shape[1])
+    with torch.autocast(q.device.type, enabled=False):
+        parts = [_attend(*(x[group].float() for x in (q, k, v, visual_k, visual_v)), weights.log()) for group in groups]
+    return torch.cat(parts)
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor, visual_k: Tensor, visual_v: Tensor, bias: Tensor) -> Tensor:
+    q = q * q.shape[-1] ** -0.5
+    among = q @ k.transpose(-1, -2) + bias
+    to_video = q @ visual_k.transpose(-1, -2)
+    attention = torch.cat([among, to_video], dim=-1).softmax(dim=-1)
+    among, to_video = attention.split([k.shape[1], visual_k.shape[1]], dim=-1)
+    return among @ v + to_video @ visual_v

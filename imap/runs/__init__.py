@@ -1,0 +1,1 @@
+"""A list of samples on disk: checked, loaded, run, recorded."""

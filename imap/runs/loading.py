@@ -1,0 +1,62 @@
+"""The stock pipeline of a checkpoint, on its device."""
+
+import logging
+
+import diffusers
+import torch
+from diffusers import DiffusionPipeline
+from packaging.version import parse
+
+from imap.config.model import Model
+from imap.errors import ImapError
+
+log = logging.getLogger("imap")
+# renamed on the way from 0.35 to 0.42, and the old name goes with diffusers 1.0
+DTYPE_ARGUMENT = "dtype" if parse(diffusers.__version__) >= parse("0.42") else "torch_dtype"
+
+
+def load(model: Model, source: str) -> DiffusionPipeline:
+    """The stock pipeline of a folder or hub id, on its device, with the settings of `model`."""
+    dtypes = {"default": model.dtype, "vae": model.vae_dtype}
+    try:
+        pipe = DiffusionPipeline.from_pretrained(source, **{DTYPE_ARGUMENT: dtypes})
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ImapError(f"cannot load the weights of {source}: {reason}; download or copy it again") from None
+    if model.flow_shift is not None:
+        pipe.scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config, flow_shift=model.flow_shift)
+    if model.attention_backend != "default":
+        _set_attention_backend(pipe, model.attention_backend)
+    if model.vae_tiling:
+        pipe.vae.enable_tiling()
+    offload = model.offload if model.offload != "auto" else _choose_offload(pipe, model.device)
+    if offload == "model":
+        pipe.enable_model_cpu_offload(device=model.device)
+    elif offload == "sequential":
+        pipe.enable_sequential_cpu_offload(device=model.device)
+    else:
+        pipe.to(model.device)
+    return pipe
+
+
+def _set_attention_backend(pipe: DiffusionPipeline, backend: str) -> None:
+    try:
+        pipe.transformer.set_attention_backend(backend)
+    except (AttributeError, ValueError, RuntimeError, ImportError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ImapError(
+            f"backbone.attention_backend={backend!r} does not work here: {reason}; "
+            "set backbone.attention_backend=default"
+        ) from None
+
+
+def _choose_offload(pipe: DiffusionPipeline, device: torch.device) -> str:
+    """`none` when the weights leave a third of the GPU's free memory to the activations, else `model`."""
+    if device.type != "cuda":
+        return "none"
+    modules = (x for x in pipe.components.values() if isinstance(x, torch.nn.Module))
+    weights = sum(p.numel() * p.element_size() for module in modules for p in module.parameters())
+    free, _ = torch.cuda.mem_get_info(device)
+    choice = "none" if weights < free * 2 / 3 else "model"
+    log.info("offload=auto: %.1f GB of weights, %.1f GB free: %s", weights / 1e9, free / 1e9, choice)
+    return choice

@@ -1,0 +1,123 @@
+"""What both doors do with a composed configuration: check all of it, load the model once, do the samples, report."""
+
+import json
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from imap.backbones import backbone_of
+from imap.config.run import Run
+from imap.config.samples import Sample
+from imap.errors import ImapError
+from imap.jobs.output import Output
+from imap.jobs.renoising import read_sample, renoise_video
+from imap.jobs.sampling import sample_video
+from imap.runs.batch import Tally, Task, run_tasks
+from imap.runs.loading import load
+from imap.runs.log import errors_in_one_line, plain_log
+from imap.runs.plan import RANDOM_WEIGHTS, Plan, plan
+from imap.runs.prefetch import prefetch
+from imap.saliency import VIEW
+from imap.tracing.layer_choice import Lambda2Probe, LayerChoice, choose_once
+from imap.tracing.prompt_cache import PromptCache
+from imap.view.look import Look
+from imap.view.pictures import FACTS
+from imap.view.run import REPORT, show_report, show_samples
+from imap.view.sample import Problems, one_line, samples_in
+
+log = logging.getLogger("imap")
+
+
+def run_command(config: Any, renoising: bool) -> None:
+    """Run a door. Leaves the process with one line when nothing can start, and with status 1 when a sample failed."""
+    plain_log()
+    with errors_in_one_line():
+        todo = plan(OmegaConf.to_container(config, resolve=True), renoising)
+        if todo.tasks:
+            run_plan(todo, renoising)
+        if todo.run.pictures:
+            show(todo)
+    log.info("%s: %s", todo.run.output_dir, todo.tally)
+    if todo.tally.failed:
+        sys.exit(1)
+
+
+def show(todo: Plan) -> None:
+    """Pictures of all of the plan that is finished and has none, and the report. A failure here takes nothing away."""
+    folder = todo.run.output_dir
+    finished = [folder / name for name in (*todo.tally.skipped, *todo.tally.done)]
+    bare = sorted(sample for sample in finished if not (sample / VIEW / FACTS).is_file())
+    if not finished or (not bare and (folder / REPORT).is_file()):
+        return
+    try:
+        problems = Problems()
+        show_samples(bare, Look(), problems)
+        log.info("%s", show_report(folder, samples_in(folder), Look(), problems))
+    except Exception as error:  # those of decoders and of matplotlib have no common class
+        log.error("no pictures: %s", one_line(error))
+
+
+def run_plan(todo: Plan, renoising: bool) -> None:
+    """Load the model of a plan and do its tasks."""
+    log.info("loading %s (%s, %s)", todo.checkpoint.source, todo.model.dtype, todo.model.device)
+    pipe = load(todo.model, todo.checkpoint.source)
+    if todo.model.source is None:
+        log.warning(RANDOM_WEIGHTS, todo.model.name)
+    run = choose_layers(pipe, todo, renoising) if todo.run.chooses_layers else todo.run
+    more = {"fps": run.fps, "device": str(todo.model.device), "offload": todo.model.offload}
+    do_tasks(pipe, todo.tasks, run, renoising, todo.tally, more)
+
+
+def do_tasks(
+    pipe: Any, tasks: Sequence[Task], run: Run, renoising: bool, tally: Tally, more: Mapping[str, Any]
+) -> None:
+    """A list of samples one by one, the next clip decoded meanwhile, and words that come again encoded once.
+
+    tally, more: as in `run_tasks`.
+    """
+    prompt_cache = PromptCache(backbone_of(pipe))
+    clips = prefetch(partial(read_sample, fit=run.fit), [task.sample for task in tasks] if renoising else [])
+
+    def work(sample: Sample) -> Output:
+        ready = {"clip": next(clips).result} if renoising else {}
+        return one_sample(pipe, sample, run, renoising, prompt_cache=prompt_cache, **ready)
+
+    run_tasks(tasks, run.output_dir, work, tally, more)
+
+
+def one_sample(pipe: Any, sample: Sample, run: Run, renoising: bool, **ready: Any) -> Output:
+    """The job of a door on one sample, given what is ready for it."""
+    try:
+        return (renoise_video if renoising else sample_video)(pipe, sample, run, **ready)
+    finally:
+        pipe.maybe_free_model_hooks()  # after a failure half-way, an offloaded model may still be on the device
+
+
+def choose_layers(pipe: Any, todo: Plan, renoising: bool) -> Run:
+    """The plan's run with layers of high lambda_2, measured on its first sample and kept in layers.json."""
+    run, sample = todo.run, todo.tasks[0].sample
+    step = run.renoise_timestep[0] if renoising else run.num_inference_steps // 2
+    method = {**run.method, "maps_timesteps": None if renoising else [step, step + 1]}
+    short = replace(run, renoise_timestep=(step,), test_full_denoise=False, method=method)
+
+    def measure() -> LayerChoice:
+        try:
+            with Lambda2Probe(backbone_of(pipe), step, first=step if renoising else 0) as probe:
+                one_sample(pipe, sample, short, renoising)
+        except (RuntimeError, OSError, ImapError) as error:
+            raise ImapError(
+                f"imap_layer=auto could not read lambda_2 on {todo.tasks[0].name}: {error}; name the layers instead, "
+                "as imap_layer=[0,1,2]"
+            ) from error
+        return probe.choice()
+
+    of = {"model": todo.model.recorded(), "num_inference_steps": run.num_inference_steps, "step": step}
+    of |= {"height": run.height, "width": run.width, "num_frames": run.num_frames, "prompt": todo.prompt}
+    choice = choose_once(run.output_dir / "layers.json", json.loads(json.dumps(of)), measure)
+    log.info("%s", choice)
+    return replace(run, method={**run.method, "imap_layer": choice.layers})

@@ -1,0 +1,1 @@
+"""Scores of every map against the embedded world's ground truth."""

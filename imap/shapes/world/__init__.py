@@ -1,0 +1,1 @@
+"""The embedded world: clips with exact ground truth."""

@@ -1,0 +1,66 @@
+"""Attention in which everything was planted, so that every map is known in closed form: no model, no training."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from imap.methods.layer_maps import LayerActivations, SlotWeights
+
+
+@dataclass(frozen=True)
+class Planted:
+    """A layer for `imap.methods.layer_maps.layer_maps`, and what must come out.
+
+    gramcol, imap: (texts, f, p), the standardized Gram columns summed over heads, and their mean over motion heads.
+    motion_heads: the heads to be chosen. chi: (h,) their Calinski-Harabasz index.
+    """
+
+    layer: LayerActivations
+    texts: SlotWeights
+    gramcol: Tensor
+    imap: Tensor
+    motion_heads: tuple[int, ...]
+    chi: Tensor
+
+
+def planted(frames: int = 5, size: int = 6, heads: int = 4, motion_heads: int = 2, drift: float = 3.0) -> Planted:
+    """Two squares that change places, one text for each and one for the ground.
+
+    Every token's head output is a unit vector of its region (e_1, e_2 or e_3), and each text's key is answered by one
+    patch of its own region. So a Gram column is 1 on its region and 0 elsewhere. Over three texts a token has one 1 and
+    two 0: mean 1/3, unbiased deviation 1/sqrt(3), and z = 2/sqrt(3) on a text's own region and -1/sqrt(3) elsewhere.
+
+    In motion heads a fourth coordinate adds `drift` times the frame's number (from 0) to all outputs of a frame. Then
+    frames lie apart, and their scatter is known: B = p * drift^2 * sum_f (f - mean f)^2 plus what the regions' sizes
+    give, which is 0 as they are the same in every frame; W is the regions' own. The Gram column of surrogate s gains
+    (drift * f)^2 for every text alike, which the standardization takes off again: maps stay as they are.
+    """
+    region = torch.zeros(frames, size, size, dtype=torch.long)
+    for f in range(frames):
+        first, second = f * (size - 2) // max(frames - 1, 1), (frames - 1 - f) * (size - 2) // max(frames - 1, 1)
+        region[f, first : first + 2, 0:2] = 1
+        region[f, second : second + 2, size - 2 :] = 2
+    region = region.flatten(1)  # (f, p)
+    patches = region.shape[1]
+    one_hot = torch.nn.functional.one_hot(region, 3).float().roll(-1, dims=-1)  # texts: first, second, ground
+
+    o = torch.zeros(heads, frames, patches, 5)
+    o[..., :3] = one_hot
+    o[:motion_heads, ..., 3] = drift * torch.arange(frames).float()[:, None]
+    q = torch.zeros(heads, frames, patches, 5)
+    for text in range(3):
+        answers = one_hot[..., text].argmax(dim=1)  # the first patch of the region
+        q[:, torch.arange(frames), answers, text] = 1
+    keys = torch.eye(3, 5).expand(heads, 3, 5).contiguous()
+
+    z = (one_hot * 3**0.5 - 3**-0.5).permute(2, 0, 1)
+    share = one_hot.mean(dim=(0, 1))
+    within = frames * patches * (1 - share.square().sum())
+    time = torch.arange(frames).float()
+    between = patches * drift**2 * (time - time.mean()).square().sum()
+    index = (between / (frames - 1)) / (within / (frames * patches - frames))
+    chi = torch.where(torch.arange(heads) < motion_heads, index, torch.zeros(()))
+    weights, rows = torch.ones(3), torch.eye(3)
+    slots = SlotWeights(weights, rows, weights, rows)
+    return Planted(LayerActivations(q, o, keys), slots, heads * z, z, tuple(range(motion_heads)), chi)

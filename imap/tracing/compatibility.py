@@ -1,0 +1,56 @@
+"""What cannot be traced, found before anything runs: every refusal says why and what to do."""
+
+from collections.abc import Iterator
+
+from torch import nn
+
+from imap.backbones.base import Backbone
+from imap.errors import ImapError
+
+
+def check_traceable(backbone: Backbone) -> None:
+    """Raise ImapError for a pipeline whose attention the hooks would miss or misread."""
+    for reason in _reasons(backbone):
+        raise ImapError(f"cannot trace this {type(backbone.pipe).__name__}: {reason}")
+
+
+def _reasons(backbone: Backbone) -> Iterator[str]:
+    pipe, transformer = backbone.pipe, backbone.transformer
+    own = backbone.refusal()
+    if own:
+        yield own
+    if getattr(pipe, "text_encoder", None) is None:
+        yield "it has no text encoder, and concepts must be encoded; load the pipeline with its text encoder"
+    if not hasattr(type(pipe), "current_timestep"):
+        yield "it does not tell its current timestep, so steps cannot be counted; use a diffusers pipeline >= 0.35"
+    if hasattr(transformer, "_orig_mod") or any(_compiled(module) for module in [transformer, *backbone.blocks]):
+        yield (
+            "its transformer is compiled, and compiled code passes hooks by; "
+            "take maps on the transformer before torch.compile, or load it again"
+        )
+    if getattr(transformer, "is_cache_enabled", False):
+        yield "a step cache skips blocks on some steps; call pipe.transformer.disable_cache() first"
+    if getattr(transformer, "_parallel_config", None) is not None:
+        yield "context parallelism gives each device a slice of the tokens; load the transformer without it"
+    if any("group_offloading" in name for module in transformer.modules() for name in _diffusers_hooks(module)):
+        yield "group offloading moves layers ahead of the hooks; use offload=model or offload=sequential instead"
+    for layer, block in enumerate(backbone.blocks):
+        attention = backbone.attention(block)
+        processor = type(attention.processor).__name__
+        if processor.startswith("Fused") or None in backbone.hooked_modules(block).values():
+            yield "its query, key and value projections are fused; call pipe.transformer.unfuse_qkv_projections() first"
+        if backbone.processor_reads_fused_flag and getattr(attention, "fused_projections", False):
+            yield "its key and value projections are fused; call unfuse_projections() on every attention module first"
+        if processor != backbone.processor_class:
+            yield (
+                f"layer {layer} runs the attention processor {processor}, not {backbone.processor_class}; "
+                f"set the stock processor back with pipe.transformer.set_attn_processor({backbone.processor_class}())"
+            )
+
+
+def _compiled(module: nn.Module) -> bool:
+    return getattr(module, "_compiled_call_impl", None) is not None
+
+
+def _diffusers_hooks(module: nn.Module) -> list[str]:
+    return list(getattr(getattr(module, "_diffusers_hook", None), "hooks", {}))

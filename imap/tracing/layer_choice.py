@@ -1,0 +1,169 @@
+"""Which layers to read, for a checkpoint that nobody has tuned: lambda_2 of each layer's attention (METHOD 6)."""
+
+import json
+import logging
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.functional import scaled_dot_product_attention
+from torch.overrides import TorchFunctionMode
+
+from imap.backbones.base import Backbone, call_arguments
+from imap.errors import ImapError
+from imap.methods.spectral import second_eigenvalue
+from imap.tracing.compatibility import check_traceable
+from imap.tracing.steps import Steps
+
+log = logging.getLogger("imap")
+
+
+@dataclass(frozen=True)
+class LayerChoice:
+    """lambda_2 of every head by layer, and the layers whose mean is above the threshold."""
+
+    lambda_2: Mapping[int, list[float]]
+    threshold: float
+    step: int
+
+    @property
+    def means(self) -> dict[int, float]:
+        """Score of each layer: the mean over its heads."""
+        return {layer: sum(values) / len(values) for layer, values in self.lambda_2.items()}
+
+    @property
+    def above(self) -> list[int]:
+        """Layers above the threshold."""
+        return [layer for layer, mean in self.means.items() if mean > self.threshold]
+
+    @property
+    def layers(self) -> list[int]:
+        """Layers above the threshold; where there is none, the better half."""
+        best = sorted(self.means, key=self.means.get, reverse=True)
+        return self.above or sorted(best[: (len(best) + 1) // 2])
+
+    @property
+    def rule(self) -> str:
+        """Why these layers, in words."""
+        return f"{'above' if self.above else 'the better half, for none is above'} {self.threshold}"
+
+    def __str__(self) -> str:
+        scores = ", ".join(f"{layer}: {mean:.2f}" for layer, mean in self.means.items())
+        return f"imap_layer={self.layers} ({self.rule}); lambda_2 by layer at step {self.step}: {scores}"
+
+
+class Lambda2Probe(TorchFunctionMode):
+    """Reads lambda_2 of every layer at one step of a pipeline call in the `with` block; `choice()` gives what was read.
+
+    Queries and keys are those of the model's own call of `scaled_dot_product_attention`, which is left as it is; in
+    Wan, of the self-attention. Padded text that is masked out is no part of it.
+    """
+
+    def __init__(self, backbone: Backbone, step: int, first: int = 0) -> None:
+        """step: index into the schedule; first: that of the pipeline call's first step."""
+        super().__init__()
+        check_traceable(backbone)
+        self.backbone, self.step = backbone, step
+        self.steps = Steps(backbone, (step - first, step - first + 1))
+        self._row: int | None = None
+        self._layer: int | None = None
+        self._visual = 0  # tokens
+        self._lambda_2: dict[int, Tensor] = {}
+        self._handles: list[Any] = []
+
+    def __enter__(self) -> "Lambda2Probe":
+        transformer, keep = self.backbone.transformer, self._handles.append
+        keep(transformer.register_forward_pre_hook(self._call_begins, with_kwargs=True))
+        keep(transformer.register_forward_hook(self._call_ends))
+        for layer, block in enumerate(self.backbone.blocks):
+            keep(block.register_forward_pre_hook(lambda *_, layer=layer: setattr(self, "_layer", layer)))
+            keep(block.register_forward_hook(lambda *_: setattr(self, "_layer", None)))
+        return super().__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        super().__exit__(kind, error, trace)
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+        self.steps.forget()
+        # a pipeline that was not stopped is left as it was, also one that has no such attribute yet
+        if getattr(self.backbone.pipe, "_interrupt", False):
+            self.backbone.pipe._interrupt = False
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: tuple = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if function is scaled_dot_product_attention and self._row is not None and self._layer is not None:
+            given = dict(zip(("query", "key", "value", "attn_mask"), args, strict=False)) | kwargs
+            q, k, mask = given["query"][self._row], given["key"][self._row], given.get("attn_mask")
+            # of a block the first: Wan's attention to 512 text slots may be square too, and comes after
+            if q.shape[1] == k.shape[1] >= self._visual and self._layer not in self._lambda_2:
+                self._lambda_2[self._layer] = _of_attention(q, k, None if mask is None else mask[self._row])
+        return function(*args, **kwargs)
+
+    def _call_begins(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
+        latents = call_arguments(module, args, kwargs)["hidden_states"]
+        self._row = self.steps.conditional_row(len(latents))
+        grid = self.backbone.grid(latents)
+        self._visual = grid.frames * grid.patches
+
+    def _call_ends(self, module: nn.Module, args: tuple, output: Any) -> None:
+        if self._row is not None:
+            self.backbone.pipe._interrupt = True  # as a stock pipeline is told to skip the steps that are left
+        self._row = None
+
+    def choice(self) -> LayerChoice:
+        """What was read. Raises ImapError when the step did not come, or attention went another way."""
+        missed = sorted(set(range(self.backbone.num_layers)) - set(self._lambda_2))
+        if missed:
+            raise ImapError(
+                f"lambda_2 of layers {missed} was not read at step {self.step}: their attention does not run through "
+                "torch's scaled_dot_product_attention; set backbone.attention_backend=default"
+            )
+        values = {layer: x.tolist() for layer, x in sorted(self._lambda_2.items())}
+        return LayerChoice(values, self.backbone.layer_threshold, self.step)
+
+
+@torch.no_grad()
+def _of_attention(q: Tensor, k: Tensor, mask: Tensor | None) -> Tensor:
+    """lambda_2 (h,) of queries and keys (h, n, d) under a mask over keys, in float32 whatever the model runs in."""
+    if mask is not None:
+        if mask.dtype != torch.bool:
+            raise ImapError("lambda_2 needs a boolean attention mask, and this model adds its mask to the logits")
+        kept = mask.reshape(-1, k.shape[1]).any(dim=0)
+        q, k = q[:, kept], k[:, kept]
+    # a backend that the model asked for, such as cuDNN's, may not take float32
+    backends = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+    with torch.autocast(q.device.type, enabled=False), sdpa_kernel(backends):
+        return second_eigenvalue(q, k)
+
+
+def choose_once(path: Path, of: Mapping[str, Any], measure: Callable[[], LayerChoice]) -> LayerChoice:
+    """The choice that a file holds for `of` (model and settings, plain values), else the measured one, which is written
+    there: so a run goes on with the layers that it began with. Raises ImapError for a file that is none."""
+    if path.is_file():
+        try:
+            told = json.loads(path.read_text(encoding="utf-8"))
+            values = {int(layer): heads for layer, heads in told["lambda_2"].items()}
+            if told["of"] == of:
+                return LayerChoice(values, told["threshold"], told["step"])
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise ImapError(
+                f"{path} is not what imap_layer=auto has written; delete it, and it is made again"
+            ) from None
+        log.info("%s is of another model or other settings; lambda_2 is measured again", path)
+    choice = measure()
+    part = path.with_suffix(".part")
+    text = json.dumps({"of": of, **asdict(choice), "layers": choice.layers}, indent=1)
+    part.write_text(f"{text}\n", encoding="utf-8")
+    os.replace(part, path)
+    return choice

@@ -1,0 +1,39 @@
+"""A trace of any stock pipeline, with the paper's settings for its model where none are given."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from imap.backbones import backbone_of
+from imap.config.method import method_settings
+from imap.config.presets import preset_for
+from imap.config.samples import split_texts
+from imap.tracing.prompt_cache import PromptCache
+from imap.tracing.text_slots import TextSlots
+from imap.tracing.trace import Trace
+
+
+def start_trace(
+    pipe: Any,
+    prompt: str | None,
+    concepts: str | Sequence[str] | None,
+    motions: str | Sequence[str] | None,
+    settings: Mapping[str, Any],
+    observe: Callable[..., None] | None = None,
+    prompt_cache: PromptCache | None = None,
+) -> Trace:
+    """A `Trace` of the next call of a pipeline.
+
+    Args:
+        pipe, prompt, concepts, motions, observe, prompt_cache: as in `imap.trace`.
+        settings: keys of `imap.config.method.Method`. A missing key or None takes the paper's value for the model.
+
+    Raises:
+        ImapError: for settings or words that the model cannot take, before anything runs.
+    """
+    backbone = backbone_of(pipe)
+    if settings.get("imap_qk_matching_target") is None and not prompt:
+        settings = {**settings, "imap_qk_matching_target": "concepts"}  # no prompt, so no prompt words to match
+    paper = preset_for(backbone.family, backbone.num_layers, backbone.num_heads).paper
+    method = method_settings(settings, paper, backbone.num_layers, backbone.num_heads, backbone.default_concept_token)
+    text_slots = TextSlots(backbone, method, split_texts(concepts), split_texts(motions), prompt)
+    return Trace(backbone, method, text_slots, observe, prompt_cache)

@@ -1,0 +1,68 @@
+"""Which denoising step a transformer call belongs to, and which row of its batch is the conditional one."""
+
+from typing import Any
+
+from imap.backbones.base import Backbone
+from imap.config.method import check_range
+from imap.errors import ImapError
+
+
+class Steps:
+    """Counts the steps of a pipeline call from the transformer calls alone.
+
+    A stock pipeline sets `current_timestep` to a new object at every step, so two calls that meet the same object are
+    one step, and the second of them is the unconditional half.
+    """
+
+    def __init__(self, backbone: Backbone, wanted: tuple[int, int] | None) -> None:
+        """wanted: [start, stop) of the step indices to read; None: every step."""
+        self.backbone, self.wanted = backbone, wanted
+        self.index = -1  # into the schedule
+        self.read: list[int] = []
+        self._announced: int | None = None
+        self._timestep: Any = None
+        self._guided: bool | None = None
+        self._schedule: Any = None
+
+    def begin_call(self, first: int, steps: int) -> None:
+        """Announce a pipeline call that starts at index `first` of a schedule of `steps` steps."""
+        self.index, self._announced = first - 1, steps
+        self._timestep = self._guided = self._schedule = None
+
+    def conditional_row(self, rows: int) -> int | None:
+        """Count a transformer call on a batch of `rows`; its row to read, or None when it is not to be read.
+
+        Raises ImapError for steps that the run does not have, for a second pipeline call and for a batch of videos.
+        """
+        timestep = self.backbone.pipe.current_timestep
+        if timestep is not None and timestep is self._timestep:
+            return None
+        self._timestep = timestep
+        self.index += 1
+        self._check()
+        if self._guided is None:
+            # asked once a call: a dynamic guidance scale may pass through 1 later, and the batch stays
+            self._guided = self.backbone.batched_guidance and self.backbone.pipe.guidance_scale > 1.0
+        expected = 2 if self._guided else 1
+        if rows != expected:
+            raise ImapError(
+                f"the transformer got a batch of {rows} where one video makes {expected}; "
+                "trace one prompt and one video per call"
+            )
+        is_read = self.wanted is None or self.index in range(*self.wanted)
+        return rows - 1 if is_read else None
+
+    def _check(self) -> None:
+        # every pipeline call sets a schedule of its own, a new object
+        schedule = self.backbone.pipe.scheduler.timesteps
+        if self._schedule is not None and schedule is not self._schedule:
+            raise ImapError(
+                "this trace has read a pipeline call and meets another one; "
+                "open a new `with imap.trace(...)` block for every call"
+            )
+        self._schedule = schedule
+        check_range(self.wanted, self._announced or len(schedule))
+
+    def forget(self) -> None:
+        """Let go of the pipeline's tensors."""
+        self._timestep = self._schedule = None

@@ -1,0 +1,119 @@
+"""The texts of a trace: which slots stand for them, and how much each slot weighs (METHOD 2.3 and 4)."""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from imap.backbones.base import CONCEPT_WINDOW, Backbone, TokenizedText
+from imap.backbones.tokens import tokens_of
+from imap.config.method import Method
+from imap.config.samples import check_words
+from imap.errors import ImapError
+from imap.methods.layer_maps import SlotWeights
+
+log = logging.getLogger("imap")
+
+
+class TextSlots:
+    """Concepts and motion words, matched to a prompt where the maps read the prompt's own tokens."""
+
+    def __init__(
+        self, backbone: Backbone, method: Method, concepts: Sequence[str], motions: Sequence[str], prompt: str | None
+    ) -> None:
+        check_words(concepts, motions)
+        self.texts, self.motions = (*concepts, *motions), frozenset(motions)
+        self.notes: list[str] = []
+        self.reads_prompt = method.imap_qk_matching_target == "prompt"
+        self.joint_attention, self.padded_length = backbone.joint_attention, backbone.text_length
+        self.prompt_tokens = method.prompt_tokens
+        if len(self.texts) >= self.padded_length:
+            raise ImapError(f"{len(self.texts)} texts do not fit {self.padded_length} text slots; name fewer")
+        for text in self.texts:
+            check_window(backbone, backbone.pipe.tokenizer, text)
+        self.tokenized = _tokenize(backbone, prompt) if self.reads_prompt else None
+        self.matched = self._match()
+        self.standardize = self._standardize(method)
+
+    def _match(self) -> dict[str, tuple[int, ...]]:
+        """Tokens of the prompt that each text spans; none with target concepts."""
+        if self.tokenized is None:
+            return dict.fromkeys(self.texts, ())
+        matched = {text: tokens_of(text, self.tokenized) for text in self.texts}
+        absent = [text for text, tokens in matched.items() if not tokens]
+        if absent:
+            self.note(
+                f"not in the prompt: {', '.join(absent)}; matched by concept keys of their own, "
+                "standardized over the prompt's tokens"
+            )
+        return matched
+
+    def _standardize(self, method: Method) -> bool:
+        if method.standardize == "text" and not self.reads_prompt and len(self.texts) == 1:
+            self.note(
+                "a single concept is not standardized (standardize=none): over one text only its sign would be left"
+            )
+            return False
+        return method.standardize == "text"
+
+    def note(self, message: str) -> None:
+        """Say something that the reader of the maps must know, and keep it for the record."""
+        self.notes.append(message)
+        log.warning(message)
+
+    @property
+    def reads_concepts(self) -> bool:
+        """Concept tokens run where the maps or the baselines read them, or a text is not in the prompt."""
+        return not self.reads_prompt or self.joint_attention or not all(self.matched.values())
+
+    def layout(self, prompt: int, last_stands_for: int) -> SlotWeights:
+        """Weights and rows over [prompt slots, concepts, padding], the concept part only where it is read.
+
+        prompt: distinct prompt slots, of which the last stands for `last_stands_for` equal ones. Rows are the texts,
+        then the prompt's tokens where they are asked for. With prompt keys the concept slots stay out of the
+        statistics: a text that is not in the prompt is standardized like one more token, and moves no other row.
+        """
+        count = len(self.texts)
+        concepts = count + 1 if self.reads_concepts else 0
+        prompt_weights, concept_weights = torch.ones(prompt), torch.ones(concepts)
+        prompt_weights[-1:] = float(last_stands_for)
+        concept_weights[-1:] = float(self.padded_length - count)
+        own = torch.eye(count, count + 1 if concepts else 0)
+        own = torch.cat([torch.zeros(count, prompt), own], dim=1)
+        rows = torch.zeros_like(own)
+        for row, text in enumerate(self.texts):
+            tokens = [token for token in self.matched[text] if token < prompt]
+            rows[row] = own[row] if not tokens else 0
+            rows[row, tokens] = 1 / max(len(tokens), 1)
+        if self.reads_prompt and self.prompt_tokens:
+            rows = torch.cat([rows, torch.eye(min(len(self.tokenized.pieces), prompt), rows.shape[1])])
+        weights = torch.cat([prompt_weights, concept_weights if not prompt else torch.zeros(concepts)])
+        if self.joint_attention:
+            return SlotWeights(weights, rows, torch.cat([torch.zeros(prompt), concept_weights]), own)
+        return SlotWeights(weights, rows, weights, rows)
+
+    def facts(self) -> dict[str, Any]:
+        """What to record: the prompt pieces that each text was read from, and the notes."""
+        pieces = self.tokenized.pieces if self.tokenized else ()
+        read_from = {text: [pieces[i] for i in tokens] for text, tokens in self.matched.items() if self.reads_prompt}
+        return {"read_from_prompt": read_from, "notes": list(dict.fromkeys(self.notes))}
+
+
+def _tokenize(backbone: Backbone, prompt: str | None) -> TokenizedText:
+    if not prompt:
+        raise ImapError(
+            "imap_qk_matching_target=prompt reads the prompt's own words: "
+            "give the prompt to the trace too, or set imap_qk_matching_target=concepts"
+        )
+    return backbone.tokenize(prompt)
+
+
+def check_window(backbone: Backbone | type[Backbone], tokenizer: Any, text: str) -> None:
+    """Raise ImapError for a text of more tokens than the concept window holds. Needs the tokenizer alone."""
+    length = backbone.concept_length(tokenizer, text)
+    if length > CONCEPT_WINDOW:
+        shown = text if len(text) < 60 else text[:57] + "..."
+        raise ImapError(
+            f"the concept {shown!r} is {length} tokens long, and the concept window holds {CONCEPT_WINDOW}; shorten it"
+        )

@@ -1,0 +1,280 @@
+"""Text typed on the command line arrives as it was typed, and what cannot be composed is told in one line."""
+
+import os
+import random
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import hydra
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from imap import ImapError
+from imap.cli.main import main
+from imap.cli.overrides import TEXTS, check_overrides, literal
+from imap.config.presets import config_folder
+from imap.config.samples import split_texts
+
+ROOT = Path(__file__).parents[2]
+NASTY = [
+    # what Hydra's grammar gives a meaning
+    *[
+        "a, b",
+        ",",
+        "a,b,c",
+        "a=b",
+        "=",
+        "==",
+        "[a, b]",
+        "[",
+        "{a: b}",
+        "}",
+        "(a)",
+        "a: b",
+        ":",
+        "glob(*)",
+        "choice(a,b)",
+    ],
+    *["range(1,2)", "sort(b,a)", "int(3)", "a|b", "@x", "~a", "+a", "-a", "--help", "*", "/", "..", "?", "a ??? b"],
+    # quotes and backslashes, at every place
+    *["it's", "'", "''", "'a'", "a'", '"quoted"', '"', '""', 'a "b" c', '"a', 'a"', '"it\'s"', "`a`"],
+    *[
+        "\\",
+        "\\\\",
+        "a\\",
+        "a\\\\",
+        '\\"',
+        'a\\"',
+        '\\\\"',
+        '\\\\\\"',
+        "\\'",
+        "\\,",
+        "\\=",
+        "\\n",
+        "\\t",
+        "a\\ b",
+        "C:\\a\\",
+    ],
+    # what OmegaConf takes for a reference
+    *[
+        "${seed}",
+        "${oc.env:HOME}",
+        "${",
+        "$",
+        "$$",
+        "$${seed}",
+        "\\${seed}",
+        "\\\\${seed}",
+        "${${seed}}",
+        '${"a"}',
+        "${'",
+    ],
+    *['x${a}y"z\\', "\\\\\\${a}\\\\\\", '"${seed}"', "'${seed}'", "}${", "${seed}\\", "100 $"],
+    # what YAML, printf and shells give a meaning
+    *["50%", "%s %(name)s", "#no", "a # b", "&a", "!t", ">", "<", "- a", "--- a", "%YAML 1.2"],
+    # what looks like another type
+    *[
+        "NULL",
+        "Null",
+        "null ",
+        " null",
+        "nullify",
+        "None",
+        "~",
+        "true",
+        "False",
+        "1",
+        "-1",
+        "1e5",
+        "0x10",
+        "nan",
+        "inf",
+        "1_000",
+    ],
+    # white space and other alphabets
+    *[
+        "  lead",
+        "trail  ",
+        " ",
+        "\t",
+        "a\nb",
+        "a\r\nb",
+        "\n",
+        "a\n\n  b\n",
+        "a\tb",
+        "\xa0a\u2028b\u200b",
+        "\x07\x0b\x1b[0m",
+    ],
+    *["🎈🏽 ball", "日本の犬", "żółw", "كلب", "e\u0301"],
+]
+
+
+def random_texts(count: int) -> list[str]:
+    rng = random.Random(0)
+    return ["".join(rng.choices("ab \\\"'${}[](),=:#%\n\t.~-+*/&|é🎈", k=rng.randint(1, 16))) for _ in range(count)]
+
+
+def composed(*arguments: str, door: str = "renoising") -> dict:
+    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+        config = compose(door, [literal(argument) for argument in arguments])
+    return OmegaConf.to_container(config, resolve=True)
+
+
+@pytest.fixture
+def arguments(monkeypatch: pytest.MonkeyPatch):
+    """Puts sys.argv back."""
+    monkeypatch.setattr(sys, "argv", ["main.py"])
+
+
+def test_every_text_arrives_as_it_was_typed():
+    texts = [*NASTY, *random_texts(60)]
+    names = list(TEXTS)
+    lost = {}
+    for start in range(0, len(texts), len(names)):
+        typed = dict(zip(names, texts[start : start + len(names)], strict=False))
+        config = composed(*(f"{name}={text}" for name, text in typed.items()))
+        for name, text in typed.items():
+            got = config["backbone"]["path"] if name == "backbone.path" else config[name]
+            if got != text:
+                lost[name, text] = got
+    assert not lost
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_every_text_setting_is_taken_literally(name: str):
+    text = 'a "b", it\'s ${seed} = [c]: \\'
+    config = composed(f"{name}={text}")
+    assert (config["backbone"]["path"] if name == "backbone.path" else config[name]) == text
+
+
+def test_nothing_and_null_keep_their_meaning():
+    assert composed("prompt=", "concepts=null")["prompt"] == ""
+    assert composed("prompt=", "concepts=null")["concepts"] is None
+
+
+def test_other_settings_keep_hydras_grammar():
+    config = composed("imap_layer=[0,2]", "seed=7", "softmax=true", "num_frames=${fps}", "maps_layers=null")
+    assert config["imap_layer"] == [0, 2] and config["seed"] == 7 and config["softmax"] is True
+    assert config["num_frames"] == 8 and config["maps_layers"] is None
+    assert literal("imap_layer=[0,2]") == "imap_layer=[0,2]" and literal("--help") == "--help"
+
+
+@pytest.mark.parametrize(
+    "typed", ["ball,dog", "ball, dog", " ball ,dog ", "[ball,dog]", "[ball, dog]", "['ball', \"dog\"]"]
+)
+def test_concepts_are_the_same_however_a_list_is_typed(typed: str):
+    assert split_texts(composed(f"concepts={typed}")["concepts"]) == ("ball", "dog")
+
+
+@pytest.mark.parametrize("text", ['a "b", it\'s = ${seed}\\', "--help", "a\nb", *random_texts(2)])
+def test_main_hands_the_text_through_hydras_own_command_line(text: str, arguments: None):
+    seen = []
+
+    @hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="sampling")
+    def run(config):
+        seen.append(OmegaConf.to_container(config, resolve=True))
+
+    main(run, "sampling", "main_Sampling.py", [f"prompt={text}", "seed=3"])
+    assert seen[0]["prompt"] == text and seen[0]["seed"] == 3
+
+
+def test_a_text_survives_a_real_shell_and_the_door_needs_no_torch_to_show_it():
+    text = 'a "b", it\'s ${seed} = [c]: 50% #1 \\'
+    code = (
+        "import sys, runpy; sys.argv[0] = 'main_Sampling.py'; runpy.run_path('main_Sampling.py', run_name='__main__')"
+    )
+    code += "; print('# torch is', 'torch' in sys.modules)"
+    command = f"{shlex.quote(sys.executable)} -c {shlex.quote(code)} --cfg job {shlex.quote('prompt=' + text)}"
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    shown = subprocess.run(command, shell=True, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    assert OmegaConf.create(shown.stdout).prompt == text
+    assert "# torch is False" in shown.stdout
+
+
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+@pytest.mark.parametrize("door", ["sampling", "renoising"])
+def test_help_names_every_setting_and_runs_nothing(door: str, flag: str, arguments: None, capsys):
+    def run():
+        """About this door."""
+        raise AssertionError("--help must not run anything")
+
+    main(run, door, f"main_{door.capitalize()}.py", ["prompt=a", flag])
+    shown = capsys.readouterr().out
+    config = composed(door=door)
+    names = [*config, *config["backbone"], *config.get("video", {})]
+    missing = {name for name in names if not re.search(rf"^ *{name}: ", shown, re.MULTILINE)} - {
+        "demo",
+        "paper",
+        "video",
+        "words",
+    }
+    assert not (missing - {"backbone"}) and "About this door." in shown
+    assert "backbone=cogvideox_5b" in shown and "tiny_wan" in shown and "hydra/job_logging" not in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["promt=a"], "unknown setting 'promt'; did you mean prompt?"),
+        (["backbone.dytpe=float32"], "unknown setting 'backbone.dytpe'; did you mean backbone.dtype?"),
+        (["+zzz=1"], "unknown setting 'zzz'; --help lists them"),
+        (["prompt=a", "red", "ball"], "cannot read 'red'"),
+        (
+            ["backbone=tiny"],
+            "unknown backbone 'tiny'; known are cogvideox_2b, cogvideox_5b, hunyuanvideo, shapes_cogvideox",
+        ),
+        (["method=imapp"], "unknown method 'imapp'; known are imap"),
+    ],
+)
+def test_what_is_not_known_is_named_with_a_way_out(arguments: list[str], message: str):
+    with pytest.raises(ImapError) as error:
+        check_overrides("sampling", [literal(argument) for argument in arguments])
+    assert str(error.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    "argument",
+    ["seed=[1", "seed={", "prompt", "backbone=null", "~seed", "experiment=foo", "hydra.run.dri=a", "seed.a=1", "fps='"],
+)
+def test_what_hydra_cannot_compose_is_one_line(argument: str):
+    with pytest.raises(ImapError) as error:
+        check_overrides("sampling", [literal(argument)])
+    assert "\n" not in str(error.value) and str(error.value).strip()
+
+
+def test_a_broken_value_is_told_with_its_setting():
+    with pytest.raises(ImapError, match="imap_layer"):
+        check_overrides("sampling", ["imap_layer=[1,2"])
+
+
+def test_a_reference_to_a_setting_that_does_not_exist_is_one_line():
+    with pytest.raises(ImapError, match="widht"):
+        check_overrides("sampling", ["height=${widht}"])
+
+
+@pytest.mark.parametrize(
+    "override", ["backbone.demo.prompt=a", "backbone.paper.height=32", "hydra.verbose=false", "++seed=1"]
+)
+def test_known_settings_pass(override: str):
+    check_overrides("sampling", [override])
+
+
+def test_an_interrupted_run_says_how_to_go_on(arguments: None):
+    def run():
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit, match="run the same command again"):
+        main(run, "sampling", "main_Sampling.py", [])
+
+
+def test_an_error_is_one_line_and_a_status(arguments: None):
+    def run():
+        raise ImapError("no such thing; do another")
+
+    with pytest.raises(SystemExit) as stop:
+        main(run, "sampling", "main_Sampling.py", [])
+    assert stop.value.code == "imap: error: no such thing; do another"

@@ -1,0 +1,226 @@
+"""Every configuration composes for both doors and is complete, and the paper's settings stand as in METHOD 6."""
+
+import re
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from imap import ImapError
+from imap.config.method import method_settings
+from imap.config.model import model_settings
+from imap.config.presets import config_folder, preset_for, presets
+from imap.config.run import METHOD_KEYS, run_settings, samples_of
+from imap.media.video_io import read_video
+from imap.shapes.models.base import WORDS
+from imap.testing import tiny
+
+BACKBONES = sorted(path.stem for path in (config_folder() / "backbone").glob("*.yaml"))
+EXPERIMENTS = sorted(path.stem for path in (config_folder() / "experiment").glob("*.yaml"))
+FILES = sorted(path.relative_to(config_folder()).as_posix() for path in config_folder().rglob("*.yaml"))
+DOORS = {"sampling": False, "renoising": True}
+TINY = [f"tiny_{family}" for family in tiny.FAMILIES]
+SHAPES = [f"shapes_{family}" for family in tiny.FAMILIES]
+
+
+def layers(*ranges: int | tuple[int, int]) -> list[int]:
+    """Layers as METHOD 6 writes them: single ones, and (first, last) for a range with both ends."""
+    return [n for r in ranges for n in (range(r[0], r[1] + 1) if isinstance(r, tuple) else [r])]
+
+
+# name: hub id, layers and heads of the model, imap_layer, k, target, steps, renoise index, height, width
+PAPER = {
+    "cogvideox_2b": (
+        *("THUDM/CogVideoX-2b", 30, 30),
+        *(layers(4, 6, 7, (10, 23)), 5, "concepts", 50, 30, 480, 720),
+    ),
+    "cogvideox_5b": (
+        *("THUDM/CogVideoX-5b", 42, 48),
+        *(layers((1, 5), (7, 21), 23), 5, "concepts", 50, 30, 480, 720),
+    ),
+    "hunyuanvideo": (
+        *("hunyuanvideo-community/HunyuanVideo", 20, 24),
+        *(layers(1, 2, 4, 5, 6, 9, 10, 13, (15, 19)), 5, "concepts", 30, 20, 480, 720),
+    ),
+    "wan2_1_1_3b": (
+        *("Wan-AI/Wan2.1-T2V-1.3B-Diffusers", 30, 12),
+        *(layers((5, 19)), 3, "prompt", 50, 20, 480, 832),
+    ),
+    "wan2_1_14b": (
+        *("Wan-AI/Wan2.1-T2V-14B-Diffusers", 40, 40),
+        *(layers((5, 25)), 5, "prompt", 50, 20, 480, 832),
+    ),
+}
+
+
+def composed(door: str, *overrides: str) -> dict:
+    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+        return OmegaConf.to_container(compose(door, list(overrides)), resolve=True)
+
+
+def check(config: dict, renoising: bool) -> None:
+    """What a door does with a configuration before it asks for a checkpoint."""
+    backbone = config["backbone"]
+    model_settings({**backbone, "path": None})  # the small trained models are not on every machine
+    run = run_settings(config, renoising)
+    method = method_settings(run.method, backbone["paper"], backbone["num_layers"], backbone["num_heads"], "first")
+    method.check_steps(run.num_inference_steps)
+
+
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_every_backbone_composes_and_is_settled_for_both_doors(door: str, backbone: str):
+    config = composed(door, f"backbone={backbone}")
+    check(config, DOORS[door])
+    paper = config["backbone"]["paper"]
+    assert {key: config[key] for key in paper if key in config} == {key: paper[key] for key in paper if key in config}
+    assert config["seed"] == 42 and config["fps"] == 8
+    assert config["guidance_scale"] == (4.0 if backbone in SHAPES else 6.0)
+    assert config["negative_prompt"] == ""
+
+
+def test_the_backbones_are_the_papers_the_trained_small_ones_and_the_tiny_ones():
+    assert sorted(BACKBONES) == sorted([*PAPER, *SHAPES, *TINY])
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_composes_for_a_door(name: str):
+    faults = []
+    for door, renoising in DOORS.items():
+        try:
+            check(composed(door, f"experiment={name}"), renoising)
+        except Exception as error:  # an experiment may be for one door only
+            faults.append(f"{door}: {error}")
+    assert len(faults) < len(DOORS), faults
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_the_papers_table_holds(name: str):
+    config = OmegaConf.load(config_folder() / "backbone" / f"{name}.yaml")
+    hub, num_layers, num_heads, imap_layer, k, target, steps, index, height, width = PAPER[name]
+    assert (config.name, config.id, config.num_layers, config.num_heads) == (name, hub, num_layers, num_heads)
+    assert OmegaConf.to_container(config.paper) == {
+        "imap_layer": imap_layer,
+        "imap_sep_topk": k,
+        "imap_qk_matching_target": target,
+        "num_inference_steps": steps,
+        "renoise_timestep": [index],
+        "guidance_scale": 6.0,
+        "height": height,
+        "width": width,
+        "num_frames": 49,
+        "fps": 8,
+    }
+    if config.family == "wan":
+        assert (config.vae_dtype, config.flow_shift) == ("float32", 3.0)
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_a_loaded_model_finds_its_preset_by_its_size(name: str):
+    config = OmegaConf.load(config_folder() / "backbone" / f"{name}.yaml")
+    assert preset_for(config.family, config.num_layers, config.num_heads) == presets()[name]
+    assert preset_for(config.family, config.num_layers, config.num_heads + 1).name != name
+    assert preset_for(config.family, config.num_layers + 1, config.num_heads).name != name
+
+
+@pytest.mark.parametrize("family", tiny.FAMILIES)
+def test_a_size_that_the_paper_does_not_have_gets_every_layer_and_its_familys_schedule(family: str):
+    of_family = [preset.paper for name, preset in presets().items() if preset.family == family and name in PAPER]
+    found = preset_for(family, 7, 11).paper
+    assert found["imap_layer"] == list(range(7)) and found["imap_sep_topk"] == 2
+    assert preset_for(family, 7, 3).paper["imap_sep_topk"] == 1
+    for key in ("imap_qk_matching_target", "num_inference_steps", "renoise_timestep", "height", "width", "num_frames"):
+        assert found[key] in [paper[key] for paper in of_family], key
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_a_tiny_backbone_says_its_own_size(name: str):
+    config = OmegaConf.load(config_folder() / "backbone" / f"{name}.yaml")
+    transformer = tiny.build(config.family).transformer
+    blocks = transformer.blocks if config.family == "wan" else transformer.transformer_blocks
+    assert (config.num_layers, config.num_heads) == (len(blocks), transformer.config.num_attention_heads)
+    assert config.id is None and config.path is None
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_a_tiny_backbone_has_a_demo_for_sampling(name: str):
+    config = composed("sampling", f"backbone={name}")
+    sample = samples_of(config, renoising=False, demo=config["backbone"]["demo"])[0]
+    assert all(word in sample.prompt for word in (*sample.concepts, *sample.motions)) and sample.motions
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_a_published_backbone_reads_clips_of_its_size_and_samples_nothing_unasked(name: str):
+    config = composed("renoising", f"backbone={name}")
+    paper, demo = config["backbone"]["paper"], config["backbone"]["demo"]
+    samples = samples_of(config, renoising=True, demo=demo)
+    frames = read_video(samples[0].video_path)
+    assert frames.shape == (paper["num_frames"], paper["height"], paper["width"], 3) and len(samples) == 2
+    assert all(x.video_path.with_name(f"truth-{x.video_path.stem}.npz").is_file() for x in samples)
+    with pytest.raises(ImapError, match="nothing to look at"):
+        samples_of(composed("sampling", f"backbone={name}"), renoising=False, demo=demo)
+
+
+def test_every_setting_of_the_method_is_in_its_configuration():
+    assert set(OmegaConf.load(config_folder() / "method" / "imap.yaml")) == set(METHOD_KEYS)
+
+
+def test_every_backbone_has_the_same_keys():
+    configs = [OmegaConf.load(config_folder() / "backbone" / f"{name}.yaml") for name in BACKBONES]
+    assert len({frozenset(set(config) - {"demo", "words"}) for config in configs}) == 1
+    assert len({frozenset(config.paper) for config in configs}) == 1
+
+
+def test_a_model_of_the_embedded_world_tells_the_words_that_it_was_taught():
+    named = {name: OmegaConf.load(config_folder() / "backbone" / f"{name}.yaml").get("words") for name in BACKBONES}
+    for name, words in named.items():
+        assert (words is not None) == name.startswith("shapes_")
+        assert words is None or sorted(words) == sorted(WORDS.split()), name
+
+
+def test_the_doors_share_their_settings_by_name_and_default():
+    sampling, renoising = composed("sampling"), composed("renoising")
+    assert set(sampling) - set(renoising) == set()
+    assert set(renoising) - set(sampling) == {"video_path", "renoise_timestep", "test_full_denoise", "video"}
+    assert {key for key in sampling if sampling[key] != renoising[key]} == {"output_dir"}
+
+
+def uncommented(text: str) -> list[str]:
+    """Keys without a comment on their line, nor on the line above; what lies in a commented block is told there."""
+    found, parents, above = [], [], False
+    for line in text.splitlines():
+        key = re.match(r"( *)([\w/]+):(?: |$)", line)
+        if key:
+            indent = len(key.group(1))
+            parents = [(depth, told) for depth, told in parents if depth < indent]
+            told = above or " # " in line or any(told for _, told in parents)
+            parents.append((indent, told))
+            if not told:
+                found.append(key.group(2))
+        above = line.lstrip().startswith("#")
+    return found
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if not file.startswith("experiment/")])
+def test_every_key_has_a_comment(file: str):
+    text = Path(config_folder() / file).read_text(encoding="utf-8")
+    # the hydra block keeps Hydra's own files out of the way, and the defaults list is Hydra's too
+    own = re.split(r"^hydra:", re.sub(r"^defaults:\n(?: +.*\n)+", "", text, flags=re.M), flags=re.M)[0]
+    assert uncommented(own) == []
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_says_what_it_is_for(name: str):
+    lines = (config_folder() / "experiment" / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
+    assert lines[0] == "# @package _global_" and lines[1].startswith("# ")
+
+
+def test_a_key_without_a_comment_is_found():
+    assert uncommented("# file\na: 1\nb: 1\nc: # told\n  d: 2\n\ne:\n  f: 1 # told\n# told\ng: 1\n") == ["b", "e"]
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_a_small_model_that_is_not_there_says_how_to_train_it(name: str):
+    with pytest.raises(ImapError, match=f"train it first: python -m imap.shapes.train backbone={name}"):
+        model_settings(composed("sampling", f"backbone={name}", "backbone.path=nowhere")["backbone"])

@@ -1,0 +1,251 @@
+"""Clips: geometry of resizing, which frames are kept, what is refused, and that a written video reads back."""
+
+import gc
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+
+from imap import ImapError
+from imap.media.clips import Fit, check_clip, check_video_size, fit_clip, read_clip, to_pixels, to_tensor, write_video
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick_collections():
+    """imageio collects garbage whenever it opens or closes a file, and diffusers' modules are much to walk over."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+def ramp(frames: int, height: int, width: int) -> np.ndarray:
+    """Red grows to the right and green downwards, from 0 at one edge to 1 at the other; blue counts frames."""
+    clip = np.zeros((frames, height, width, 3), np.uint8)
+    clip[..., 0] = ((np.arange(width) + 0.5) / width * 255).round()
+    clip[..., 1] = ((np.arange(height) + 0.5) / height * 255).round()[:, None]
+    clip[..., 2] = np.arange(frames)[:, None, None]
+    return clip
+
+
+def across(clip: np.ndarray) -> np.ndarray:
+    return clip[0, clip.shape[1] // 2, :, 0] / 255
+
+
+def down(clip: np.ndarray) -> np.ndarray:
+    return clip[0, :, clip.shape[2] // 2, 1] / 255
+
+
+def centres(start: float, stop: float, count: int) -> np.ndarray:
+    return start + (np.arange(count) + 0.5) / count * (stop - start)
+
+
+def test_stretch_keeps_the_whole_picture_and_its_edges():
+    clip = fit_clip(ramp(3, 40, 60), Fit(32, 96, None, resize="stretch"))
+    assert clip.shape == (3, 32, 96, 3) and clip.dtype == np.uint8
+    # the outermost half pixel cannot be interpolated, so the ends may be off by it
+    assert np.abs(across(clip) - centres(0, 1, 96)).max() < 0.012
+    assert np.abs(down(clip) - centres(0, 1, 32)).max() < 0.02
+
+
+@pytest.mark.parametrize(
+    ("size", "columns", "rows"),
+    [
+        ((32, 48), (0, 1), (0, 1)),  # the same shape
+        ((32, 32), (1 / 6, 5 / 6), (0, 1)),  # narrower: the sides go, half each
+        ((32, 96), (0, 1), (0.25, 0.75)),  # wider: top and bottom go
+        ((80, 60), (1 / 4, 3 / 4), (0, 1)),  # larger and narrower
+    ],
+)
+def test_crop_cuts_the_middle_and_keeps_the_shape_of_things(size: tuple, columns: tuple, rows: tuple):
+    clip = fit_clip(ramp(2, 40, 60), Fit(*size, None, resize="crop"))
+    assert clip.shape == (2, *size, 3)
+    assert np.abs(across(clip) - centres(*columns, size[1])).max() < 0.02
+    assert np.abs(down(clip) - centres(*rows, size[0])).max() < 0.025
+
+
+@pytest.mark.parametrize("resize", ["crop", "stretch"])
+@pytest.mark.parametrize("size", [(33, 47), (41, 61), (40, 61), (17, 200), (333, 17)])
+def test_odd_sizes_come_out_exactly(resize: str, size: tuple[int, int]):
+    assert fit_clip(ramp(2, 41, 61), Fit(16, 48, None, resize)).shape == (2, 16, 48, 3)
+    assert fit_clip(ramp(1, *size), Fit(48, 16, None, resize)).shape == (1, 48, 16, 3)
+
+
+def test_a_circle_stays_round_when_cropped():
+    y, x = np.mgrid[:90, :160]
+    disc = (((y - 44.5) ** 2 + (x - 79.5) ** 2) < 30**2).astype(np.uint8) * 255
+    clip = fit_clip(np.repeat(disc[None, ..., None], 3, axis=3), Fit(48, 64, None, resize="crop"))[0, ..., 0] > 127
+    high, wide = np.ptp(np.where(clip.any(axis=1))[0]) + 1, np.ptp(np.where(clip.any(axis=0))[0]) + 1
+    assert abs(int(high) - 32) <= 1 and abs(int(high) - int(wide)) <= 1
+
+
+def test_shrinking_averages_and_does_not_pick_pixels():
+    stripes = np.zeros((1, 64, 64, 3), np.uint8)
+    stripes[:, :, ::4] = 200
+    small = fit_clip(stripes, Fit(16, 16, None, resize="stretch"))[:, :, 1:-1]
+    assert np.abs(small.astype(int) - 50).max() < 8
+
+
+def test_uniform_frames_are_spread_from_the_first_to_the_last():
+    kept = fit_clip(ramp(49, 16, 16), Fit(None, None, 9, frames="uniform"))[:, 0, 0, 2]
+    assert kept.tolist() == [0, 6, 12, 18, 24, 30, 36, 42, 48]
+    kept = fit_clip(ramp(30, 16, 16), Fit(None, None, 9, frames="uniform"))[:, 0, 0, 2]
+    assert kept[0] == 0 and kept[-1] == 29 and set(np.diff(kept)) <= {3, 4}
+
+
+def test_uniform_frames_repeat_where_the_clip_is_short():
+    kept = fit_clip(ramp(5, 16, 16), Fit(None, None, 9, frames="uniform"))[:, 0, 0, 2]
+    assert sorted(kept) == kept.tolist() and kept[0] == 0 and kept[-1] == 4 and set(kept) == set(range(5))
+
+
+def test_first_frames_are_the_first():
+    assert fit_clip(ramp(20, 16, 16), Fit(None, None, 9, frames="first"))[:, 0, 0, 2].tolist() == list(range(9))
+
+
+def test_one_frame_is_the_first_of_the_clip():
+    for frames in ("uniform", "first"):
+        assert fit_clip(ramp(7, 16, 16), Fit(None, None, 1, frames=frames))[:, 0, 0, 2].tolist() == [0]
+
+
+def test_a_clip_that_fits_is_left_as_it_is():
+    clip = ramp(9, 32, 48)
+    for resize in ("none", "crop", "stretch"):
+        assert np.array_equal(fit_clip(clip, Fit(32, 48, 9, resize, "uniform")), clip)
+    assert np.array_equal(fit_clip(clip, Fit()), clip)
+
+
+@pytest.mark.parametrize(
+    ("fit", "parts"),
+    [
+        (
+            Fit(32, 48, 49),
+            ["9 frames", "49 are expected", "video.frames=uniform", "video.frames=first", "num_frames=9"],
+        ),
+        (Fit(32, 48, 49, "crop", "first"), ["9 frames, fewer than the 49", "video.frames=uniform"]),
+        (
+            Fit(48, 32, 9),
+            ["32x48", "48x32 is expected", "video.resize=crop", "video.resize=stretch", "height=32 width=48"],
+        ),
+        (Fit(48, 32, 49), ["has 9 frames", "49 are expected", "It also is 32x48", "height=32 width=48"]),
+        (Fit(32, 64, 9, "none", "uniform"), ["32x48", "32x64 is expected", "video.resize=crop"]),
+    ],
+)
+def test_another_size_or_length_is_told_with_both_and_the_way_out(fit: Fit, parts: list[str]):
+    with pytest.raises(ImapError) as error:
+        check_clip((9, 32, 48, 3), fit, "a.mp4")
+    assert str(error.value).startswith("a.mp4 ") and all(part in str(error.value) for part in parts)
+    with pytest.raises(ImapError, match=r"^a\.mp4 "):
+        fit_clip(ramp(9, 32, 48), fit, "a.mp4")
+
+
+def test_an_unknown_way_to_fit_is_told_with_the_known_ones():
+    with pytest.raises(ImapError, match=r"video\.resize='zoom' is not known; it can be none, crop, stretch"):
+        Fit(resize="zoom")
+    with pytest.raises(ImapError, match=r"video\.frames='last' is not known; it can be none, uniform, first"):
+        Fit(frames="last")
+
+
+@pytest.mark.parametrize("size", [(9, 32, 48), (1, 16, 16), (5, 96, 144), (3, 32, 1040)])
+def test_a_written_video_reads_back_close_to_what_it_was(size: tuple[int, int, int], tmp_path: Path):
+    frames, height, width = size
+    y, x = np.mgrid[:height, :width]
+    clip = np.stack(
+        [np.stack([x * 255 // width, y * 255 // height, np.full_like(x, 20 * i)], -1) for i in range(frames)]
+    )
+    clip = clip.astype(np.uint8)
+    write_video(tmp_path / "a.mp4", clip, fps=8)
+    back = read_clip(tmp_path / "a.mp4")
+    assert back.shape == clip.shape and back.dtype == np.uint8
+    error = np.abs(back.astype(int) - clip.astype(int))
+    assert error.mean() < 5 and np.abs(back.mean(axis=(1, 2)) - clip.mean(axis=(1, 2))).max() < 4
+
+
+def test_frames_come_back_in_their_order(tmp_path: Path):
+    clip = np.zeros((49, 32, 48, 3), np.uint8)
+    clip += np.arange(0, 245, 5, dtype=np.uint8)[:, None, None, None]
+    write_video(tmp_path / "a.mp4", clip, fps=8)
+    assert np.abs(read_clip(tmp_path / "a.mp4").mean(axis=(1, 2, 3)) - np.arange(0, 245, 5)).max() < 4
+
+
+@pytest.mark.parametrize("fps", [1, 8, 24])
+def test_a_video_has_the_frame_rate_and_plays_anywhere(fps: int, tmp_path: Path):
+    write_video(tmp_path / "a.mp4", ramp(9, 32, 48), fps)
+    with av.open(str(tmp_path / "a.mp4")) as video:
+        stream = video.streams.video[0]
+        assert stream.average_rate == fps and stream.codec_context.name == "h264"
+        assert stream.codec_context.pix_fmt == "yuv420p" and stream.frames == 9
+
+
+def silent_video(path: Path) -> None:
+    """A container with a video stream and not one frame in it."""
+    with av.open(str(path), "w", format="avi") as video:
+        stream = video.add_stream("mpeg4", rate=8)
+        stream.width, stream.height, stream.pix_fmt = 48, 32, "yuv420p"
+        video.start_encoding()
+
+
+def cut_off(path: Path) -> None:
+    write_video(path, ramp(9, 32, 48), 8)
+    path.write_bytes(path.read_bytes()[:200])
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "message"),
+    [
+        ("none.mp4", lambda path: None, "there is no file"),
+        ("folder.mp4", lambda path: path.mkdir(), "there is no file"),
+        ("text.mp4", lambda path: path.write_text("no video"), "cannot be decoded"),
+        ("empty.mp4", lambda path: path.write_bytes(b""), "cannot be decoded"),
+        ("noise.mp4", lambda path: path.write_bytes(bytes(range(256)) * 9), "cannot be decoded"),
+        ("cut.mp4", cut_off, "cannot be decoded"),
+        ("silent.avi", silent_video, ""),
+    ],
+)
+def test_a_file_that_is_no_video_is_told_in_one_line(name: str, write, message: str, tmp_path: Path):
+    write(tmp_path / name)
+    with pytest.raises(ImapError) as error:
+        read_clip(tmp_path / name)
+    assert str(error.value).startswith("video_path: ") and name in str(error.value) and message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_real_clip_is_read_whole_and_crops_to_the_size_of_wan(clips: Path):
+    clip = read_clip(clips / "horse.mp4")
+    assert clip.shape == (49, 480, 720, 3) and 20 < clip.mean() < 235
+    assert fit_clip(clip[:2], Fit(480, 832, None, resize="crop")).shape == (2, 480, 832, 3)
+
+
+@pytest.mark.parametrize(
+    ("size", "multiple", "message"),
+    [
+        ((32, 48, 9), (16, 16), None),
+        ((16, 16, 1), (16, 16), None),
+        ((480, 720, 49), (16, 16), None),
+        ((33, 48, 9), (16, 16), "height=33 is not a multiple of 16, as this model needs; set height=32"),
+        ((32, 40, 9), (16, 32), "width=40 is not a multiple of 32, as this model needs; set width=32"),
+        ((8, 48, 9), (16, 16), "set height=16"),
+        ((32, 48, 10), (16, 16), "num_frames=10 is not 4k\\+1, as this model needs .*set num_frames=9"),
+        ((32, 48, 2), (16, 16), "set num_frames=1$"),
+        ((32, 48, 48), (16, 16), "set num_frames=49$"),
+    ],
+)
+def test_a_size_that_the_model_cannot_take_is_told_with_the_nearest(size: tuple, multiple: tuple, message: str | None):
+    if message is None:
+        check_video_size(*size, multiple, 4)
+        return
+    with pytest.raises(ImapError, match=message):
+        check_video_size(*size, multiple, 4)
+
+
+def test_pixels_and_tensors_are_each_others_inverse():
+    clip = ramp(3, 16, 32)
+    tensor = to_tensor(clip)
+    assert tensor.shape == (1, 3, 3, 16, 32) and tensor.dtype == torch.float32
+    assert tensor.min() >= -1 and tensor.max() <= 1
+    assert torch.equal(tensor[0, 0, 0, 0], torch.from_numpy(clip[0, 0, :, 0]).float() / 127.5 - 1)
+    assert np.array_equal(to_pixels((tensor[0].permute(1, 2, 3, 0).numpy() + 1) / 2), clip)
+
+
+def test_pixels_outside_of_the_range_are_cut_and_not_wrapped():
+    assert to_pixels(np.array([-0.5, 0.0, 0.5, 1.0, 1.7])).tolist() == [0, 0, 128, 255, 255]

@@ -1,0 +1,416 @@
+"""Whole traces against METHOD written out plainly: float64, real padding, full attention, full Gram matrices, loops.
+
+Queries, keys, values and head outputs come from torch's attention function itself, where imap does not look.
+"""
+
+import copy
+from dataclasses import dataclass, field, replace
+from functools import cache
+from inspect import signature
+
+import numpy as np
+import pytest
+import torch
+from diffusers.pipelines.hunyuan_video.pipeline_hunyuan_video import DEFAULT_PROMPT_TEMPLATE
+from sklearn.metrics import calinski_harabasz_score
+from torch.nn.functional import silu
+
+import imap
+from imap.testing import tiny
+from tests.conftest import FAMILIES, SIZES
+
+PROMPT = "A red kangaroo rolls past a small dog on the grass."
+CONCEPTS, MOTIONS = ["small dog", "kangaroo", "xylophone"], ["rolling"]
+IN_PROMPT = {"small dog": "small dog", "kangaroo": "kangaroo", "rolling": "rolls", "xylophone": None}
+LENGTHS = {"cogvideox": 226, "hunyuanvideo": 256, "wan": 512}
+ATTENTION = {"cogvideox": "attn1", "hunyuanvideo": "attn", "wan": "attn2"}
+PARTS = {  # of a joint sequence: visual tokens, prompt tokens
+    "cogvideox": (slice(226, None), slice(226)),
+    "hunyuanvideo": (slice(-256), slice(-256, None)),
+    "wan": (slice(None), slice(None)),
+}
+STEPS, FRAMES, TOPK = 2, 3, 2
+SEED = 1  # of the starting noise: without near ties
+TEMPLATE, CROP = DEFAULT_PROMPT_TEMPLATE["template"], DEFAULT_PROMPT_TEMPLATE["crop_start"]
+
+
+@cache
+def pipeline(family, **options):
+    pipe = getattr(tiny, family).build(0, **options)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+# -- what the model did
+
+
+@dataclass
+class Call:
+    """One transformer call: its arguments; of every block temb, and what its attention took and gave."""
+
+    arguments: dict
+    temb: list = field(default_factory=list)
+    attention: list = field(default_factory=list)  # (q, k, v, o) of each block, (rows, heads, tokens, width) each
+
+
+@pytest.fixture
+def record(monkeypatch):
+    """Starts to record the transformer calls of a pipeline, for the rest of the test."""
+    attend = torch.nn.functional.scaled_dot_product_attention
+    calls, handles, entered = [], [], []
+
+    def spy(query, key, value, *args, **kwargs):
+        out = attend(query, key, value, *args, **kwargs)
+        if entered:
+            entered.clear()
+            calls[-1].attention.append([x.double() for x in (query, key, value, out)])
+        return out
+
+    def call_begins(transformer, args, kwargs):
+        calls.append(Call(kwargs))
+
+    def block_begins(block, args, kwargs):
+        calls[-1].temb.append(signature(block.forward).bind(*args, **kwargs).arguments["temb"].double())
+
+    def start(pipe, family):
+        monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", spy)
+        handles.append(pipe.transformer.register_forward_pre_hook(call_begins, with_kwargs=True))
+        for block in pipe.transformer.blocks if family == "wan" else pipe.transformer.transformer_blocks:
+            handles.append(block.register_forward_pre_hook(block_begins, with_kwargs=True))
+            handles.append(getattr(block, ATTENTION[family]).register_forward_pre_hook(lambda *_: entered.append(1)))
+        return calls
+
+    yield start
+    for handle in handles:
+        handle.remove()
+
+
+# -- words
+
+
+def encode(pipe, family, text, length):
+    """Text encoder states (length, width) as the transformer is given them, and how many tokens are the text's own."""
+    template, before = (TEMPLATE, CROP) if family == "hunyuanvideo" else ("{}", 0)
+    long = {"padding": "max_length", "max_length": before + length, "truncation": True, "return_tensors": "pt"}
+    tokens = pipe.tokenizer(template.format(text), **long)
+    ids, mask = tokens.input_ids, tokens.attention_mask
+    if family == "cogvideox":
+        states = pipe.text_encoder(ids)[0][0]
+    elif family == "wan":
+        states = pipe.text_encoder(ids, mask)[0][0] * mask[0, :, None]
+    else:
+        states = pipe.text_encoder(ids, mask, output_hidden_states=True).hidden_states[-3][0]
+    return states[before:], int(mask.sum()) - before - 1  # an end token follows the text
+
+
+def concept_embedding(pipe, setting, text):
+    states, own = encode(pipe, setting.family, text, 16)
+    chosen = setting.concept_token or ("last" if setting.family == "hunyuanvideo" else "first")
+    return {"first": states[0], "last": states[own - 1], "mean": states[:own].mean(dim=0)}[chosen].double()
+
+
+def prompt_tokens(pipe, family, phrase):
+    """Indices of the prompt's tokens in a phrase, by counting tokens up to its start and up to its end."""
+    if phrase is None:
+        return []
+    start = PROMPT.index(phrase)
+    counts = [encode(pipe, family, PROMPT[:stop].rstrip(), 100)[1] for stop in (start, start + len(phrase))]
+    return list(range(*counts))
+
+
+# -- concept streams, METHOD 4: each gives for every block the keys and the head outputs of all padded slots
+
+
+def heads(x, like):
+    return x.unflatten(-1, (like.shape[0], -1)).transpose(0, 1)
+
+
+def attend(q, k, v):
+    return (q @ k.mT / q.shape[-1] ** 0.5).softmax(dim=-1) @ v
+
+
+def merge(x):
+    return x.transpose(0, 1).flatten(1)
+
+
+def cogvideox_stream(model, padded, count, call, row):
+    tokens = model.patch_embed.text_proj(padded)
+    for block, temb, (_, k, v, _) in zip(model.transformer_blocks, call.temb, call.attention, strict=True):
+        attn, video_k, video_v = block.attn1, k[row][:, 226:], v[row][:, 226:]
+        shift, scale, gate = block.norm1.linear(silu(temb[row])).chunk(6)[3:]
+        normed = block.norm1.norm(tokens) * (1 + scale) + shift
+        q, k, v = (heads(to(normed), video_k) for to in (attn.to_q, attn.to_k, attn.to_v))
+        q, k = attn.norm_q(q), attn.norm_k(k)
+        c = attend(q, torch.cat([k, video_k], dim=1), torch.cat([v, video_v], dim=1))
+        yield k, c
+        tokens = tokens + gate * attn.to_out[0](merge(c))
+        shift, scale, gate = block.norm2.linear(silu(temb[row])).chunk(6)[3:]
+        tokens = tokens + gate * block.ff(block.norm2.norm(tokens) * (1 + scale) + shift)
+
+
+def hunyuanvideo_stream(model, padded, count, call, row):
+    mask = (torch.arange(256) < count)[None]
+    tokens = model.context_embedder(padded[None], call.arguments["timestep"][row][None], mask)[0]
+    for block, temb, (_, k, v, _) in zip(model.transformer_blocks, call.temb, call.attention, strict=True):
+        attn, video_k, video_v = block.attn, k[row][:, :-256], v[row][:, :-256]
+        shift, scale, gate, ff_shift, ff_scale, ff_gate = block.norm1_context.linear(silu(temb[row])).chunk(6)
+        normed = block.norm1_context.norm(tokens) * (1 + scale) + shift
+        q, k, v = (heads(to(normed), video_k) for to in (attn.add_q_proj, attn.add_k_proj, attn.add_v_proj))
+        q, k = attn.norm_added_q(q), attn.norm_added_k(k)
+        c = attend(q, torch.cat([k, video_k], dim=1), torch.cat([v, video_v], dim=1))
+        yield k, c
+        tokens = tokens + gate * attn.to_add_out(merge(c))
+        tokens = tokens + ff_gate * block.ff_context(block.norm2_context(tokens) * (1 + ff_scale) + ff_shift)
+
+
+def wan_stream(model, padded, count, call, row):
+    tokens = model.condition_embedder.text_embedder(padded)
+    for block, (q, _, _, _) in zip(model.blocks, call.attention, strict=True):
+        yield heads(block.attn2.norm_k(block.attn2.to_k(tokens)), q[row]), None
+
+
+STREAMS = {"cogvideox": cogvideox_stream, "hunyuanvideo": hunyuanvideo_stream, "wan": wan_stream}
+
+
+# -- maps of one layer, METHOD 2, 3 and 5: arrays (texts, frames, patches)
+
+
+def gramcol(q, o, keys, counted, standardize):
+    """Gram columns of every head; the texts `counted` make the statistics of the standardization."""
+    z = np.zeros((len(o), keys.shape[1], *o.shape[1:3]))
+    for h in range(len(o)):
+        for f in range(FRAMES):
+            logits = keys[h] @ q[h, f].T
+            second, best = np.sort(logits, axis=1)[:, -2:].T
+            gap = (best - second).min() / np.abs(logits).max()
+            assert gap > 3e-7, "a near tie, where float32 may choose otherwise: take another SEED"
+            chosen = logits.argmax(axis=1)
+            g = (o[h, f] @ o[h, f].T)[:, chosen].T
+            if not standardize:
+                z[h, :, f] = g
+            elif len(set(chosen[counted])) > 1:
+                z[h, :, f] = (g - g[counted].mean(axis=0)) / (g[counted].std(axis=0, ddof=1) + 1e-6)
+    return z
+
+
+def softmax_over(x, counted):
+    """A text that is not counted gets what it would have as one text more."""
+    one_more = np.ones((len(x), *[1] * (x.ndim - 1)))
+    one_more[counted] = 0
+    return np.exp(x) / (np.exp(x[counted]).sum(axis=0) + one_more * np.exp(x))
+
+
+def layer_maps(setting, motion_heads, q, o, prompt_keys, keys, c):
+    """All maps of one layer; keys, c: of the padded concept stream."""
+    every, count = np.arange(keys.shape[1]), len(setting.texts)
+    slots, counted, rows = keys, every, [[i] for i in range(count)]
+    if setting.target == "prompt":
+        counted = np.arange(prompt_keys.shape[1])
+        slots = np.concatenate([prompt_keys, keys[:, :count]], axis=1)
+        rows = [setting.spans[text] or [len(counted) + i] for i, text in enumerate(setting.texts)]
+        rows += [[token] for token in range(setting.prompt_tokens)]
+    z = gramcol(q, o, slots, counted, setting.standardize)
+    found = {"imap": (z.sum(axis=0), counted, rows), "sel_imap": (z[motion_heads].mean(axis=0), counted, rows)}
+    if c is None:
+        logits = np.einsum("htd,hfpd->thfp", slots, q) / q.shape[-1] ** 0.5
+        found["cross_attention_maps"] = (softmax_over(logits, counted).mean(axis=1), counted, rows)
+    else:
+        own = [[i] for i in range(count)]
+        found["cross_attention_maps"] = (np.einsum("htd,hfpd->tfp", keys, q) / len(q), every, own)
+        found["concept_attention_maps"] = (np.einsum("htd,hfpd->tfp", c, o), every, own)
+    maps = {}
+    for key, (x, counted, rows) in found.items():
+        x = softmax_over(x, counted) if setting.softmax else x
+        maps[key] = np.stack([x[row].mean(axis=0) for row in rows])
+    return maps
+
+
+# -- maps of a run
+
+
+@dataclass(frozen=True)
+class Setting:
+    family: str
+    target: str
+    texts: list = field(default_factory=lambda: CONCEPTS + MOTIONS)
+    concept_token: str | None = None
+    standardize: bool = True
+    softmax: bool = False
+    spans: dict = field(default_factory=dict)  # of a text, its tokens in the prompt
+    prompt_tokens: int = 0  # how many of them have rows of their own, behind the texts
+
+
+@dataclass(frozen=True)
+class Reference:
+    """maps: by [step][layer][key]; chi, heads: of every head and the motion heads, best first, by [step][layer]."""
+
+    maps: list
+    chi: list
+    heads: list
+    setting: Setting
+
+    def means(self, steps, all_layers, chosen_layers):
+        found = {}
+        for suffix, layers in (("", all_layers), ("_layers", chosen_layers)):
+            for key in self.maps[0][0]:
+                means = [np.mean([self.maps[step][layer][key] for layer in layers], axis=0) for step in steps]
+                found[key + suffix] = np.mean([self.over_texts(x) for x in means], axis=0)
+        return found
+
+    def over_texts(self, x):
+        if not self.setting.softmax:
+            return x
+        parts = (part for part in np.split(x, [len(self.setting.texts)]) if len(part))
+        return np.concatenate([softmax_over(part, ...) for part in parts])
+
+
+@torch.no_grad()
+def reference(pipe, calls, setting):
+    family, length = setting.family, LENGTHS[setting.family]
+    model = copy.deepcopy(pipe.transformer).double()
+    concepts = [concept_embedding(pipe, setting, text) for text in setting.texts]
+    padded = torch.stack(concepts + [torch.zeros_like(concepts[0])] * (length - len(concepts)))
+    prompt = encode(pipe, family, PROMPT, length)[0]
+    found = Reference([], [], [], setting)
+    for call in calls:
+        rows = [torch.allclose(states, prompt, atol=1e-5) for states in call.arguments["encoder_hidden_states"]]
+        if True not in rows:
+            continue  # the unconditional half of guidance, in a call of its own
+        row = rows.index(True)
+        for store in (found.maps, found.chi, found.heads):
+            store.append([])
+        stream = STREAMS[family](model, padded, len(concepts), call, row)
+        for (q, k, _, o), (keys, c) in zip(call.attention, stream, strict=True):
+            video, text = PARTS[family]
+            q, o = (x[row][:, video].unflatten(1, (FRAMES, -1)).numpy() for x in (q, o))
+            labels = np.repeat(np.arange(FRAMES), o.shape[2])
+            chi = np.array([calinski_harabasz_score(x.reshape(len(labels), -1), labels) for x in o])
+            best = chi.argsort()[::-1][:TOPK]
+            c = None if c is None else c.numpy()
+            found.maps[-1].append(layer_maps(setting, best, q, o, k[row][:, text].numpy(), keys.numpy(), c))
+            found.chi[-1].append(chi)
+            found.heads[-1].append(best.tolist())
+    return found
+
+
+def run(record, setting, pipe, guidance_scale=6.0, **method):
+    """Maps of a traced run, and the reference made of what was recorded of the same run."""
+    calls = record(pipe, setting.family)
+    motions = [text for text in setting.texts if text in MOTIONS]
+    options = {
+        "concepts": [text for text in setting.texts if text not in MOTIONS],
+        "motions": motions,
+        "imap_qk_matching_target": setting.target,
+        "imap_sep_topk": TOPK,
+        "concept_token": setting.concept_token,
+        "softmax": setting.softmax,
+        "prompt_tokens": setting.prompt_tokens > 0,
+        "imap_layer": [0, 1, 2],
+    }
+    with imap.trace(pipe, PROMPT, **{**options, **method}) as trace:
+        pipe(
+            PROMPT,
+            **SIZES,
+            num_inference_steps=STEPS,
+            guidance_scale=guidance_scale,
+            generator=torch.Generator().manual_seed(SEED),
+            output_type="latent",
+        )
+    if setting.target == "prompt":
+        spans = {text: prompt_tokens(pipe, setting.family, IN_PROMPT[text]) for text in setting.texts}
+        setting = replace(setting, spans=spans)
+    return trace.maps(), reference(pipe, calls, setting)
+
+
+def assert_maps_agree(maps, expected):
+    assert set(maps) == set(expected)
+    for key, value in expected.items():
+        got = np.concatenate([maps[key], maps.token_arrays.get(key, maps[key][:0])]).reshape(value.shape)
+        # softmaxed maps differ from their mean by little more than float32 resolves
+        np.testing.assert_allclose(got, value, rtol=3e-7, atol=1e-3 * value.std(), err_msg=key)
+
+
+def assert_heads_agree(maps, expected, steps=range(STEPS)):
+    for layer, by_step in maps.scores.items():
+        assert set(by_step) == set(maps.heads[layer]) == set(steps)
+        for step in steps:
+            np.testing.assert_allclose(by_step[step], expected.chi[step][layer], rtol=1e-5)
+            assert maps.heads[layer][step] == expected.heads[step][layer]
+
+
+def layers_of(pipe, family):
+    return range(len(pipe.transformer.blocks if family == "wan" else pipe.transformer.transformer_blocks))
+
+
+def check(record, setting, rotary=True, **options):
+    pipe = pipeline(setting.family, **({} if rotary else {"rotary": False}))
+    maps, expected = run(record, setting, pipe, **options)
+    assert_heads_agree(maps, expected)
+    assert_maps_agree(maps, expected.means(range(STEPS), layers_of(pipe, setting.family), [0, 1, 2]))
+    return maps
+
+
+# -- tests
+
+
+@pytest.mark.parametrize("target", ["concepts", "prompt"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_map_is_the_plain_reference(record, family, target):
+    maps = check(record, Setting(family, target))
+    assert maps.facts["method"]["standardize"] == "text"
+    assert len(maps) == (6 if family == "wan" else 8)
+
+
+@pytest.mark.parametrize("target", ["concepts", "prompt"])
+def test_cogvideox_with_sincos_positions_is_the_plain_reference(record, target):
+    check(record, Setting("cogvideox", target), rotary=False)
+
+
+@pytest.mark.parametrize("target", ["concepts", "prompt"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_without_guidance_the_maps_are_the_plain_reference(record, family, target):
+    check(record, Setting(family, target), guidance_scale=1.0)
+
+
+@pytest.mark.parametrize("concept_token", ["first", "last", "mean"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_each_choice_of_a_concepts_token_is_the_plain_reference(record, family, concept_token):
+    check(record, Setting(family, "concepts", concept_token=concept_token))
+
+
+@pytest.mark.parametrize("target", ["concepts", "prompt"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_softmax_over_texts_is_the_plain_reference(record, family, target):
+    check(record, Setting(family, target, softmax=True))
+
+
+@pytest.mark.parametrize("softmax", [False, True], ids=["", "softmax"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_maps_of_every_prompt_token_are_the_plain_reference(record, family, softmax):
+    count = encode(pipeline(family), family, PROMPT, 100)[1] + 1  # with the end token
+    maps = check(record, Setting(family, "prompt", softmax=softmax, prompt_tokens=count))
+    own = {"imap", "imap_layers", "sel_imap", "sel_imap_layers"}
+    assert set(maps.token_arrays) == (set(maps) if family == "wan" else own)
+    assert len(maps.tokens) == count
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_single_concept_is_not_standardized_and_says_so(record, family):
+    maps = check(record, Setting(family, "concepts", ["kangaroo"], standardize=False))
+    assert maps.facts["method"]["standardize"] == "none"
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_single_word_of_the_prompt_is_standardized_over_the_prompt(record, family):
+    maps = check(record, Setting(family, "prompt", ["kangaroo"]))
+    assert maps.facts["method"]["standardize"] == "text"
+
+
+@pytest.mark.parametrize(("all_layer", "chosen_layers"), [(2, [0, 2]), (1, [2])])  # 1 is not read, or 0
+@pytest.mark.parametrize("family", FAMILIES)
+def test_chosen_steps_and_layers_are_the_same_choice_of_the_reference(record, family, all_layer, chosen_layers):
+    choice = {"maps_timesteps": [1, 2], "maps_layers": [all_layer, all_layer + 1], "imap_layer": chosen_layers}
+    maps, expected = run(record, Setting(family, "concepts"), pipeline(family), **choice)
+    assert set(maps.scores) == {all_layer, *chosen_layers}
+    assert_heads_agree(maps, expected, [1])
+    assert_maps_agree(maps, expected.means([1], [all_layer], chosen_layers))

@@ -1,0 +1,224 @@
+"""A list of samples: resumed, never lost, one failure told and the rest done."""
+
+import gc
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import imap.runs.batch
+from imap import Maps
+from imap.config.samples import Sample, numbered
+from imap.jobs.output import Output
+from imap.media.clips import read_clip
+from imap.runs.batch import ERRORS, Tally, Task, is_finished, record_failure, request, run_tasks, versions
+from imap.saliency import read_meta
+
+SETTINGS = {"seed": 42, "height": 16, "method": {"imap_layer": [0, 1]}, "model": {"name": "tiny_wan"}}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick_collections():
+    """imageio collects garbage whenever it opens or closes a file, and diffusers' modules are much to walk over."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+def samples(*prompts: str) -> list[tuple[str, Sample]]:
+    return list(numbered([Sample(prompt, ("ball",), ("rolls",)) for prompt in prompts]))
+
+
+def made(sample: Sample) -> Output:
+    """What a job would make of a sample, told by its prompt."""
+    value = float(sum(sample.prompt.encode()))
+    maps = Maps({"imap": np.full((2, 1, 1, 1), value, np.float32)}, sample.concepts + sample.motions)
+    return Output(np.zeros((5, 16, 32, 3), np.uint8), maps, {"video": "sampled", "seconds": {"denoise": 1.0}})
+
+
+class Work:
+    """Counts what is done, and fails for prompts that hold `bad`."""
+
+    def __init__(self, bad: str = "bad", error: BaseException | None = None) -> None:
+        self.bad, self.error, self.done = bad, error or RuntimeError("out of\nmemory"), []
+
+    def __call__(self, sample: Sample) -> Output:
+        self.done.append(sample.prompt)
+        if self.bad in sample.prompt:
+            raise self.error
+        return made(sample)
+
+
+def run(folder: Path, todo: list, work: Any, settings: dict = SETTINGS) -> Tally:
+    """Does what is not finished yet."""
+    folder.mkdir(exist_ok=True)
+    tasks = [Task(name, sample, request(sample, settings)) for name, sample in todo]
+    finished = [task.name for task in tasks if is_finished(folder / task.name, task.request)]
+    tally = Tally(skipped=finished)
+    run_tasks([task for task in tasks if task.name not in finished], folder, work, tally, {"fps": 8, "device": "cpu"})
+    return tally
+
+
+def visible(folder: Path) -> list[str]:
+    """Everything in the folder, hidden files too."""
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_every_sample_gets_a_folder_with_video_arrays_and_record(tmp_path: Path):
+    tally = run(tmp_path, samples("a", "b"), Work())
+    assert tally == Tally(["000-a", "001-b"], [], []) and visible(tmp_path) == ["000-a", "001-b"]
+    assert read_clip(tmp_path / "001-b" / "output.mp4").shape == (5, 16, 32, 3)
+    assert np.load(tmp_path / "001-b" / "npy" / "imap.npy", allow_pickle=False)[0, 0, 0, 0] == ord("b")
+    meta = read_meta(tmp_path / "001-b")
+    assert meta["request"] == request(Sample("b", ("ball",), ("rolls",)), SETTINGS)
+    assert meta["versions"] == versions() and {"python", "torch", "diffusers"} <= set(meta["versions"])
+    assert set(meta["seconds"]) == {"denoise", "write"} and meta["video"] == "sampled"
+    assert (meta["fps"], meta["device"]) == (8, "cpu")
+
+
+def test_finished_samples_are_skipped_and_new_ones_done(tmp_path: Path):
+    run(tmp_path, samples("a", "b"), Work())
+    before = (tmp_path / "000-a" / "meta.json").stat().st_mtime_ns
+    work = Work()
+    tally = run(tmp_path, samples("a", "b", "c"), work)
+    assert work.done == ["c"] and tally == Tally(["002-c"], ["000-a", "001-b"], [])
+    assert (tmp_path / "000-a" / "meta.json").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"seed": 43}, {"method": {"imap_layer": [1, 0]}}, {"model": {"name": "tiny_cogvideox"}}, {"a_new_setting": 1}],
+)
+def test_another_setting_does_the_sample_again_and_says_which(changed: dict, tmp_path: Path, caplog):
+    run(tmp_path, samples("a"), Work())
+    caplog.set_level(logging.INFO, logger="imap")
+    work = Work()
+    assert run(tmp_path, samples("a"), work, SETTINGS | changed).done == ["000-a"] and work.done == ["a"]
+    name = next(iter(changed))
+    assert any(f"000-a: asked for with other settings ({name}" in message for message in caplog.messages)
+    assert run(tmp_path, samples("a"), Work(), SETTINGS | changed).skipped == ["000-a"]
+
+
+def test_settings_that_json_writes_otherwise_are_still_the_same(tmp_path: Path):
+    settings = {"range": (0, 3), "nothing": None, 1: 2, "number": 0.1 + 0.2}
+    run(tmp_path, samples("a"), Work(), settings)
+    assert run(tmp_path, samples("a"), Work(), settings).skipped == ["000-a"]
+
+
+def test_another_clip_behind_the_same_name_does_the_sample_again(tmp_path: Path):
+    clip = tmp_path / "clip.mp4"
+    clip.write_bytes(b"one")
+    todo = [("000-a", Sample("a", ("ball",), (), clip))]
+    run(tmp_path / "out", todo, Work())
+    assert run(tmp_path / "out", todo, Work()).skipped == ["000-a"]
+    clip.touch()
+    assert run(tmp_path / "out", todo, Work()).skipped == ["000-a"]  # the same bytes, whatever the date
+    clip.write_bytes(b"two")
+    assert run(tmp_path / "out", todo, Work()).done == ["000-a"]
+    clip.unlink()
+    assert not is_finished(tmp_path / "out" / "000-a", request(todo[0][1], SETTINGS))
+
+
+def test_a_failure_does_not_stop_the_rest_and_is_told_whole(tmp_path: Path, caplog):
+    tally = run(tmp_path, samples("a", "bad", "c"), Work())
+    assert tally == Tally(["000-a", "002-c"], [], ["001-bad"])
+    assert visible(tmp_path) == ["000-a", "002-c", ERRORS]
+    assert "001-bad failed (maps): out of" in caplog.messages
+    entry = json.loads((tmp_path / ERRORS).read_text(encoding="utf-8"))
+    assert (entry["sample"], entry["stage"], entry["error"]) == ("001-bad", "maps", "RuntimeError: out of\nmemory")
+    assert "Traceback (most recent call last)" in entry["traceback"] and "raise self.error" in entry["traceback"]
+
+
+def test_the_next_run_does_only_what_failed(tmp_path: Path):
+    todo = samples("a", "bad", "c")
+    run(tmp_path, todo, Work())
+    work = Work(bad="nothing is")
+    assert run(tmp_path, todo, work) == Tally(["001-bad"], ["000-a", "002-c"], []) and work.done == ["bad"]
+    assert visible(tmp_path) == ["000-a", "001-bad", "002-c", ERRORS]
+
+
+def test_a_failing_redo_leaves_the_finished_folder(tmp_path: Path):
+    run(tmp_path, samples("bad"), Work(bad="nothing is"))
+    assert run(tmp_path, samples("bad"), Work(), SETTINGS | {"seed": 1}).failed == ["000-bad"]
+    assert read_meta(tmp_path / "000-bad")["request"]["settings"]["seed"] == 42
+    assert (tmp_path / "000-bad" / "output.mp4").is_file() and visible(tmp_path) == ["000-bad", ERRORS]
+
+
+@pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
+@pytest.mark.parametrize("before", [False, True])
+def test_a_crash_after_the_arrays_leaves_no_half_folder(error, before: bool, tmp_path: Path, monkeypatch):
+    if before:
+        run(tmp_path, samples("a"), Work())
+    write = Maps.write
+
+    def write_and_crash(self, folder: Path, more: dict) -> None:
+        write(self, folder, more)
+        assert (folder / "npy" / "imap.npy").is_file() and (folder / "output.mp4").is_file()
+        raise error
+
+    monkeypatch.setattr(Maps, "write", write_and_crash)
+    if isinstance(error, KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path, samples("a"), Work(), SETTINGS | {"seed": 1})
+    else:
+        assert run(tmp_path, samples("a"), Work(), SETTINGS | {"seed": 1}).failed == ["000-a"]
+    assert [name for name in visible(tmp_path) if name != ERRORS] == (["000-a"] if before else [])
+    if before:
+        assert read_meta(tmp_path / "000-a")["request"]["settings"]["seed"] == 42
+    monkeypatch.undo()
+    assert run(tmp_path, samples("a"), Work(), SETTINGS | {"seed": 1}).done == ["000-a"]
+
+
+def test_a_kill_while_the_folder_is_replaced_does_not_cost_the_finished_sample(tmp_path: Path):
+    run(tmp_path, samples("a"), Work())
+    (tmp_path / "000-a").rename(tmp_path / ".000-a.old")  # as a killed redo leaves it
+    assert run(tmp_path, samples("a"), Work()).skipped == ["000-a"] and visible(tmp_path) == ["000-a"]
+
+
+def test_a_video_that_cannot_be_written_leaves_no_folder(tmp_path: Path, monkeypatch):
+    def fails(*args: Any) -> None:
+        raise OSError("no encoder")
+
+    monkeypatch.setattr(imap.runs.batch, "write_video", fails)
+    assert run(tmp_path, samples("a"), Work()).failed == ["000-a"] and visible(tmp_path) == [ERRORS]
+    assert json.loads((tmp_path / ERRORS).read_text())["stage"] == "write"
+
+
+def test_an_interrupt_stops_the_run_and_keeps_what_is_done(tmp_path: Path):
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, samples("a", "bad", "c"), Work(error=KeyboardInterrupt()))
+    assert visible(tmp_path) == ["000-a"]
+
+
+def test_every_failure_is_a_line_and_older_ones_stay(tmp_path: Path):
+    for error in (ValueError("é\nsecond line"), ValueError(""), KeyError("a")):
+        record_failure(tmp_path, "000-a", "maps", error)
+    lines = (tmp_path / ERRORS).read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["error"] for line in lines] == [
+        "ValueError: é\nsecond line",
+        "ValueError: ",
+        "KeyError: 'a'",
+    ]
+
+
+def test_a_failure_without_a_message_is_told_by_its_kind(tmp_path: Path, caplog):
+    record_failure(tmp_path, "000-a", "maps", MemoryError())
+    assert caplog.messages == ["000-a failed (maps): MemoryError"]
+
+
+def test_the_last_line_counts_and_names_the_first_failures():
+    assert str(Tally(["a"], ["b", "c"], [])) == "1 done, 2 already finished, 0 failed"
+    assert str(Tally([], [], ["x", "y"])) == "0 done, 0 already finished, 2 failed (x, y)"
+    assert str(Tally([], [], list("wxyz"))) == "0 done, 0 already finished, 4 failed (w, x, y ...)"
+
+
+@pytest.mark.parametrize("damage", ["{", '{"layout": 1}', "", None])
+def test_a_folder_whose_record_is_damaged_is_done_again(damage: str | None, tmp_path: Path):
+    run(tmp_path, samples("a"), Work())
+    meta = tmp_path / "000-a" / "meta.json"
+    meta.unlink() if damage is None else meta.write_text(damage)
+    assert run(tmp_path, samples("a"), Work()).done == ["000-a"]
+    assert read_meta(tmp_path / "000-a")["texts"] == ["ball", "rolls"]
