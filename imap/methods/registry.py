@@ -1,0 +1,89 @@
+"""Every saliency map of imap: a key, a label, the words it is for, and the function that computes it.
+
+A new map is one function `f(heads, rows)` in a file of this folder and one line in `MAPS`; see docs/adding_a_map.md.
+This module does not import torch, so pictures and help can take their names from it.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from imap.errors import ImapError
+
+SLOTS = ("texts", "baseline", "concepts")
+CHOSEN = "_layers"  # ends the keys of maps over `imap_layer`; the others are over `maps_layers`
+
+
+@dataclass(frozen=True)
+class SaliencyMap:
+    """A saliency map, computed from the attention of one layer and averaged over layers and steps.
+
+    Attributes:
+        key: name of its files, npy/<key>.npy and npy/<key>_layers.npy.
+        label: its name in pictures, tables and the report.
+        function: f(heads, rows) -> Tensor (f, r, p), or its place as "module:name". It is called for a few heads at a
+            time, a `HeadGroup`, and the results are added up. `rows` reduces (..., text slots, p) to (..., r, p).
+        shows: "motions" or "things" if it is the default map of motion words or of concepts.
+        slots: text slots that it reads. "texts": as GramCol; "baseline": as cross attention; "concepts": the concept
+            tokens' head outputs, which cross-attention backbones do not have.
+    """
+
+    key: str
+    label: str
+    function: Callable[..., Any] | str
+    shows: str | None = None
+    slots: str = "texts"
+
+    def __post_init__(self) -> None:
+        if not self.key.isidentifier() or self.key.endswith(CHOSEN):
+            raise ImapError(f"key={self.key!r} of a map must be letters, digits and _, and must not end in {CHOSEN}")
+        if self.slots not in SLOTS:
+            raise ImapError(f"slots={self.slots!r} of the map {self.key} is not known; it can be {', '.join(SLOTS)}")
+
+    def resolve(self) -> Callable[..., Any]:
+        """The function itself."""
+        if callable(self.function):
+            return self.function
+        module, _, name = self.function.partition(":")
+        return getattr(import_module(module), name)
+
+
+MAPS = (  # in the order of pictures and tables
+    SaliencyMap("sel_imap", "IMAP", "imap.methods.motion_heads:imap", shows="motions"),
+    SaliencyMap("imap", "GramCol", "imap.methods.gramcol:gramcol", shows="things"),
+    SaliencyMap(
+        "cross_attention_maps", "cross attention", "imap.methods.cross_attention:cross_attention", slots="baseline"
+    ),
+    SaliencyMap(
+        "concept_attention_maps",
+        "ConceptAttention",
+        "imap.methods.concept_attention:concept_attention",
+        slots="concepts",
+    ),
+)
+
+
+def labels(maps: Iterable[SaliencyMap] = MAPS) -> dict[str, str]:
+    """Label of every key, first those over `imap_layer`, then those over `maps_layers`."""
+    maps = tuple(maps)
+    chosen = {x.key + CHOSEN: x.label for x in maps}
+    return chosen | {x.key: f"{x.label}, all layers" for x in maps}
+
+
+def default_key(shows: str) -> str:
+    """Key of the map that is shown for "motions" or "things": the paper's, over `imap_layer`."""
+    return next(x.key for x in MAPS if x.shows == shows) + CHOSEN
+
+
+def check_maps(own: Iterable[SaliencyMap]) -> tuple[SaliencyMap, ...]:
+    """All maps of a trace: the registered ones, then a user's own. Raises ImapError for a key that comes twice."""
+    maps = (*MAPS, *own)
+    for x in maps:
+        if not isinstance(x, SaliencyMap):
+            raise ImapError(f"maps= takes imap.SaliencyMap objects, and got {x!r}")
+    keys = [x.key for x in maps]
+    twice = sorted({key for key in keys if keys.count(key) > 1})
+    if twice:
+        raise ImapError(f"the key {twice[0]!r} of maps= is taken; registered are {', '.join(x.key for x in MAPS)}")
+    return maps
