@@ -8,8 +8,9 @@ import numpy as np
 from torch import Tensor
 
 from imap.errors import ImapError
-from imap.jobs.renoising import Renoised, renoise_clip, renoise_settings
+from imap.jobs.renoising import Renoised, read_clip, renoise_clip, renoise_settings
 from imap.media.clips import Fit
+from imap.methods.registry import SaliencyMap
 from imap.tracing.prompt_cache import PromptCache
 from imap.tracing.start import start_trace
 from imap.tracing.trace import Trace
@@ -32,6 +33,7 @@ def trace(
     softmax: bool | None = None,
     concept_token: str | None = None,
     prompt_tokens: bool | None = None,
+    maps: Sequence[SaliencyMap] = (),
     observe: Callable[..., None] | None = None,
     prompt_cache: PromptCache | None = None,
 ) -> Trace:
@@ -59,6 +61,7 @@ def trace(
         softmax: softmax over texts, per layer and per step.
         concept_token: token that represents a concept: first, last or mean.
         prompt_tokens: with target `prompt`, also return maps of every prompt token.
+        maps: maps of your own, computed, saved and shown beside imap's (docs/adding_a_map.md).
         observe: called as observe(layer, step, LayerActivations, SlotWeights, LayerMaps) for each layer that is read.
         prompt_cache: shared by several traces of one pipeline, so that each text is encoded once.
 
@@ -81,7 +84,7 @@ def trace(
         "concept_token": concept_token,
         "prompt_tokens": prompt_tokens,
     }
-    return start_trace(pipe, prompt, concepts, motions, settings, observe, prompt_cache)
+    return start_trace(pipe, prompt, concepts, motions, settings, observe, prompt_cache, maps)
 
 
 def renoise(
@@ -148,4 +151,10 @@ def renoise(
         negative_prompt=negative_prompt,
         seed=seed,
     )
-    return renoise_clip(tracing, settings, clip, latents, noise, Fit(height, width, num_frames, resize, frames))
+    if latents is not None:
+        return renoise_clip(tracing, settings, latents, noise)
+    assert clip is not None  # checked above
+    pixels, seconds = read_clip(clip, Fit(height, width, num_frames, resize, frames))
+    renoised = renoise_clip(tracing, settings, pixels, noise)
+    renoised.seconds["decode_clip"] = round(seconds, 4)
+    return renoised

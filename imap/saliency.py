@@ -38,6 +38,7 @@ class Maps(Mapping[str, np.ndarray]):
     facts: Mapping[str, Any] = field(default_factory=dict)
     token_arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
     tokens: tuple[str, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)  # of keys that the registry does not know
 
     def __repr__(self) -> str:
         shape = next(iter(self.arrays.values())).shape if self.arrays else ()
@@ -80,6 +81,7 @@ class Maps(Mapping[str, np.ndarray]):
             "motions": [text for text in self.texts if text in self.motions],
             "keys": list(self.arrays),
             **({"tokens": list(self.tokens)} if self.tokens else {}),
+            **({"labels": dict(self.labels)} if self.labels else {}),
             **self.facts,
             "heads": self.heads,
             "scores": self.scores,
@@ -113,6 +115,7 @@ class Maps(Mapping[str, np.ndarray]):
             {key: meta[key] for key in FACTS if key in meta},
             {path.stem: _array(path, len(meta.get("tokens", ()))) for path in tokens},
             tuple(meta.get("tokens", ())),
+            meta.get("labels", {}),
         )
 
 

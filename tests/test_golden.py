@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,7 +19,7 @@ from diffusers import DiffusionPipeline
 
 import imap
 from imap.backbones.wan import Wan
-from imap.methods import layer_maps
+from imap.methods import head_group
 from imap.saliency import Maps
 
 PROMPT = "A red ball rolls past a small dog on the grass."
@@ -29,18 +29,19 @@ SHAPES = {"cog5b": (1, 13, 16, 60, 90), "wan": (1, 16, 13, 60, 104)}
 WIDTHS = {"cog5b": 720, "wan": 832}
 RUNS = ("cog5b/renoising", "wan/renoising", "variants/cog5b_prompt_target", "cog5b/sampling", "wan/sampling")
 
-# In this variant two patches answer padded slot 43 (layer 2, head 1, frame 5) within 4e-7 of each other. The release
-# takes one, we take the other, which is float64's, and the mean and std of the whole frame move with it.
-NEAR_TIES = {"variants/cog5b_prompt_target": [5]}
+# Two patches may answer a padded slot equally well within float32. CPUs round differently, so any of the two can win,
+# and the mean and std of the whole frame change with it. Frames with so small a margin are left out, at most so many.
+NEAR_TIE, MOST_NEAR_TIES = 1e-6, 4
 
 
 @dataclass(frozen=True)
 class Run:
-    """What we made of a case: maps, surrogate tokens (layer and step, heads, frames, slots), and the last latents."""
+    """Our result of a case: maps, surrogates (layer and step, heads, frames, slots), last latents, undecided frames."""
 
     maps: Maps
     surrogates: np.ndarray | None
     latents: torch.Tensor | None
+    near_ties: frozenset[int]
 
 
 @pytest.fixture(scope="module")
@@ -60,15 +61,18 @@ def compute(golden: Path, name: str, patch: pytest.MonkeyPatch) -> Run:
     pipe = DiffusionPipeline.from_pretrained(golden / "pipelines" / case)
     pipe.set_progress_bar_config(disable=True)
     arguments = json.loads((golden / "arrays" / name / "args.json").read_text())
-    seen, surrogates = [], layer_maps.surrogates
+    seen, ties, surrogates = [], set(), head_group.surrogates
 
     def spy(logits):
         seen.append(surrogates(logits))
+        best, second = logits.topk(2, dim=-1).values.unbind(dim=-1)  # (h, f, t)
+        near = (best - second) < NEAR_TIE * logits.abs().amax(dim=(2, 3))[..., None]
+        ties.update(near.any(dim=2).any(dim=0).nonzero().flatten().tolist())
         return seen[-1]
 
-    patch.setattr(layer_maps, "surrogates", spy)
+    patch.setattr(head_group, "surrogates", spy)
     if case == "wan":
-        # the release scales twice, which METHOD 5 puts right: with its factor everything else is seen to agree
+        # the release scales twice, once is right (docs/method.md, 5): with its factor, everything else agrees
         patch.setattr(
             Wan, "cross_attention_scale", property(lambda self: 1 / pipe.transformer.config.attention_head_dim)
         )
@@ -91,7 +95,7 @@ def compute(golden: Path, name: str, patch: pytest.MonkeyPatch) -> Run:
         maps = imap.renoise(pipe, latents=clean, num_inference_steps=4, renoise_timestep=[2], seed=42, **settings).maps
         latents = None  # the release guides and steps after the pass, from which no map comes
     heads = pipe.transformer.config.num_attention_heads
-    return Run(maps, torch.cat(seen).unflatten(0, (-1, heads)).numpy(), latents)
+    return Run(maps, torch.cat(seen).unflatten(0, (-1, heads)).numpy(), latents, frozenset(ties))
 
 
 def sample(pipe, case, golden, settings):
@@ -129,9 +133,10 @@ def use_old_sigmas(scheduler, arguments, patch):
     assert scheduler.timesteps.tolist() == arguments["scheduler_timesteps"]
 
 
-def assert_maps_agree(maps: Maps, folder: Path, near_ties: Sequence[int] = ()):
+def assert_maps_agree(maps: Maps, folder: Path, near_ties: Collection[int] = ()):
     (file,) = folder.glob("maps_f32_every*.npz")
     every = int(file.stem.rpartition("every")[2])
+    assert len(near_ties) <= MOST_NEAR_TIES
     expected = np.load(file)
     without = json.loads((folder / "args.json").read_text())["frames_with_zero_spread"]
     assert set(expected.files) == set(maps)
@@ -176,7 +181,7 @@ def test_surrogate_tokens_are_the_releases(run, golden, name):
 
 @pytest.mark.parametrize("name", RUNS)
 def test_maps_are_the_releases(run, golden, name):
-    assert_maps_agree(run(name).maps, golden / "arrays" / name, NEAR_TIES.get(name, []))
+    assert_maps_agree(run(name).maps, golden / "arrays" / name, run(name).near_ties)
 
 
 @pytest.mark.parametrize("name", ["cog5b/sampling", "wan/sampling"])

@@ -1,7 +1,7 @@
-"""What a model family must tell: where queries, text keys and head outputs are, its token grid, its words, its clips.
+"""What an adapter says about its model family: queries, text keys, head outputs, token grid, words and clips.
 
-To add a family, write one module in this folder with one subclass of `Backbone`, and give it a preset in
-`configs/backbone/`.
+To add a family, write one module in this folder with one subclass of `Backbone`, and a preset in `configs/backbone/`
+(docs/adding_a_backbone.md).
 """
 
 from abc import ABC, abstractmethod
@@ -11,10 +11,9 @@ from inspect import signature
 from typing import Any, ClassVar
 
 import torch
-from diffusers import DiffusionPipeline
 from torch import Tensor, nn
 
-CONCEPT_WINDOW = 16  # tokens that a concept may have, end token included (METHOD 4)
+CONCEPT_WINDOW = 16  # tokens of a concept at most, end token included (docs/method.md, 4)
 
 
 @dataclass(frozen=True)
@@ -32,11 +31,11 @@ class Grid:
 
 @dataclass
 class BlockActivations:
-    """What hooks have seen of one block in the current forward pass, by reference: nothing is copied."""
+    """What hooks have read of one block in the current forward pass, by reference: nothing is copied."""
 
     arguments: Mapping[str, Any] = field(default_factory=dict)  # of the block
-    outputs: dict[str, Tensor] = field(default_factory=dict)  # of the modules that `hooked_modules` names
-    head_outputs: Tensor | None = None  # attention output before the projection, (rows, tokens, heads * width)
+    outputs: dict[str, Tensor] = field(default_factory=dict)  # of the modules in `hooked_modules`
+    head_outputs: Any = None  # Tensor (rows, tokens, heads * width): attention output before the projection
 
     def clear(self) -> None:
         self.arguments, self.outputs, self.head_outputs = {}, {}, None
@@ -44,19 +43,31 @@ class BlockActivations:
 
 @dataclass(frozen=True)
 class Features:
-    """Attention of one block for the conditional row: (h, n, d) visual queries and head outputs (None in blocks that
-    are not read) and, in joint attention, keys and values; (h, t, d) keys of the prompt."""
+    """Attention of one block for the conditional row.
+
+    Attributes:
+        q: (h, n, d) visual queries; None in blocks whose maps are not read.
+        o: (h, n, d) visual head outputs.
+        prompt_keys: (h, t, d) keys of the prompt.
+        visual_keys, visual_values: Tensors (h, n, d) in joint attention, else None.
+    """
 
     q: Tensor | None
     o: Tensor
     prompt_keys: Tensor
-    visual_keys: Tensor | None = None
-    visual_values: Tensor | None = None
+    visual_keys: Any = None
+    visual_values: Any = None
 
 
 @dataclass(frozen=True)
 class ConceptStep:
-    """Concept tokens in one block: (h, c, d) keys and head outputs, and the tokens (1, c, width) for the next block."""
+    """Concept tokens in one block.
+
+    Attributes:
+        keys: (h, c, d).
+        head_outputs: (h, c, d); None in cross-attention families.
+        tokens: (1, c, width), input of the next block.
+    """
 
     keys: Tensor
     head_outputs: Tensor | None
@@ -65,7 +76,7 @@ class ConceptStep:
 
 @dataclass(frozen=True)
 class TokenizedText:
-    """A text as its encoder sees it: token ids, pieces, and for each the characters [start, stop) that it covers."""
+    """A text as its encoder gets it: token ids, pieces, and the characters [start, stop) that each covers."""
 
     text: str
     ids: tuple[int, ...]
@@ -74,7 +85,7 @@ class TokenizedText:
 
 
 def call_arguments(module: nn.Module, args: tuple, kwargs: dict) -> Mapping[str, Any]:
-    """Arguments of a module call by name, however the caller passed them."""
+    """Arguments of a module call by name, passed by position or by keyword."""
     # of the class: an instance's forward may be wrapped by offload or cache hooks that hide its parameters
     return signature(type(module).forward).bind(module, *args, **kwargs).arguments
 
@@ -85,7 +96,7 @@ def split_heads(x: Tensor, heads: int) -> Tensor:
 
 
 class Backbone(ABC):
-    """One stock pipeline, seen through the eyes of the method."""
+    """Adapter of one stock pipeline: what the method needs to know about it."""
 
     family: ClassVar[str]
     transformer_class: ClassVar[str]
@@ -94,16 +105,14 @@ class Backbone(ABC):
     joint_attention: ClassVar[bool] = False
     batched_guidance: ClassVar[bool] = False  # guidance as one call on [unconditional, conditional] rows
     default_concept_token: ClassVar[str] = "first"
-    processor_reads_fused_flag: ClassVar[bool] = False  # or whether fusing sets another processor
+    processor_reads_fused_flag: ClassVar[bool] = False  # else fusing sets another processor
     takes_negative_prompt: ClassVar[bool] = True
-    layer_threshold: ClassVar[float] = (
-        0.7  # of lambda_2, above which a layer is read: the paper's for CogVideoX, ours for Wan
-    )
-    takes_attention_backend: ClassVar[bool] = True  # whether its stock processor runs through diffusers' dispatcher
+    layer_threshold: ClassVar[float] = 0.7  # imap_layer=auto keeps layers of a higher lambda_2 (paper; ours for Wan)
+    takes_attention_backend: ClassVar[bool] = True  # its stock processor runs through diffusers' dispatcher
 
-    def __init__(self, pipe: DiffusionPipeline) -> None:
-        self.pipe = pipe
-        self.transformer: nn.Module = pipe.transformer
+    def __init__(self, pipe: Any) -> None:
+        self.pipe = pipe  # a stock diffusers pipeline
+        self.transformer: Any = pipe.transformer
 
     # -- structure
 
@@ -117,31 +126,31 @@ class Backbone(ABC):
 
     @property
     @abstractmethod
-    def blocks(self) -> Sequence[nn.Module]:
+    def blocks(self) -> Sequence[Any]:
         """Blocks with maps, in order; layer numbers count these."""
 
     @abstractmethod
-    def attention(self, block: nn.Module) -> nn.Module:
+    def attention(self, block: Any) -> Any:
         """The attention module whose head outputs are read. Its `to_out[0]` is the output projection."""
 
     @abstractmethod
-    def hooked_modules(self, block: nn.Module) -> dict[str, nn.Module]:
-        """Modules inside the attention whose outputs `features` needs, by a name of the family's own."""
+    def hooked_modules(self, block: Any) -> dict[str, nn.Module]:
+        """Modules inside the attention whose outputs `features` reads, by names that the family chooses."""
 
     def refusal(self) -> str | None:
-        """Why this particular pipeline cannot be traced, with the way out; None when it can."""
+        """Why this pipeline cannot be traced, and what to do; None when it can."""
         return None
 
     @property
     def cross_attention_scale(self) -> float | None:
-        """Scale of the logits under the cross-attention map's softmax over text; None for plain logits (METHOD 5)."""
+        """Scale of logits before the cross-attention map's softmax over texts; None: plain logits (method.md 5)."""
         return None
 
     # -- one transformer call
 
     @abstractmethod
     def grid(self, latents: Tensor) -> Grid:
-        """Token grid of the latents that the transformer is given."""
+        """Token grid of the transformer's input latents."""
 
     @property
     @abstractmethod
@@ -149,22 +158,22 @@ class Backbone(ABC):
         """Text slots that the stock pipeline pads to."""
 
     def prompt_slots(self, call: Mapping[str, Any], prompt_tokens: int) -> tuple[int, int]:
-        """Distinct prompt slots of a transformer call, and how many equal ones the last of them stands for."""
+        """Distinct prompt slots of a transformer call, and how many equal slots the last one counts for."""
         return call["encoder_hidden_states"].shape[1], 1
 
     # -- one block
 
     @abstractmethod
-    def features(self, block: nn.Module, seen: BlockActivations, row: int, slots: int, is_read: bool) -> Features:
-        """Attention of one block for one row, with `slots` prompt keys; a block that is not read needs no queries."""
+    def features(self, block: Any, activations: BlockActivations, row: int, slots: int, is_read: bool) -> Features:
+        """Attention of one block for one batch row, with `slots` prompt keys. Without `is_read`, q may be None."""
 
     @abstractmethod
     def start_concepts(self, embeddings: Tensor, call: Mapping[str, Any], row: int) -> Tensor:
-        """Concept embeddings (c, text width), the zero padding last, to the tokens (1, c, width) of the first block."""
+        """Concept embeddings (c, text width), zero padding last, to tokens (1, c, width) for the first block."""
 
     @abstractmethod
     def concept_step(
-        self, block: nn.Module, seen: BlockActivations, row: int, tokens: Tensor, weights: Tensor, features: Features
+        self, block: Any, activations: BlockActivations, row: int, tokens: Tensor, weights: Tensor, features: Features
     ) -> ConceptStep:
         """Take the concept tokens through one block. weights: (c,) multiplicity of each slot."""
 
@@ -181,11 +190,11 @@ class Backbone(ABC):
 
     @abstractmethod
     def encode_concepts(self, texts: Sequence[str], concept_token: str) -> Tensor:
-        """Each text alone to one embedding (texts, text width): its first or last token, or the mean of its tokens."""
+        """One embedding per text, encoded alone: its first or last token, or the mean; (texts, text width)."""
 
     @abstractmethod
     def encode_prompt(self, prompt: str | list[str], negative_prompt: str | list[str] | None) -> dict[str, Tensor]:
-        """Text arguments of a pipeline call, so that a prompt is encoded once. None: no guidance, no negative half."""
+        """Text arguments of a pipeline call. negative_prompt=None means no guidance, so no negative half."""
 
     # -- clips
 
@@ -198,23 +207,31 @@ class Backbone(ABC):
 
     @classmethod
     def size_multiple(cls, patch_size: int | Sequence[int]) -> tuple[int, int]:
-        """What height and width in pixels must be multiples of, for a transformer's patch size."""
+        """Height and width in pixels must be multiples of these, for a transformer's patch size."""
         high, wide = patch_size[-2:] if isinstance(patch_size, Sequence) else (patch_size, patch_size)
         return (cls.spatial_factor * high, cls.spatial_factor * wide)
+
+    def video_size(self, grid: Grid) -> tuple[int, int, int]:
+        """Frames, height and width in pixels of the video of a token grid."""
+        config = self.transformer.config
+        patch = config.patch_size
+        in_time = patch[0] if isinstance(patch, Sequence) else getattr(config, "patch_size_t", None) or 1
+        high, wide = self.size_multiple(patch)
+        return ((grid.frames * in_time - 1) * self.temporal_factor + 1, grid.height * high, grid.width * wide)
 
     def set_schedule(self, num_inference_steps: int) -> None:
         """Set the scheduler's schedule as the stock pipeline does."""
         self.pipe.scheduler.set_timesteps(num_inference_steps, device=self.pipe._execution_device)
 
     def latent_shape(self, frames: int, height: int, width: int) -> tuple[int, ...]:
-        """Shape of the pipeline's latents for a video of that many pixels."""
+        """Shape of the pipeline's latents for a video of this size."""
         latent_frames = (frames - 1) // self.temporal_factor + 1
         size = (height // self.spatial_factor, width // self.spatial_factor)
         return (1, self.transformer.config.in_channels, latent_frames, *size)
 
     @property
     def latent_dtype(self) -> torch.dtype:
-        """What the stock pipeline draws its starting noise in."""
+        """Dtype of the stock pipeline's starting noise."""
         return torch.float32
 
     @abstractmethod
@@ -228,7 +245,7 @@ class Backbone(ABC):
         return vae.encode(video).latent_dist.sample(generator)
 
     def guidance_arguments(self, guidance_scale: float, conditional_only: bool) -> dict[str, Any]:
-        """Guidance arguments of a pipeline call; conditional_only asks for one forward pass without a second half."""
+        """Guidance arguments of a pipeline call. conditional_only: one forward pass, without the unconditional half."""
         return {"guidance_scale": 1.0 if conditional_only else guidance_scale}
 
 

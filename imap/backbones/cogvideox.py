@@ -24,13 +24,13 @@ class CogVideoX(T5Backbone):
     takes_attention_backend = False
 
     @property
-    def blocks(self) -> Sequence[nn.Module]:
+    def blocks(self) -> Sequence[Any]:
         return self.transformer.transformer_blocks
 
-    def attention(self, block: nn.Module) -> nn.Module:
+    def attention(self, block: Any) -> Any:
         return block.attn1
 
-    def hooked_modules(self, block: nn.Module) -> dict[str, nn.Module]:
+    def hooked_modules(self, block: Any) -> dict[str, nn.Module]:
         # the processor rotates the visual part of q and k in place after these norms, so at the output projection the
         # same tensors hold what the attention saw
         return {"q": block.attn1.norm_q, "k": block.attn1.norm_k, "v": block.attn1.to_v}
@@ -44,10 +44,10 @@ class CogVideoX(T5Backbone):
     def text_length(self) -> int:
         return self.transformer.config.max_text_seq_length
 
-    def features(self, block: nn.Module, seen: BlockActivations, row: int, slots: int, is_read: bool) -> Features:
-        q, k = seen.outputs["q"][row], seen.outputs["k"][row]
-        v, o = (split_heads(x[row], self.num_heads) for x in (seen.outputs["v"], seen.head_outputs))
-        text = seen.arguments["encoder_hidden_states"].shape[1]
+    def features(self, block: Any, activations: BlockActivations, row: int, slots: int, is_read: bool) -> Features:
+        q, k = activations.outputs["q"][row], activations.outputs["k"][row]
+        v, o = (split_heads(x[row], self.num_heads) for x in (activations.outputs["v"], activations.head_outputs))
+        text = activations.arguments["encoder_hidden_states"].shape[1]
         return Features(q[:, text:], o[:, text:], k[:, :slots], k[:, text:], v[:, text:])
 
     def start_concepts(self, embeddings: Tensor, call: Mapping[str, Any], row: int) -> Tensor:
@@ -55,9 +55,9 @@ class CogVideoX(T5Backbone):
         return self.transformer.patch_embed.text_proj(embeddings.to(call["encoder_hidden_states"].dtype)).unsqueeze(0)
 
     def concept_step(
-        self, block: nn.Module, seen: BlockActivations, row: int, tokens: Tensor, weights: Tensor, features: Features
+        self, block: Any, activations: BlockActivations, row: int, tokens: Tensor, weights: Tensor, features: Features
     ) -> ConceptStep:
-        attn, temb = block.attn1, seen.arguments["temb"][row].unsqueeze(0)
+        attn, temb = block.attn1, activations.arguments["temb"][row].unsqueeze(0)
         _, normed, _, gate = block.norm1(tokens, tokens, temb)
         q, k, v = (split_heads(project(normed)[0], self.num_heads) for project in (attn.to_q, attn.to_k, attn.to_v))
         q, k = attn.norm_q(q), attn.norm_k(k)

@@ -45,13 +45,13 @@ class HunyuanVideo(Backbone):
     default_concept_token = "last"
 
     @property
-    def blocks(self) -> Sequence[nn.Module]:
+    def blocks(self) -> Sequence[Any]:
         return self.transformer.transformer_blocks
 
-    def attention(self, block: nn.Module) -> nn.Module:
+    def attention(self, block: Any) -> Any:
         return block.attn
 
-    def hooked_modules(self, block: nn.Module) -> dict[str, nn.Module]:
+    def hooked_modules(self, block: Any) -> dict[str, nn.Module]:
         attn = block.attn
         return {"q": attn.norm_q, "k": attn.norm_k, "v": attn.to_v, "text_k": attn.norm_added_k}
 
@@ -68,17 +68,17 @@ class HunyuanVideo(Backbone):
     def text_length(self) -> int:
         return 256
 
-    def features(self, block: nn.Module, seen: BlockActivations, row: int, slots: int, is_read: bool) -> Features:
+    def features(self, block: Any, activations: BlockActivations, row: int, slots: int, is_read: bool) -> Features:
         # unlike CogVideoX's, the processor rotates into new tensors: do it again, with diffusers' own function
         def rotated(name: str) -> Tensor:
-            x = _heads_first(seen.outputs[name][row]).unsqueeze(0)
-            return apply_rotary_emb(x, seen.arguments["freqs_cis"])[0]
+            x = _heads_first(activations.outputs[name][row]).unsqueeze(0)
+            return apply_rotary_emb(x, activations.arguments["freqs_cis"])[0]
 
         k, q = rotated("k"), rotated("q") if is_read else None
         video = k.shape[1]
-        o = split_heads(seen.head_outputs[row, :video], self.num_heads)
-        v = split_heads(seen.outputs["v"][row], self.num_heads)
-        text_k = _heads_first(seen.outputs["text_k"][row])
+        o = split_heads(activations.head_outputs[row, :video], self.num_heads)
+        v = split_heads(activations.outputs["v"][row], self.num_heads)
+        text_k = _heads_first(activations.outputs["text_k"][row])
         return Features(q, o, text_k[:, :slots], k, v)
 
     def start_concepts(self, embeddings: Tensor, call: Mapping[str, Any], row: int) -> Tensor:
@@ -89,9 +89,9 @@ class HunyuanVideo(Backbone):
         return self.transformer.context_embedder(tokens, call["timestep"][row].unsqueeze(0), mask)
 
     def concept_step(
-        self, block: nn.Module, seen: BlockActivations, row: int, tokens: Tensor, weights: Tensor, features: Features
+        self, block: Any, activations: BlockActivations, row: int, tokens: Tensor, weights: Tensor, features: Features
     ) -> ConceptStep:
-        attn, temb = block.attn, seen.arguments["temb"][row].unsqueeze(0)
+        attn, temb = block.attn, activations.arguments["temb"][row].unsqueeze(0)
         normed, gate, ff_shift, ff_scale, ff_gate = block.norm1_context(tokens, emb=temb)
         projections = (attn.add_q_proj, attn.add_k_proj, attn.add_v_proj)
         q, k, v = (split_heads(project(normed)[0], self.num_heads) for project in projections)

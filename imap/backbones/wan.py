@@ -21,13 +21,13 @@ class Wan(T5Backbone):
     processor_reads_fused_flag = True
 
     @property
-    def blocks(self) -> Sequence[nn.Module]:
+    def blocks(self) -> Sequence[Any]:
         return self.transformer.blocks
 
-    def attention(self, block: nn.Module) -> nn.Module:
+    def attention(self, block: Any) -> Any:
         return block.attn2
 
-    def hooked_modules(self, block: nn.Module) -> dict[str, nn.Module]:
+    def hooked_modules(self, block: Any) -> dict[str, nn.Module]:
         return {"q": block.attn2.norm_q, "k": block.attn2.norm_k}
 
     def refusal(self) -> str | None:
@@ -55,8 +55,8 @@ class Wan(T5Backbone):
         real = min(prompt_tokens, length)
         return (real + 1, length - real) if real < length else (length, 1)
 
-    def features(self, block: nn.Module, seen: BlockActivations, row: int, slots: int, is_read: bool) -> Features:
-        q, k, o = (x[row] for x in (seen.outputs["q"], seen.outputs["k"], seen.head_outputs))
+    def features(self, block: Any, activations: BlockActivations, row: int, slots: int, is_read: bool) -> Features:
+        q, k, o = (x[row] for x in (activations.outputs["q"], activations.outputs["k"], activations.head_outputs))
         return Features(*(split_heads(x, self.num_heads) for x in (q, o, k[:slots])))
 
     def start_concepts(self, embeddings: Tensor, call: Mapping[str, Any], row: int) -> Tensor:
@@ -64,7 +64,7 @@ class Wan(T5Backbone):
         return embedder(embeddings.to(call["encoder_hidden_states"].dtype)).unsqueeze(0)
 
     def concept_step(
-        self, block: nn.Module, seen: BlockActivations, row: int, tokens: Tensor, weights: Tensor, features: Features
+        self, block: Any, activations: BlockActivations, row: int, tokens: Tensor, weights: Tensor, features: Features
     ) -> ConceptStep:
         # text is the same in every block here: only its keys are the block's own
         keys = block.attn2.norm_k(block.attn2.to_k(tokens))

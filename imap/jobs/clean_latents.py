@@ -13,8 +13,7 @@ from imap.media.clips import check_video_size, to_tensor
 
 def clean_and_noise(
     backbone: Backbone,
-    clip: np.ndarray | None,
-    latents: Tensor | None,
+    source: np.ndarray | Tensor,
     noise: Tensor | None,
     generator: torch.Generator,
     stages: Stages,
@@ -25,31 +24,34 @@ def clean_and_noise(
     on the kind of input.
 
     Args:
-        clip: uint8 frames (frames, height, width, 3), or None when `latents` are given.
-        latents: clean latents in either layout, or None.
+        source: a clip, uint8 frames (frames, height, width, 3), or clean latents in either layout.
         noise: noise of the latents' shape, or None to draw it.
 
     Raises:
         ImapError: for a clip size or a shape that the model cannot take.
     """
-    if clip is not None:
-        frames, height, width, _ = clip.shape
+    if isinstance(source, np.ndarray):
+        frames, height, width, _ = source.shape
         multiple = backbone.size_multiple(backbone.transformer.config.patch_size)
         check_video_size(height, width, frames, multiple, backbone.temporal_factor)
         shape = backbone.latent_shape(frames, height, width)
     else:
-        latents = _own_layout(backbone, latents)
-        shape = tuple(latents.shape)
+        source = _own_layout(backbone, source)
+        shape = tuple(source.shape)
     drawn = randn_tensor(shape, generator=generator, dtype=backbone.latent_dtype)
     noise = drawn if noise is None else _own_layout(backbone, noise)
     if noise.shape != shape:
         raise ImapError(f"noise of shape {tuple(noise.shape)} is not of the latents' shape {shape}")
-    if latents is None:
-        with stages.stage("encode_clip"), torch.no_grad():
-            latents = backbone.encode_clip(to_tensor(clip), generator)
-            backbone.pipe.maybe_free_model_hooks()  # under model offload, the VAE need not stay
+    latents = source if isinstance(source, Tensor) else _encode(backbone, source, generator, stages)
     device = backbone.pipe._execution_device
     return latents.to(device=device, dtype=torch.float32), noise.to(device=device, dtype=torch.float32)
+
+
+def _encode(backbone: Backbone, clip: np.ndarray, generator: torch.Generator, stages: Stages) -> Tensor:
+    with stages.stage("encode_clip"), torch.no_grad():
+        latents = backbone.encode_clip(to_tensor(clip), generator)
+        backbone.pipe.maybe_free_model_hooks()  # under model offload, the VAE need not stay
+    return latents
 
 
 def _own_layout(backbone: Backbone, latents: Tensor) -> Tensor:

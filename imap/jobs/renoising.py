@@ -15,6 +15,7 @@ from tqdm import tqdm
 from imap.config.presets import preset_for
 from imap.config.run import Run, check_renoise_timestep
 from imap.config.samples import Sample
+from imap.errors import ImapError
 from imap.jobs.clean_latents import clean_and_noise
 from imap.jobs.noise_schedule import add_noise_at, truncated_schedule
 from imap.jobs.output import Output
@@ -79,21 +80,17 @@ def renoise_settings(
 
 
 def renoise_clip(
-    tracing: Trace,
-    settings: RenoiseSettings,
-    clip: str | Path | np.ndarray | Sequence[Any] | None = None,
-    latents: Tensor | None = None,
-    noise: Tensor | None = None,
-    fit: Fit | None = None,
+    tracing: Trace, settings: RenoiseSettings, source: np.ndarray | Tensor, noise: Tensor | None = None
 ) -> Renoised:
-    """Noise a clip (or clean latents) to each index, run one forward pass each, and read it. See `imap.renoise`."""
+    """Noise a clip to each index, run one forward pass each, and read it. See `imap.renoise`.
+
+    Args:
+        source: uint8 frames (frames, height, width, 3), or clean latents.
+        noise: of the latents' shape; None draws it from the seed.
+    """
     pipe = tracing.backbone.pipe
     stages, generator = Stages(pipe._execution_device), torch.Generator("cpu").manual_seed(settings.seed)
-    if clip is not None:
-        with stages.stage("decode_clip"):
-            name = str(clip) if isinstance(clip, str | Path) else "the clip"
-            clip = fit_clip(as_clip(clip), fit or Fit(), name)
-    clean, noise = clean_and_noise(tracing.backbone, clip, latents, noise, generator, stages)
+    clean, noise = clean_and_noise(tracing.backbone, source, noise, generator, stages)
     guided = settings.test_full_denoise and settings.guidance_scale > 1
     with ExitStack() as opened:
         with stages.stage("encode_text"), torch.no_grad():
@@ -109,7 +106,7 @@ def renoise_clip(
         maps = tracing.maps()
     if settings.test_full_denoise:
         return Renoised(maps, None, to_pixels(result[0]), stages.seconds)
-    return Renoised(maps, result, clip, stages.seconds)
+    return Renoised(maps, result, source if isinstance(source, np.ndarray) else None, stages.seconds)
 
 
 @dataclass(frozen=True)
@@ -151,10 +148,18 @@ class _Denoising:
             ).frames
 
 
-def read_sample(sample: Sample, fit: Fit) -> tuple[np.ndarray, float]:
-    """The clip of a sample at the size and length that are asked for, and the seconds that it took."""
+def read_clip(clip: str | Path | np.ndarray | Sequence[Any], fit: Fit) -> tuple[np.ndarray, float]:
+    """A clip as uint8 frames (frames, height, width, 3) at the size and length of `fit`, and the seconds it took."""
     start = time.perf_counter()
-    return fit_clip(as_clip(sample.video_path), fit, str(sample.video_path)), time.perf_counter() - start
+    name = str(clip) if isinstance(clip, str | Path) else "the clip"
+    return fit_clip(as_clip(clip), fit, name), time.perf_counter() - start
+
+
+def read_sample(sample: Sample, fit: Fit) -> tuple[np.ndarray, float]:
+    """The clip of a sample, as `read_clip` returns it. Raises ImapError for a sample without a clip."""
+    if sample.video_path is None:
+        raise ImapError("video_path is missing; renoising needs a clip")
+    return read_clip(sample.video_path, fit)
 
 
 def renoise_video(
@@ -169,9 +174,9 @@ def renoise_video(
 
     Args:
         observe, prompt_cache: as in `imap.trace`.
-        clip: returns what `read_sample` would, for a clip that is already being read.
+        clip: returns the result of `read_sample`, for a clip that is already being read.
     """
-    frames, seconds = read_sample(sample, run.fit) if clip is None else clip()
+    frames, seconds = clip() if clip is not None else read_sample(sample, run.fit)
     words = (sample.prompt, sample.concepts, sample.motions)
     tracing = start_trace(pipe, *words, run.method, observe, prompt_cache)
     settings = renoise_settings(
@@ -187,7 +192,7 @@ def renoise_video(
     result = renoise_clip(tracing, settings, frames)
     kind = "denoised from the noised clip" if run.test_full_denoise else "the clip"
     stages = {**result.seconds, "decode_clip": round(seconds, 4)}
-    return Output(result.frames, result.maps, {"video": kind, "seconds": stages})
+    return Output(frames if result.frames is None else result.frames, result.maps, {"video": kind, "seconds": stages})
 
 
 @contextmanager

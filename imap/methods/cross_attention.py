@@ -1,13 +1,27 @@
 """Cross attention, a baseline, and the softmax over texts (docs/method.md, 5)."""
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
+if TYPE_CHECKING:
+    from imap.methods.head_group import HeadGroup
+
+
+def cross_attention_map(heads: "HeadGroup", rows: Callable[[Tensor], Tensor]) -> Tensor:
+    """Mean over heads of <Q, K>, (f, r, p); with a scale, of its softmax over texts (Wan)."""
+    logits = heads.logits
+    if heads.cross_attention_scale is not None:
+        logits = text_softmax(logits * heads.cross_attention_scale, heads.baseline_weights, dim=2)
+    return rows(logits).sum(dim=0) / heads.count
+
 
 def text_softmax(x: Tensor, weights: Tensor, dim: int) -> Tensor:
-    """Softmax over text slots in which slot t stands for weights[t] equal texts: exp(x_t) / sum_t w_t exp(x_t).
+    """Softmax over text slots, where slot t counts for weights[t] equal texts: exp(x_t) / sum_t w_t exp(x_t).
 
-    A slot of weight 0 is no part of that sum; its value is the one that it would have as one text more.
+    A slot of weight 0 is not part of the sum. Its value is what one more text would get.
     """
     shape = [1] * x.ndim
     shape[dim] = -1

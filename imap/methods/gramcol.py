@@ -1,13 +1,24 @@
-"""GramCol: where is a concept, in each frame (arXiv 2603.02919; METHOD 2)."""
+"""GramCol: where is a concept, in each frame (arXiv 2603.02919; docs/method.md, 2)."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+if TYPE_CHECKING:
+    from imap.methods.head_group import HeadGroup
+
 STD_EPSILON = 1e-6
 
 
+def gramcol_map(heads: "HeadGroup", rows: Callable[[Tensor], Tensor]) -> Tensor:
+    """GramCol: sum over all heads of the Gram columns, (f, r, p) (docs/method.md, 2.4)."""
+    return heads.columns.sum(dim=0)
+
+
 def matches(q: Tensor, keys: Tensor) -> Tensor:
-    """QK-matching: how well each patch answers each text key, <Q[h, f, p], K[h, t]> (METHOD 2.1).
+    """QK-matching: how well each patch answers each text key, <Q[h, f, p], K[h, t]> (docs/method.md, 2.1).
 
     q: (h, f, p, d) visual queries, keys: (h, t, d). Returns (h, f, t, p).
     """
@@ -15,7 +26,7 @@ def matches(q: Tensor, keys: Tensor) -> Tensor:
 
 
 def surrogates(logits: Tensor) -> Tensor:
-    """Text-surrogate token of every head, frame and slot: the patch that answers the text key best (METHOD 2.1).
+    """Surrogate of every head, frame and slot: the patch that answers the text key best (docs/method.md, 2.1).
 
     logits: (h, f, t, p), from `matches`. Returns patch indices inside the frame, (h, f, t).
     """
@@ -28,7 +39,7 @@ def surrogate_outputs(o: Tensor, index: Tensor) -> Tensor:
 
 
 def gram_columns(o: Tensor, s: Tensor) -> Tensor:
-    """Column s of the frame's Gram matrix O_f O_f^T, one per slot and never the whole matrix (METHOD 2.2).
+    """Column s of the frame's Gram matrix O_f O_f^T, one per slot and never the whole matrix (docs/method.md, 2.2).
 
     o: (h, f, p, d) head outputs, s: (h, f, t, d) surrogate outputs. Returns (h, f, t, p).
     """
@@ -36,14 +47,21 @@ def gram_columns(o: Tensor, s: Tensor) -> Tensor:
 
 
 def standardized_columns(o: Tensor, index: Tensor, weights: Tensor, rows: Tensor | None = None) -> Tensor:
-    """Gram columns standardized over the text axis: (G - mean_t G) / (std_t G + 1e-6), unbiased std (METHOD 2.3).
+    """Gram columns standardized over texts: (G - mean_t G) / (std_t G + 1e-6), unbiased std (docs/method.md, 2.3).
 
-    o: (h, f, p, d), index: (h, f, t), weights: (t,) how many equal texts a slot stands for; a slot of weight 0 is
-    standardized by the others and does not move them. rows: (r, t), each a mean over slots; None: the slots
-    themselves. Returns (h, f, r, p).
+    G is linear in the surrogate output, so the mean is subtracted from the surrogates before the product. This saves a
+    pass over (t, p) and avoids the cancellation of large equal numbers. Rows are reduced before the division for the
+    same reason.
 
-    G is linear in the surrogate output, so the mean is taken off the surrogates before the product: one pass less over
-    (t, p), and no cancellation of large equal numbers. Rows are taken before the division for the same reason.
+    Args:
+        o: (h, f, p, d) head outputs.
+        index: (h, f, t) surrogates, from `surrogates`.
+        weights: (t,) how many equal texts a slot counts for. A slot of weight 0 is standardized by the others and does
+            not change them.
+        rows: (r, t), each row a mean over slots. None keeps the slots.
+
+    Returns:
+        (h, f, r, p).
     """
     s = surrogate_outputs(o, index)
     total = weights.sum()
@@ -58,7 +76,7 @@ def standardized_columns(o: Tensor, index: Tensor, weights: Tensor, rows: Tensor
 def has_spread(index: Tensor, weights: Tensor) -> Tensor:
     """Whether the texts of a head and frame pick more than one surrogate: index (h, f, t) gives (h, f) booleans.
 
-    Where all pick the same one the true spread is 0, and what float32 leaves of it would be divided by 1e-6.
+    If all texts pick the same patch, the true spread is 0; the float32 rounding error must not be divided by 1e-6.
     """
     counted = weights > 0
     low = index.masked_fill(~counted, torch.iinfo(index.dtype).max).amin(dim=-1)

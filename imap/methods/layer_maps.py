@@ -1,27 +1,31 @@
-"""Every map of one layer at one step: a walk over heads for their scores, one for the maps, one more for consensus."""
+"""Every map of one layer at one step: one walk over heads for scores, one for maps, one more for consensus."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import torch
 from einops import rearrange
 from torch import Tensor
 
+from imap.errors import ImapError
 from imap.methods.chunking import head_groups
-from imap.methods.concept_attention import concept_attention
 from imap.methods.cross_attention import text_softmax
-from imap.methods.gramcol import gram_columns, matches, standardized_columns, surrogate_outputs, surrogates
+from imap.methods.gramcol import surrogates
+from imap.methods.head_group import HeadGroup
 from imap.methods.motion_heads import Score, select_motion_heads
+from imap.methods.registry import MAPS, SaliencyMap
 
 
 @dataclass(frozen=True)
 class SlotWeights:
     """The text slots of a layer, and which of them make a row of the maps.
 
-    A slot is a text key; one slot may stand for many equal texts (padding). Concept slots that only the baselines
+    A slot is a text key. One slot may count for many equal texts (padding). Concept slots that only the baselines
     read have weight 0 in `weights`.
 
-    weights, baseline_weights: (t,) multiplicities. rows: (rows, t) and baseline_rows: (texts, t), each row the mean
-    over some slots.
+    Attributes:
+        weights, baseline_weights: (t,) how many equal texts each slot counts for.
+        rows, baseline_rows: (rows, t) and (texts, t); each row is the mean over some slots.
     """
 
     weights: Tensor
@@ -30,6 +34,7 @@ class SlotWeights:
     baseline_rows: Tensor
 
     def to(self, device: torch.device) -> "SlotWeights":
+        """The same on a device."""
         if self.rows.device == device:
             return self
         return SlotWeights(*(getattr(self, part.name).to(device) for part in fields(self)))
@@ -37,22 +42,35 @@ class SlotWeights:
 
 @dataclass(frozen=True)
 class MapConfig:
-    """How the maps of a layer are formed: settings of METHOD 2.3, 3.1 and 6 that do not change during a run."""
+    """How the maps of a layer are computed: settings that do not change during a run (docs/method.md, 2.3, 3.1 and 6).
+
+    Attributes:
+        score: separability score of heads.
+        topk: motion heads per layer; -1 keeps heads by the score's threshold.
+        standardize: Gram columns over the text axis.
+        softmax: over texts, of each layer's maps.
+        consensus: one surrogate per frame and text for all heads of the layer, instead of one per head.
+        cross_attention_scale: with it, cross attention is a softmax over texts of scaled logits (Wan).
+        maps: the maps to compute.
+    """
 
     score: Score
     topk: int
     standardize: bool
     softmax: bool
-    consensus: bool = False  # one surrogate per frame and text for all heads of the layer, not one for each
-    cross_attention_scale: float | None = None  # given: softmax over texts of scaled logits (Wan); None: plain logits
+    consensus: bool = False
+    cross_attention_scale: float | None = None
+    maps: tuple[SaliencyMap, ...] = MAPS
 
 
 @dataclass(frozen=True)
 class LayerActivations:
-    """What attention of one layer gives for one video.
+    """What the attention of one layer gives for one video.
 
-    q, o: (h, f, p, d) visual queries and head outputs; keys: (h, t, d) text keys, one per slot; concepts: (h, c, d)
-    head outputs of the last c slots, or None where text has no head output (cross-attention backbones).
+    Attributes:
+        q, o: (h, f, p, d) visual queries and head outputs.
+        keys: (h, t, d) text keys, one per slot.
+        concepts: (h, c, d) head outputs of the last c slots. None where text has no head output (cross attention).
     """
 
     q: Tensor
@@ -63,80 +81,99 @@ class LayerActivations:
 
 @dataclass(frozen=True)
 class LayerMaps:
-    """Maps of one layer, (rows, f, p) each, the separability score of every head and the heads chosen by it, (h,)."""
+    """Maps of one layer by key, (rows, f, p); separability scores (h,); chosen (h,): 1 for motion heads, else 0."""
 
     maps: dict[str, Tensor]
     scores: Tensor
     chosen: Tensor
 
 
-def layer_maps(layer: LayerActivations, texts: SlotWeights, rule: MapConfig) -> LayerMaps:
-    """GramCol, IMAP and the baselines of one layer (METHOD 2, 3 and 5), reduced to the rows that are kept."""
+def layer_maps(layer: LayerActivations, texts: SlotWeights, config: MapConfig) -> LayerMaps:
+    """Compute every map of one layer (docs/method.md, 2, 3 and 5). Maps keep only the rows of `texts`.
+
+    Heads are read in groups, so memory does not grow with the number of heads or text slots.
+    """
     heads, slots = len(layer.o), layer.keys.shape[1]
-    scores = layer.o.new_zeros(heads, dtype=torch.float32)
     groups = head_groups(layer.o, slots)
-
-    for group in groups:  # a pass of its own: the choice of heads needs every head's score
-        scores[group] = rule.score.function(layer.o[group].float())
-    chosen = select_motion_heads(scores, rule.score, rule.topk)
+    scores = layer.o.new_zeros(heads, dtype=torch.float32)
+    for group in groups:  # a walk of its own: the choice of heads needs every head's score
+        scores[group] = config.score.function(layer.o[group].float())
+    chosen = select_motion_heads(scores, config.score, config.topk)
     share = chosen / chosen.sum().clamp(min=1)
+    consensus = _consensus(layer, groups) if config.consensus else None
 
-    if rule.consensus:
-        pairs = ((layer.keys[group].float(), layer.q[group].float()) for group in groups)
-        agreed = surrogates(sum(torch.einsum("htd,hfpd->ftp", *pair) for pair in pairs).unsqueeze(0))
-    concepts = slots - (0 if layer.concepts is None else layer.concepts.shape[1])  # the first of the concept slots
-    own = _Reduction(texts.weights, texts.rows, rule.softmax)
-    baseline = _Reduction(texts.baseline_weights, texts.baseline_rows, rule.softmax)
-    attended = _Reduction(texts.baseline_weights[concepts:], texts.baseline_rows[:, concepts:], rule.softmax)
-    columns, motion, cross, concept = 0.0, 0.0, 0.0, 0.0
+    reductions = _reductions(layer, texts, config.softmax)
+    parts = [(x.key, x.resolve(), reductions[x.slots]) for x in config.maps if x.slots in reductions]
+    totals: dict[str, Tensor] = {}
     for group in groups:
-        o, logits = layer.o[group].float(), _matches(layer, group)
-        index = agreed.expand(len(o), -1, -1) if rule.consensus else surrogates(logits)
-        z = _columns(o, index, texts.weights, own.early, rule.standardize)
-        columns = columns + z.sum(dim=0)
-        motion = motion + torch.einsum("h,hftp->ftp", share[group], z)
-        if rule.cross_attention_scale is not None:
-            logits = text_softmax(logits * rule.cross_attention_scale, texts.baseline_weights, dim=2)
-        cross = cross + baseline.in_head(logits).sum(dim=0) / heads
-        if layer.concepts is not None:
-            concept = concept + attended.in_head(concept_attention(layer.concepts[group].float(), o))
+        part = HeadGroup(
+            q=layer.q[group].float(),
+            o=layer.o[group].float(),
+            keys=layer.keys[group].float(),
+            concepts=None if layer.concepts is None else layer.concepts[group].float(),
+            motion_share=share[group],
+            count=heads,
+            weights=texts.weights,
+            baseline_weights=texts.baseline_weights,
+            rows=None if config.softmax else texts.rows,
+            standardize=config.standardize,
+            cross_attention_scale=config.cross_attention_scale,
+            consensus=consensus,
+        )
+        for key, function, reduction in parts:
+            value = _checked(key, function, part, reduction)
+            totals[key] = totals[key] + value if key in totals else value
+    maps = {key: rearrange(reduction.finish(totals[key]), "f r p -> r f p") for key, _, reduction in parts}
+    return LayerMaps(maps, scores, chosen)
 
-    maps = {"imap": own.of_heads(columns), "sel_imap": own.of_heads(motion)}
-    maps["cross_attention_maps"] = baseline.of_heads(cross)
-    if layer.concepts is not None:
-        maps["concept_attention_maps"] = attended.of_heads(concept)
-    return LayerMaps({key: rearrange(x, "f r p -> r f p") for key, x in maps.items()}, scores, chosen)
+
+def _consensus(layer: LayerActivations, groups: list[slice]) -> Tensor:
+    """Surrogates (1, f, t) of the mean over all heads of the QK-matching."""
+    pairs = ((layer.keys[group].float(), layer.q[group].float()) for group in groups)
+    total = sum(torch.einsum("htd,hfpd->ftp", *pair) for pair in pairs)
+    return surrogates(torch.as_tensor(total).unsqueeze(0))
+
+
+def _checked(key: str, function: Callable[..., Tensor], heads: HeadGroup, rows: "Reduction") -> Tensor:
+    """The result of a map function; ImapError when its shape is not that of a map."""
+    value = function(heads, rows)
+    frames, patches = heads.o.shape[1:3]
+    expected = (frames, rows.count, patches)
+    if not isinstance(value, Tensor) or tuple(value.shape) != expected:
+        shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+        raise ImapError(f"the map {key!r} returned {shape}; expected a tensor (frames, rows, patches) = {expected}")
+    return value
 
 
 @dataclass(frozen=True)
-class _Reduction:
-    """From slots to the few rows that are kept: in every head, or after a softmax over all texts of the heads' mean."""
+class Reduction:
+    """Text slots reduced to the rows that are kept: in every head, or after a softmax over texts of the heads' sum."""
 
     weights: Tensor
     rows: Tensor
     softmax: bool
 
     @property
-    def early(self) -> Tensor | None:
-        return None if self.softmax else self.rows
+    def count(self) -> int:
+        """Rows that a map function returns."""
+        return self.rows.shape[1] if self.softmax else self.rows.shape[0]
 
-    def in_head(self, x: Tensor) -> Tensor:
-        """(..., t, p) to (..., r, p), or as it is."""
+    def __call__(self, x: Tensor) -> Tensor:
+        """(..., t, p) to (..., r, p). All slots stay when a softmax over texts follows."""
         return x if self.softmax else self.rows @ x
 
-    def of_heads(self, x: Tensor) -> Tensor:
-        """(f, r, p) as it is, or (f, t, p) to (f, r, p)."""
+    def finish(self, x: Tensor) -> Tensor:
+        """Sum over heads (f, r, p) as it is, or (f, t, p) to (f, r, p) by the softmax over texts."""
         return self.rows @ text_softmax(x, self.weights, dim=1) if self.softmax else x
 
 
-def _matches(layer: LayerActivations, group: slice) -> Tensor:
-    """QK-matching of a group of heads, (h, f, t, p)."""
-    return matches(layer.q[group].float(), layer.keys[group].float())
-
-
-def _columns(o: Tensor, index: Tensor, weights: Tensor, rows: Tensor | None, standardize: bool) -> Tensor:
-    """Gram columns of a group of heads, (h, f, r, p)."""
-    if standardize:
-        return standardized_columns(o, index, weights, rows)
-    s = surrogate_outputs(o, index)
-    return gram_columns(o, s if rows is None else rows @ s)
+def _reductions(layer: LayerActivations, texts: SlotWeights, softmax: bool) -> dict[str, Reduction]:
+    """Reduction by the slots that a map reads; without head outputs of concepts, there is none of those."""
+    reductions = {
+        "texts": Reduction(texts.weights, texts.rows, softmax),
+        "baseline": Reduction(texts.baseline_weights, texts.baseline_rows, softmax),
+    }
+    if layer.concepts is not None:
+        first = layer.keys.shape[1] - layer.concepts.shape[1]
+        reductions["concepts"] = Reduction(texts.baseline_weights[first:], texts.baseline_rows[:, first:], softmax)
+    return reductions

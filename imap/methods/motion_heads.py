@@ -1,4 +1,4 @@
-"""How well the frames of a video separate in a head's output: the motion-head scores (METHOD 3.1).
+"""IMAP: the mean over motion heads, heads in whose output the frames of a video separate (docs/method.md, 3).
 
 Every score takes head outputs o of shape (h, f, p, d) in float32, labels each token with its frame, stays on the
 tensor's device and returns (h,). The formulas and the degenerate cases are scikit-learn's.
@@ -7,18 +7,27 @@ tensor's device and returns (h,). The formulas and the degenerate cases are scik
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from einops import rearrange
 from torch import Tensor
 
+if TYPE_CHECKING:
+    from imap.methods.head_group import HeadGroup
+
 SILHOUETTE_SAMPLE = 5000  # tokens, drawn with seed 0, as the release does
 ROWS_AT_ONCE = 512  # rows of the sampled distance matrix that exist at a time
 
 
+def imap_map(heads: "HeadGroup", rows: Callable[[Tensor], Tensor]) -> Tensor:
+    """IMAP: mean over motion heads of the Gram columns, (f, r, p) (docs/method.md, 3.2)."""
+    return torch.einsum("h,hfrp->frp", heads.motion_share, heads.columns)
+
+
 def scatter(o: Tensor) -> tuple[Tensor, Tensor]:
-    """Between-frame and within-frame scatter B and W of METHOD 3.1, each (h,)."""
+    """Between-frame and within-frame scatter B and W of docs/method.md, 3.1, each (h,)."""
     patches = o.shape[2]
     frame_means = o.mean(dim=2)
     between = patches * (frame_means - frame_means.mean(dim=1, keepdim=True)).square().sum(dim=(1, 2))

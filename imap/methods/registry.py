@@ -50,15 +50,15 @@ class SaliencyMap:
 
 
 MAPS = (  # in the order of pictures and tables
-    SaliencyMap("sel_imap", "IMAP", "imap.methods.motion_heads:imap", shows="motions"),
-    SaliencyMap("imap", "GramCol", "imap.methods.gramcol:gramcol", shows="things"),
+    SaliencyMap("sel_imap", "IMAP", "imap.methods.motion_heads:imap_map", shows="motions"),
+    SaliencyMap("imap", "GramCol", "imap.methods.gramcol:gramcol_map", shows="things"),
     SaliencyMap(
-        "cross_attention_maps", "cross attention", "imap.methods.cross_attention:cross_attention", slots="baseline"
+        "cross_attention_maps", "cross attention", "imap.methods.cross_attention:cross_attention_map", slots="baseline"
     ),
     SaliencyMap(
         "concept_attention_maps",
         "ConceptAttention",
-        "imap.methods.concept_attention:concept_attention",
+        "imap.methods.concept_attention:concept_attention_map",
         slots="concepts",
     ),
 )

@@ -1,4 +1,4 @@
-"""What a trace has gathered on the device, as maps on the host."""
+"""What a trace has accumulated on the device, as maps on the host."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,32 +10,33 @@ from torch import Tensor
 from imap.backbones.base import Grid
 from imap.config.method import Method
 from imap.errors import ImapError
-from imap.methods.layer_maps import LayerMaps
+from imap.methods.layer_maps import LayerMaps, MapConfig
 from imap.methods.motion_heads import Score
+from imap.methods.registry import MAPS, labels
 from imap.saliency import Maps
 from imap.tracing.text_slots import TextSlots
 
-Table = dict[int, dict[int, list]]  # [layer][step], a value per head
+Table = dict[int, dict[int, list]]  # [layer][step], one value per head
 
 
 class HeadChoices:
-    """Score of every head and the motion heads, by layer and step: two rows of a few dozen numbers, on the device."""
+    """Score of every head and the motion heads, by layer and step: two short rows each, kept on the device."""
 
     def __init__(self, score: Score) -> None:
         self.score = score
         self._step: dict[int, tuple[Tensor, Tensor]] = {}
         self._rows: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
 
-    def add(self, layer: int, read: LayerMaps) -> None:
-        """Count a layer of the current step."""
-        self._step[layer] = (read.scores, read.chosen)
+    def add(self, layer: int, maps: LayerMaps) -> None:
+        """Add a layer of the current step."""
+        self._step[layer] = (maps.scores, maps.chosen)
 
     def __contains__(self, layer: int) -> bool:
-        """Whether the current step has seen a layer."""
+        """Whether the current step has read a layer."""
         return layer in self._step
 
     def drop_step(self) -> None:
-        """Forget what an interrupted step has added."""
+        """Discard what an interrupted step has added."""
         self._step = {}
 
     def end_step(self, step: int) -> None:
@@ -45,7 +46,7 @@ class HeadChoices:
 
     def tables(self) -> tuple[Table, Table]:
         """Scores of all heads, and motion heads best first."""
-        device = next(iter(self._rows.values()))[0].device  # of the first: blocks may sit on several
+        device = next(iter(self._rows.values()))[0].device  # of the first layer: blocks may sit on several devices
         values, chosen = (torch.stack([row[i].to(device) for row in self._rows.values()]).cpu() for i in (0, 1))
         order = values.argsort(dim=1, descending=self.score.larger_is_better)
         scores: Table = {}
@@ -60,11 +61,24 @@ def collect(
     means: Mapping[str, Tensor],
     choices: HeadChoices,
     grid: Grid,
+    config: MapConfig,
     method: Method,
     text_slots: TextSlots,
-    read: Mapping[str, Any],
+    facts: Mapping[str, Any],
 ) -> Maps:
-    """Maps from the running means (rows, f, p), with what else is known of the run. ImapError for values not finite."""
+    """Maps from the running means.
+
+    Args:
+        means: (rows, f, p) by key; rows are the texts, then the prompt's tokens.
+        choices: scores and motion heads.
+        grid: of the visual tokens.
+        config, method: settings; `config.maps` names the maps.
+        text_slots: the words.
+        facts: further facts to record.
+
+    Raises:
+        ImapError: for values that are not finite.
+    """
     count, size = len(text_slots.texts), (grid.height, grid.width)
     arrays = {key: x.unflatten(-1, size).cpu().numpy() for key, x in means.items()}
     scores, heads = choices.tables()
@@ -74,26 +88,26 @@ def collect(
     settings = vars(method) | {"standardize": "text" if text_slots.standardize else "none"}
     tokens = {key: x[count:] for key, x in arrays.items() if len(x) > count}
     return Maps(
-        {key: x[:count] for key, x in arrays.items()},
-        text_slots.texts,
-        text_slots.motions,
-        heads,
-        scores,
-        {**read, "method": settings, **text_slots.facts()},
-        tokens,
-        text_slots.tokenized.pieces if tokens else (),
+        arrays={key: x[:count] for key, x in arrays.items()},
+        texts=text_slots.texts,
+        motions=text_slots.motions,
+        heads=heads,
+        scores=scores,
+        facts={**facts, "method": settings, **text_slots.facts()},
+        token_arrays=tokens,
+        tokens=text_slots.tokenized.pieces if tokens else (),
+        labels=labels(x for x in config.maps if x not in MAPS),
     )
 
 
 def check_finite(arrays: Mapping[str, np.ndarray], scores: Table) -> None:
-    """Raise ImapError that names the maps that are not finite, and where the model first was not."""
+    """Raise ImapError if a map is not finite; the message names the maps and the model's first bad step and layer."""
     bad = [key for key, array in arrays.items() if not np.isfinite(array).all()]
-    if bad:
-        where = [
-            (step, layer) for layer, steps in scores.items() for step, x in steps.items() if not np.isfinite(x).all()
-        ]
-        first = "first at step {}, layer {}".format(*min(where)) if where else "in the text keys"
-        raise ImapError(
-            f"the maps {', '.join(bad)} are not finite, {first}: the model itself made NaN or infinity there; "
-            "try dtype=bfloat16 or float32 instead of float16"
-        )
+    if not bad:
+        return
+    where = [(step, layer) for layer, steps in scores.items() for step, x in steps.items() if not np.isfinite(x).all()]
+    first = "first at step {}, layer {}".format(*min(where)) if where else "in the text keys"
+    raise ImapError(
+        f"the maps {', '.join(bad)} are not finite, {first}: the model itself made NaN or infinity there; "
+        "try dtype=bfloat16 or float32 instead of float16"
+    )

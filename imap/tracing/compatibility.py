@@ -1,10 +1,10 @@
-"""What cannot be traced, found before anything runs: every refusal says why and what to do."""
+"""What cannot be traced, found before anything runs. Every error says why and what to do."""
 
 from collections.abc import Iterator
 
 from torch import nn
 
-from imap.backbones.base import Backbone
+from imap.backbones.base import Backbone, Grid
 from imap.errors import ImapError
 
 
@@ -54,3 +54,29 @@ def _compiled(module: nn.Module) -> bool:
 
 def _diffusers_hooks(module: nn.Module) -> list[str]:
     return list(getattr(getattr(module, "_diffusers_hook", None), "hooks", {}))
+
+
+def check_size(backbone: Backbone, grid: Grid, only_size: tuple[int, int, int] | None) -> str | None:
+    """A note for a video of another size than the only one that a model was trained on, else None.
+
+    Args:
+        backbone: of the traced pipeline.
+        grid: of the call's visual tokens.
+        only_size: frames, height and width; None for models that take many sizes.
+
+    Raises:
+        ImapError: for a video of one latent frame.
+    """
+    if grid.frames < 2:
+        raise ImapError(
+            "one latent frame has no motion, and heads are scored by their frames; set num_frames=5 or more"
+        )
+    size = backbone.video_size(grid)
+    if only_size is None or size == only_size:
+        return None
+    (frames, height, width), (own_frames, own_height, own_width) = size, only_size
+    return (
+        f"this small model was trained on {own_frames} frames of {own_height}x{own_width} only, and this video has "
+        f"{frames} of {height}x{width}: its maps may be wrong; call the pipeline with num_frames={own_frames}, "
+        f"height={own_height}, width={own_width}"
+    )

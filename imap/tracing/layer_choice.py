@@ -45,7 +45,8 @@ class LayerChoice:
     @property
     def layers(self) -> list[int]:
         """Layers above the threshold; where there is none, the better half."""
-        best = sorted(self.means, key=self.means.get, reverse=True)
+        means = self.means
+        best = sorted(means, key=lambda layer: means[layer], reverse=True)
         return self.above or sorted(best[: (len(best) + 1) // 2])
 
     @property
@@ -101,7 +102,7 @@ class Lambda2Probe(TorchFunctionMode):
     def __torch_function__(
         self, function: Any, types: Any, args: tuple = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        kwargs = kwargs or {}
+        kwargs = dict(kwargs or {})
         if function is scaled_dot_product_attention and self._row is not None and self._layer is not None:
             given = dict(zip(("query", "key", "value", "attn_mask"), args, strict=False)) | kwargs
             q, k, mask = given["query"][self._row], given["key"][self._row], given.get("attn_mask")

@@ -1,4 +1,4 @@
-"""Texts of a list of samples, encoded once where the same words come again."""
+"""Text encodings of one pipeline, kept so that repeated texts are encoded once."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -8,13 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from imap.backbones.base import Backbone
+from imap.errors import ImapError
 
-KEPT = 8  # of the latest: a prompt of the largest model takes 4 MB
+KEPT = 8  # latest encodings; a prompt of the largest model takes 4 MB
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """What a text encoder has made, and the token ids that it was given for it."""
+    """The output of a text encoder, and the token ids of its input."""
 
     tensors: Any
     ids: list[list[int]]
@@ -24,12 +25,22 @@ class Encoded:
 class PromptCache:
     """The latest text encodings of one pipeline, by the words and by how a concept's token is picked.
 
-    It belongs to a run and goes with it; nothing stays on the pipeline. Words are kept as they were encoded, concepts
-    of one sample together, so every number is the same as if they were encoded anew.
+    Nothing is stored on the pipeline. Texts are kept as they were encoded, the concepts of one sample together, so
+    every number equals that of a fresh encoding.
     """
 
     backbone: Backbone
     _kept: dict[tuple, Encoded] = field(default_factory=dict, repr=False)
+
+    def check_pipeline(self, backbone: Backbone) -> None:
+        """Raise ImapError unless the cache belongs to the pipeline of `backbone`."""
+        if self.backbone.pipe is not backbone.pipe:
+            other = type(self.backbone.pipe).__name__
+            raise ImapError(
+                f"prompt_cache= expected the cache of the traced {type(backbone.pipe).__name__}, got the cache of "
+                f"another pipeline, a {other}; leave prompt_cache= out, or make one for each "
+                "pipeline: imap.tracing.prompt_cache.PromptCache(imap.backbones.backbone_of(pipe))"
+            )
 
     def concepts(self, texts: Sequence[str], concept_token: str) -> Tensor:
         """As `Backbone.encode_concepts`."""
@@ -37,7 +48,7 @@ class PromptCache:
         return self._once(key, lambda: self.backbone.encode_concepts(texts, concept_token)).tensors
 
     def prompt(self, prompt: str, negative_prompt: str | None) -> Encoded:
-        """As `Backbone.encode_prompt`, each of the two texts on its own, with the prompt's token ids."""
+        """As `Backbone.encode_prompt`, each of the two texts encoded alone, with the prompt's token ids."""
         positive = self._text(prompt)
         if negative_prompt is None or not self.backbone.takes_negative_prompt:
             return positive
@@ -64,11 +75,11 @@ class PromptCache:
 
 
 def token_ids_into(ids: list[list[int]]) -> Callable[[nn.Module, tuple, dict], None]:
-    """A hook before a text encoder's forward that adds the token ids of every text to a list."""
+    """A forward pre-hook of a text encoder that appends the token ids of every text to a list."""
 
     def hook(module: nn.Module, args: tuple, kwargs: dict) -> None:
-        given = kwargs.get("input_ids", args[0] if args else None)
-        if given is not None:
-            ids.extend(given.tolist())
+        input_ids = kwargs.get("input_ids", args[0] if args else None)
+        if input_ids is not None:
+            ids.extend(input_ids.tolist())
 
     return hook

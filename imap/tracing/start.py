@@ -5,8 +5,9 @@ from typing import Any
 
 from imap.backbones import backbone_of
 from imap.config.method import method_settings
-from imap.config.presets import preset_for
+from imap.config.presets import Preset, preset_for
 from imap.config.samples import split_texts
+from imap.methods.registry import SaliencyMap
 from imap.tracing.prompt_cache import PromptCache
 from imap.tracing.text_slots import TextSlots
 from imap.tracing.trace import Trace
@@ -20,11 +21,12 @@ def start_trace(
     settings: Mapping[str, Any],
     observe: Callable[..., None] | None = None,
     prompt_cache: PromptCache | None = None,
+    maps: Sequence[SaliencyMap] = (),
 ) -> Trace:
     """A `Trace` of the next call of a pipeline.
 
     Args:
-        pipe, prompt, concepts, motions, observe, prompt_cache: as in `imap.trace`.
+        pipe, prompt, concepts, motions, observe, prompt_cache, maps: as in `imap.trace`.
         settings: keys of `imap.config.method.Method`. A missing key or None takes the paper's value for the model.
 
     Raises:
@@ -33,7 +35,16 @@ def start_trace(
     backbone = backbone_of(pipe)
     if settings.get("imap_qk_matching_target") is None and not prompt:
         settings = {**settings, "imap_qk_matching_target": "concepts"}  # no prompt, so no prompt words to match
-    paper = preset_for(backbone.family, backbone.num_layers, backbone.num_heads).paper
-    method = method_settings(settings, paper, backbone.num_layers, backbone.num_heads, backbone.default_concept_token)
+    preset = preset_for(backbone.family, backbone.num_layers, backbone.num_heads)
+    method = method_settings(
+        settings, preset.paper, backbone.num_layers, backbone.num_heads, backbone.default_concept_token
+    )
     text_slots = TextSlots(backbone, method, split_texts(concepts), split_texts(motions), prompt)
-    return Trace(backbone, method, text_slots, observe, prompt_cache)
+    return Trace(backbone, method, text_slots, observe, prompt_cache, maps, _only_size(preset))
+
+
+def _only_size(preset: Preset) -> tuple[int, int, int] | None:
+    """Frames, height and width of a small shipped model, which knows no other size; None for published models."""
+    if preset.is_published or not preset.is_trained:
+        return None
+    return (preset.paper["num_frames"], preset.paper["height"], preset.paper["width"])

@@ -32,13 +32,13 @@ class TextSlots:
             raise ImapError(f"{len(self.texts)} texts do not fit {self.padded_length} text slots; name fewer")
         for text in self.texts:
             check_window(backbone, backbone.pipe.tokenizer, text)
-        self.tokenized = _tokenize(backbone, prompt) if self.reads_prompt else None
+        self.tokenized = _tokenize(backbone, prompt) if self.reads_prompt else TokenizedText("", (), (), ())
         self.matched = self._match()
         self.standardize = self._standardize(method)
 
     def _match(self) -> dict[str, tuple[int, ...]]:
         """Tokens of the prompt that each text spans; none with target concepts."""
-        if self.tokenized is None:
+        if not self.reads_prompt:
             return dict.fromkeys(self.texts, ())
         matched = {text: tokens_of(text, self.tokenized) for text in self.texts}
         absent = [text for text, tokens in matched.items() if not tokens]
@@ -66,6 +66,19 @@ class TextSlots:
     def reads_concepts(self) -> bool:
         """Concept tokens run where the maps or the baselines read them, or a text is not in the prompt."""
         return not self.reads_prompt or self.joint_attention or not all(self.matched.values())
+
+    def check_encoded(self, encoded: Sequence[Sequence[int]]) -> None:
+        """Raise ImapError unless the pipeline has encoded the trace's prompt: rows are read at its words' places.
+
+        encoded: token ids of every text that the pipeline has encoded.
+        """
+        prompt = list(self.tokenized.ids)
+        windows = ((row, start) for row in encoded for start in range(len(row) - len(prompt) + 1))
+        if encoded and not any(list(row[start : start + len(prompt)]) == prompt for row, start in windows):
+            raise ImapError(
+                "the pipeline was called with another prompt than the trace was given; "
+                "give both the same, or set imap_qk_matching_target=concepts"
+            )
 
     def layout(self, prompt: int, last_stands_for: int) -> SlotWeights:
         """Weights and rows over [prompt slots, concepts, padding], the concept part only where it is read.
@@ -95,7 +108,7 @@ class TextSlots:
 
     def facts(self) -> dict[str, Any]:
         """What to record: the prompt pieces that each text was read from, and the notes."""
-        pieces = self.tokenized.pieces if self.tokenized else ()
+        pieces = self.tokenized.pieces
         read_from = {text: [pieces[i] for i in tokens] for text, tokens in self.matched.items() if self.reads_prompt}
         return {"read_from_prompt": read_from, "notes": list(dict.fromkeys(self.notes))}
 

@@ -10,15 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from imap.backbones.base import Backbone, BlockActivations, Grid, call_arguments
+from imap.backbones.base import Backbone, BlockActivations, Features, call_arguments
 from imap.config.method import Method
 from imap.errors import ImapError
 from imap.methods.accumulate import RunningMaps
 from imap.methods.layer_maps import LayerActivations, LayerMaps, MapConfig, SlotWeights, layer_maps
 from imap.methods.motion_heads import SCORES
+from imap.methods.registry import SaliencyMap, check_maps
 from imap.saliency import Maps
 from imap.tracing.collect import HeadChoices, collect
-from imap.tracing.compatibility import check_traceable
+from imap.tracing.compatibility import check_size, check_traceable
 from imap.tracing.prompt_cache import PromptCache, token_ids_into
 from imap.tracing.steps import Steps
 from imap.tracing.text_slots import TextSlots
@@ -27,15 +28,11 @@ _traced: "weakref.WeakSet[nn.Module]" = weakref.WeakSet()  # transformers with a
 
 
 class Trace:
-    """Reads one call of a pipeline while the `with` block is open; `maps()` gives what was read.
+    """Reads one pipeline call inside its `with` block. `maps()` returns the result.
 
-    The pipeline runs untouched: torch hooks look at tensors that its attention makes anyway, the concept tokens run
-    beside it, and everything is gone when the block ends, also after an exception. Results stay on the device until
+    The pipeline is not changed. Torch hooks read tensors that its attention computes anyway, and the concept tokens run
+    beside it. All hooks are removed when the block ends, also after an exception. Results stay on the device until
     `maps()`.
-
-    observe: called as observe(layer, step, LayerActivations, SlotWeights, LayerMaps) for each layer that is read. The
-    tensors belong to the model: do not change them. prompt_cache: shared by the traces of one pipeline, so that each
-    text is encoded once.
     """
 
     def __init__(
@@ -45,32 +42,44 @@ class Trace:
         text_slots: TextSlots,
         observe: Callable[[int, int, LayerActivations, SlotWeights, LayerMaps], None] | None = None,
         prompt_cache: PromptCache | None = None,
+        maps: Sequence[SaliencyMap] = (),
+        only_size: tuple[int, int, int] | None = None,
     ) -> None:
+        """Prepare a trace; `imap.trace` is the public way.
+
+        Args:
+            backbone, method, text_slots: the pipeline, the settings, and the words.
+            observe: called as observe(layer, step, LayerActivations, SlotWeights, LayerMaps) for each layer that is
+                read. The tensors belong to the model: do not change them.
+            prompt_cache: shared by the traces of one pipeline, so that each text is encoded once.
+            maps: the user's maps, beside the registered ones.
+            only_size: frames, height and width of a model that was trained on no other size.
+        """
         self.backbone, self.method, self.text_slots, self.observe = backbone, method, text_slots, observe
         self.prompt_cache = PromptCache(backbone) if prompt_cache is None else prompt_cache
-        if self.prompt_cache.backbone.pipe is not backbone.pipe:
-            other = type(self.prompt_cache.backbone.pipe).__name__
-            raise ImapError(
-                f"prompt_cache= expected the cache of the traced {type(backbone.pipe).__name__}, got the cache of "
-                f"another pipeline, a {other}; leave prompt_cache= out, or make one for each "
-                "pipeline: imap.tracing.prompt_cache.PromptCache(imap.backbones.backbone_of(pipe))"
-            )
-        score = SCORES[method.imap_sep_score]
-        scale = backbone.cross_attention_scale
-        consensus = method.surrogate == "consensus"
-        self.rule = MapConfig(score, method.imap_sep_topk, text_slots.standardize, method.softmax, consensus, scale)
+        self.prompt_cache.check_pipeline(backbone)
+        self.config = MapConfig(
+            score=SCORES[method.imap_sep_score],
+            topk=method.imap_sep_topk,
+            standardize=text_slots.standardize,
+            softmax=method.softmax,
+            consensus=method.surrogate == "consensus",
+            cross_attention_scale=backbone.cross_attention_scale,
+            maps=check_maps(maps),
+        )
         self.running = RunningMaps(range(*method.maps_layers), method.imap_layer, method.softmax, len(text_slots.texts))
         self.steps = Steps(backbone, method.maps_timesteps)
-        self.choices = HeadChoices(score)
-        self.grid: Grid | None = None
-        self._row: int | None = None  # the conditional row while a call is read, else None
-        self._own_call = False
-        self._embeddings: Tensor | None = None
-        self._tokens: Tensor | None = None
+        self.choices = HeadChoices(self.config.score)
+        self.grid: Any = None  # Grid, from the first call on
+        self._only_size = only_size
+        self._row: Any = None  # int, the conditional row while a call is read, else None
+        self._in_hook = False
+        self._embeddings: Any = None  # Tensor of the concepts, the zero padding last
+        self._tokens: Any = None  # Tensor of the concepts, on their way through the blocks
         self._call: Mapping[str, Any] = {}
         self._encoded: list[list[int]] = []  # token ids of every text that the pipeline has encoded
-        self._texts: SlotWeights | None = None
-        self._prompt_slots = 0  # how many slots, coming first, are the prompt's
+        self._slots: Any = None  # SlotWeights, from the first call on
+        self._prompt_slots = 0  # slots of the prompt, which come first
         self._handles: list[Any] = []
 
     def __enter__(self) -> "Trace":
@@ -103,12 +112,12 @@ class Trace:
         if self.text_slots.reads_prompt:
             keep(backbone.pipe.text_encoder.register_forward_pre_hook(token_ids_into(self._encoded), with_kwargs=True))
         for layer in self._hooked_layers():
-            block, seen = backbone.blocks[layer], BlockActivations()
-            begins = self._guarded(partial(self._block_begins, seen))
+            block, activations = backbone.blocks[layer], BlockActivations()
+            begins = self._guarded(partial(self._block_begins, activations))
             keep(block.register_forward_pre_hook(begins, with_kwargs=True))
             for name, module in backbone.hooked_modules(block).items():
-                keep(module.register_forward_hook(self._guarded(partial(self._tapped, seen, name))))
-            attended = self._guarded(partial(self._attended, layer, block, seen))
+                keep(module.register_forward_hook(self._guarded(partial(self._module_ends, activations, name))))
+            attended = self._guarded(partial(self._attended, layer, block, activations))
             keep(backbone.attention(block).to_out[0].register_forward_pre_hook(attended))
 
     def _remove(self) -> None:
@@ -120,21 +129,21 @@ class Trace:
         _traced.discard(self.backbone.transformer)
 
     def _hooked_layers(self) -> Sequence[int]:
-        """Layers that are read; where concept tokens live in the blocks, all up to the last of them."""
+        """Layers that are read. Concept tokens need all blocks up to the last of these."""
         wanted = self.method.layers
         return range(max(wanted) + 1) if self.text_slots.reads_concepts and self.backbone.joint_attention else wanted
 
     def _guarded(self, hook: Callable[..., None]) -> Callable[..., None]:
-        """The hook, silent while no conditional call is read and while the concept tokens use the same modules."""
+        """The hook, inactive outside conditional calls and while concept tokens run through the same modules."""
 
         def guarded(*args: Any) -> None:
-            if self._row is not None and not self._own_call:
-                self._own_call = True
+            if self._row is not None and not self._in_hook:
+                self._in_hook = True
                 try:
                     with torch.no_grad():
                         hook(*args)
                 finally:
-                    self._own_call = False
+                    self._in_hook = False
 
         return guarded
 
@@ -148,37 +157,26 @@ class Trace:
         self.grid = self.backbone.grid(latents)
         self.running.drop_step()
         self.choices.drop_step()
-        if self.grid.frames < 2:
-            raise ImapError(
-                "one latent frame has no motion, and heads are scored by their frames; set num_frames=5 or more"
-            )
-        if self._texts is None:
+        if self._slots is None:
+            size_note = check_size(self.backbone, self.grid, self._only_size)
+            if size_note:
+                self.text_slots.note(size_note)
             self._lay_out(call, latents.device)
         self._call, self._tokens, self._row = call, None, row
 
     def encode_prompt(self, prompt: str, negative_prompt: str | None) -> dict[str, Tensor]:
-        """Text arguments of the pipeline call, as `Backbone.encode_prompt` gives them, encoded once in a run."""
-        found = self.prompt_cache.prompt(prompt, negative_prompt)
-        self._encoded += found.ids  # one that was encoded before has not passed the hook of this trace
-        return found.tensors
-
-    def _check_prompt(self) -> None:
-        """Rows are read by the place of words in the trace's prompt, so the pipeline must have encoded the same."""
-        own = list(self.text_slots.tokenized.ids)
-        places = ((row, start) for row in self._encoded for start in range(len(row) - len(own) + 1))
-        if self._encoded and not any(row[start : start + len(own)] == own for row, start in places):
-            raise ImapError(
-                "the pipeline was called with another prompt than the trace was given; "
-                "give both the same, or set imap_qk_matching_target=concepts"
-            )
+        """Text arguments of the pipeline call, as `Backbone.encode_prompt` returns them, encoded once per cache."""
+        encoded = self.prompt_cache.prompt(prompt, negative_prompt)
+        self._encoded += encoded.ids  # a cached encoding has not passed this trace's hook
+        return encoded.tensors
 
     def _lay_out(self, call: Mapping[str, Any], device: torch.device) -> None:
         prompt = (0, 1)
         if self.text_slots.reads_prompt:
-            self._check_prompt()
+            self.text_slots.check_encoded(self._encoded)
             prompt = self.backbone.prompt_slots(call, len(self.text_slots.tokenized.pieces))
         self._prompt_slots = prompt[0]
-        self._texts = self.text_slots.layout(*prompt).to(device)
+        self._slots = self.text_slots.layout(*prompt).to(device)
 
     def _call_ends(self, module: nn.Module, args: tuple, output: Any) -> None:
         if self._row is None:
@@ -195,44 +193,52 @@ class Trace:
         self.choices.end_step(step)
         self.steps.read.append(step)
 
-    def _block_begins(self, seen: BlockActivations, block: nn.Module, args: tuple, kwargs: dict) -> None:
-        seen.arguments = call_arguments(block, args, kwargs)
+    def _block_begins(self, activations: BlockActivations, block: nn.Module, args: tuple, kwargs: dict) -> None:
+        activations.arguments = call_arguments(block, args, kwargs)
         if self.text_slots.reads_concepts and self._tokens is None:
-            # not before: offloaded weights come with the transformer's own forward
+            # not earlier: offloaded weights arrive with the transformer's forward
             embeddings = self._embeddings.to(self._call["encoder_hidden_states"].device)
             self._tokens = self.backbone.start_concepts(embeddings, self._call, self._row)
 
-    def _tapped(self, seen: BlockActivations, name: str, module: nn.Module, args: tuple, output: Tensor) -> None:
-        seen.outputs[name] = output
+    def _module_ends(self, block: BlockActivations, name: str, module: nn.Module, args: tuple, output: Tensor) -> None:
+        block.outputs[name] = output
 
-    def _attended(self, layer: int, block: nn.Module, seen: BlockActivations, module: nn.Module, args: tuple) -> None:
-        """The attention of a block is done: take the concept tokens through the block, and read its maps."""
-        seen.head_outputs = args[0]
-        texts, is_read = self._texts.to(args[0].device), layer in self.method.layers
-        features = self.backbone.features(block, seen, self._row, self._prompt_slots, is_read)
+    def _attended(
+        self, layer: int, block: nn.Module, activations: BlockActivations, module: nn.Module, args: tuple
+    ) -> None:
+        """After a block's attention: take the concept tokens through the block, and read its maps."""
+        activations.head_outputs = args[0]
+        slots, is_read = self._slots.to(args[0].device), layer in self.method.layers
+        features = self.backbone.features(block, activations, self._row, self._prompt_slots, is_read)
         keys, concepts = [features.prompt_keys] if self._prompt_slots else [], None
         if self.text_slots.reads_concepts:
-            weights = texts.baseline_weights if self.backbone.joint_attention else texts.weights
-            weights = weights[self._prompt_slots :]
+            weights = slots.baseline_weights if self.backbone.joint_attention else slots.weights
             tokens = self._tokens.to(args[0].device)
-            step = self.backbone.concept_step(block, seen, self._row, tokens, weights, features)
+            step = self.backbone.concept_step(
+                block, activations, self._row, tokens, weights[self._prompt_slots :], features
+            )
             self._tokens, concepts = step.tokens, step.head_outputs
             keys.append(step.keys)
         if is_read:
-            q, o = (x.unflatten(1, (self.grid.frames, self.grid.patches)) for x in (features.q, features.o))
-            with torch.autocast(o.device.type, enabled=False):  # statistics are float32, whatever the model runs in
-                attention = LayerActivations(q, o, torch.cat(keys, dim=1), concepts)
-                read = layer_maps(attention, texts, self.rule)
-                if self.observe is not None:
-                    self.observe(layer, self.steps.index, attention, texts, read)
-            self.running.add(layer, read.maps)
-            self.choices.add(layer, read)
-        seen.clear()
+            self._read(layer, features, torch.cat(keys, dim=1), concepts, slots)
+        activations.clear()
+
+    def _read(self, layer: int, features: Features, keys: Tensor, concepts: Tensor | None, slots: SlotWeights) -> None:
+        """Add the maps of one layer to the running means."""
+        frames, patches = self.grid.frames, self.grid.patches
+        q, o = (x.unflatten(1, (frames, patches)) for x in (features.q, features.o) if x is not None)
+        with torch.autocast(o.device.type, enabled=False):  # statistics are float32, whatever the model runs in
+            activations = LayerActivations(q, o, keys, concepts)
+            maps = layer_maps(activations, slots, self.config)
+            if self.observe is not None:
+                self.observe(layer, self.steps.index, activations, slots, maps)
+        self.running.add(layer, maps.maps)
+        self.choices.add(layer, maps)
 
     def maps(self) -> Maps:
-        """The maps of every step that was read, moved to the host once. Raises ImapError when there is none."""
+        """The maps of all steps that were read, moved to the host once. Raises ImapError when no step was read."""
         if not self.steps.read:
             called = f"maps_timesteps={self.method.maps_timesteps}" if self.steps.index >= 0 else "it was not called"
             raise ImapError(f"no step was read ({called}); call the pipeline inside the `with imap.trace(...)` block")
-        read = {"family": self.backbone.family, "grid": asdict(self.grid), "steps": sorted(self.steps.read)}
-        return collect(self.running.means(), self.choices, self.grid, self.method, self.text_slots, read)
+        facts = {"family": self.backbone.family, "grid": asdict(self.grid), "steps": sorted(self.steps.read)}
+        return collect(self.running.means(), self.choices, self.grid, self.config, self.method, self.text_slots, facts)

@@ -1,4 +1,4 @@
-"""Whole traces against METHOD written out plainly: float64, real padding, full attention, full Gram matrices, loops.
+"""Whole traces against the naive reference: float64, real padding, full attention, full Gram matrices, loops.
 
 Queries, keys, values and head outputs come from torch's attention function itself, where imap does not look.
 """
@@ -16,6 +16,7 @@ from sklearn.metrics import calinski_harabasz_score
 from torch.nn.functional import silu
 
 import imap
+from imap.methods import reference as method
 from imap.testing import tiny
 from tests.conftest import FAMILIES, SIZES
 
@@ -118,7 +119,7 @@ def prompt_tokens(pipe, family, phrase):
     return list(range(*counts))
 
 
-# -- concept streams, METHOD 4: each gives for every block the keys and the head outputs of all padded slots
+# -- concept streams (docs/method.md, 4): each gives for every block the keys and the head outputs of all padded slots
 
 
 def heads(x, like):
@@ -172,36 +173,19 @@ def wan_stream(model, padded, count, call, row):
 STREAMS = {"cogvideox": cogvideox_stream, "hunyuanvideo": hunyuanvideo_stream, "wan": wan_stream}
 
 
-# -- maps of one layer, METHOD 2, 3 and 5: arrays (texts, frames, patches)
+# -- maps of one layer: the reference, on the slots of a setting
 
 
-def gramcol(q, o, keys, counted, standardize):
-    """Gram columns of every head; the texts `counted` make the statistics of the standardization."""
-    z = np.zeros((len(o), keys.shape[1], *o.shape[1:3]))
-    for h in range(len(o)):
-        for f in range(FRAMES):
-            logits = keys[h] @ q[h, f].T
-            second, best = np.sort(logits, axis=1)[:, -2:].T
-            gap = (best - second).min() / np.abs(logits).max()
-            assert gap > 3e-7, "a near tie, where float32 may choose otherwise: take another SEED"
-            chosen = logits.argmax(axis=1)
-            g = (o[h, f] @ o[h, f].T)[:, chosen].T
-            if not standardize:
-                z[h, :, f] = g
-            elif len(set(chosen[counted])) > 1:
-                z[h, :, f] = (g - g[counted].mean(axis=0)) / (g[counted].std(axis=0, ddof=1) + 1e-6)
-    return z
-
-
-def softmax_over(x, counted):
-    """A text that is not counted gets what it would have as one text more."""
-    one_more = np.ones((len(x), *[1] * (x.ndim - 1)))
-    one_more[counted] = 0
-    return np.exp(x) / (np.exp(x[counted]).sum(axis=0) + one_more * np.exp(x))
+def assert_no_near_tie(q, keys):
+    """float32 may choose another patch than float64 where the two best are nearly equal."""
+    logits = np.einsum("htd,hfpd->htfp", keys, q)
+    second, best = np.moveaxis(np.sort(logits, axis=-1)[..., -2:], -1, 0)
+    gap = (best - second) / np.abs(logits).max(axis=(1, 3))[:, None]
+    assert gap.min() > 3e-7, "a near tie, where float32 may choose otherwise: take another SEED"
 
 
 def layer_maps(setting, motion_heads, q, o, prompt_keys, keys, c):
-    """All maps of one layer; keys, c: of the padded concept stream."""
+    """All maps of one layer. keys, c: of the padded concept stream."""
     every, count = np.arange(keys.shape[1]), len(setting.texts)
     slots, counted, rows = keys, every, [[i] for i in range(count)]
     if setting.target == "prompt":
@@ -209,20 +193,21 @@ def layer_maps(setting, motion_heads, q, o, prompt_keys, keys, c):
         slots = np.concatenate([prompt_keys, keys[:, :count]], axis=1)
         rows = [setting.spans[text] or [len(counted) + i] for i, text in enumerate(setting.texts)]
         rows += [[token] for token in range(setting.prompt_tokens)]
-    z = gramcol(q, o, slots, counted, setting.standardize)
-    found = {"imap": (z.sum(axis=0), counted, rows), "sel_imap": (z[motion_heads].mean(axis=0), counted, rows)}
+    assert_no_near_tie(q, slots)
+    columns = (
+        method.standardized_columns(q, o, slots, counted) if setting.standardize else method.raw_columns(q, o, slots)
+    )
+    maps = {
+        "imap": (method.gramcol(columns), counted, rows),
+        "sel_imap": (method.imap(columns, motion_heads), counted, rows),
+    }
     if c is None:
-        logits = np.einsum("htd,hfpd->thfp", slots, q) / q.shape[-1] ** 0.5
-        found["cross_attention_maps"] = (softmax_over(logits, counted).mean(axis=1), counted, rows)
+        maps["cross_attention_maps"] = (method.softmaxed_cross_attention(q, slots, counted), counted, rows)
     else:
         own = [[i] for i in range(count)]
-        found["cross_attention_maps"] = (np.einsum("htd,hfpd->tfp", keys, q) / len(q), every, own)
-        found["concept_attention_maps"] = (np.einsum("htd,hfpd->tfp", c, o), every, own)
-    maps = {}
-    for key, (x, counted, rows) in found.items():
-        x = softmax_over(x, counted) if setting.softmax else x
-        maps[key] = np.stack([x[row].mean(axis=0) for row in rows])
-    return maps
+        maps["cross_attention_maps"] = (method.cross_attention(q, keys), every, own)
+        maps["concept_attention_maps"] = (method.concept_attention(c, o), every, own)
+    return {key: method.reduce_rows(x, rows, counted, setting.softmax) for key, (x, counted, rows) in maps.items()}
 
 
 # -- maps of a run
@@ -253,15 +238,16 @@ class Reference:
         found = {}
         for suffix, layers in (("", all_layers), ("_layers", chosen_layers)):
             for key in self.maps[0][0]:
-                means = [np.mean([self.maps[step][layer][key] for layer in layers], axis=0) for step in steps]
-                found[key + suffix] = np.mean([self.over_texts(x) for x in means], axis=0)
+                by_step = [[self.maps[step][layer][key] for layer in layers] for step in steps]
+                means = [self.over_texts(method.mean_over_layers_and_steps([layers])) for layers in by_step]
+                found[key + suffix] = np.mean(means, axis=0)
         return found
 
     def over_texts(self, x):
         if not self.setting.softmax:
             return x
         parts = (part for part in np.split(x, [len(self.setting.texts)]) if len(part))
-        return np.concatenate([softmax_over(part, ...) for part in parts])
+        return np.concatenate([method.text_softmax(part, range(len(part))) for part in parts])
 
 
 @torch.no_grad()
@@ -285,15 +271,16 @@ def reference(pipe, calls, setting):
             q, o = (x[row][:, video].unflatten(1, (FRAMES, -1)).numpy() for x in (q, o))
             labels = np.repeat(np.arange(FRAMES), o.shape[2])
             chi = np.array([calinski_harabasz_score(x.reshape(len(labels), -1), labels) for x in o])
-            best = chi.argsort()[::-1][:TOPK]
+            np.testing.assert_allclose([method.calinski_harabasz(x) for x in o], chi, rtol=1e-9)
+            best = method.motion_heads(o, TOPK)
             c = None if c is None else c.numpy()
             found.maps[-1].append(layer_maps(setting, best, q, o, k[row][:, text].numpy(), keys.numpy(), c))
             found.chi[-1].append(chi)
-            found.heads[-1].append(best.tolist())
+            found.heads[-1].append(best)
     return found
 
 
-def run(record, setting, pipe, guidance_scale=6.0, **method):
+def run(record, setting, pipe, guidance_scale=6.0, **choice):
     """Maps of a traced run, and the reference made of what was recorded of the same run."""
     calls = record(pipe, setting.family)
     motions = [text for text in setting.texts if text in MOTIONS]
@@ -307,7 +294,7 @@ def run(record, setting, pipe, guidance_scale=6.0, **method):
         "prompt_tokens": setting.prompt_tokens > 0,
         "imap_layer": [0, 1, 2],
     }
-    with imap.trace(pipe, PROMPT, **{**options, **method}) as trace:
+    with imap.trace(pipe, PROMPT, **{**options, **choice}) as trace:
         pipe(
             PROMPT,
             **SIZES,

@@ -236,7 +236,7 @@ class Watch(TorchDispatchMode):
 
     def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
         found = operation(*args, **(kwargs or {}))
-        if self.trace._own_call:
+        if self.trace._in_hook:
             name = operation.overloadpacket.__name__
             self.operations.add(name)
             if name in ("_local_scalar_dense", "item", "nonzero", "masked_select", "equal", "is_nonzero", "unique_dim"):
