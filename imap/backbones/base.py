@@ -1,4 +1,4 @@
-"""What an adapter says about its model family: queries, text keys, head outputs, token grid, words and clips.
+"""The adapter contract: queries, text keys, head outputs, token grid, words and clips of one model family.
 
 To add a family, write one module in this folder with one subclass of `Backbone`, and a preset in `configs/backbone/`
 (docs/adding_a_backbone.md).
@@ -6,93 +6,12 @@ To add a family, write one module in this folder with one subclass of `Backbone`
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from inspect import signature
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-CONCEPT_WINDOW = 16  # tokens of a concept at most, end token included (docs/method.md, 4)
-
-
-@dataclass(frozen=True)
-class Grid:
-    """Visual tokens of one video: frames x height x width patches, frame-major."""
-
-    frames: int
-    height: int
-    width: int
-
-    @property
-    def patches(self) -> int:
-        return self.height * self.width
-
-
-@dataclass
-class BlockActivations:
-    """What hooks have read of one block in the current forward pass, by reference: nothing is copied."""
-
-    arguments: Mapping[str, Any] = field(default_factory=dict)  # of the block
-    outputs: dict[str, Tensor] = field(default_factory=dict)  # of the modules in `hooked_modules`
-    head_outputs: Any = None  # Tensor (rows, tokens, heads * width): attention output before the projection
-
-    def clear(self) -> None:
-        self.arguments, self.outputs, self.head_outputs = {}, {}, None
-
-
-@dataclass(frozen=True)
-class Features:
-    """Attention of one block for the conditional row.
-
-    Attributes:
-        q: (h, n, d) visual queries; None in blocks whose maps are not read.
-        o: (h, n, d) visual head outputs.
-        prompt_keys: (h, t, d) keys of the prompt.
-        visual_keys, visual_values: Tensors (h, n, d) in joint attention, else None.
-    """
-
-    q: Tensor | None
-    o: Tensor
-    prompt_keys: Tensor
-    visual_keys: Any = None
-    visual_values: Any = None
-
-
-@dataclass(frozen=True)
-class ConceptStep:
-    """Concept tokens in one block.
-
-    Attributes:
-        keys: (h, c, d).
-        head_outputs: (h, c, d); None in cross-attention families.
-        tokens: (1, c, width), input of the next block.
-    """
-
-    keys: Tensor
-    head_outputs: Tensor | None
-    tokens: Tensor
-
-
-@dataclass(frozen=True)
-class TokenizedText:
-    """A text as its encoder gets it: token ids, pieces, and the characters [start, stop) that each covers."""
-
-    text: str
-    ids: tuple[int, ...]
-    pieces: tuple[str, ...]
-    spans: tuple[tuple[int, int], ...]
-
-
-def call_arguments(module: nn.Module, args: tuple, kwargs: dict) -> Mapping[str, Any]:
-    """Arguments of a module call by name, passed by position or by keyword."""
-    # of the class: an instance's forward may be wrapped by offload or cache hooks that hide its parameters
-    return signature(type(module).forward).bind(module, *args, **kwargs).arguments
-
-
-def split_heads(x: Tensor, heads: int) -> Tensor:
-    """(tokens, heads * width) to (heads, tokens, width), a view."""
-    return x.unflatten(-1, (heads, -1)).transpose(0, 1)
+from imap.backbones.features import BlockActivations, ConceptStep, Features, Grid, TokenizedText
 
 
 class Backbone(ABC):
@@ -247,9 +166,3 @@ class Backbone(ABC):
     def guidance_arguments(self, guidance_scale: float, conditional_only: bool) -> dict[str, Any]:
         """Guidance arguments of a pipeline call. conditional_only: one forward pass, without the unconditional half."""
         return {"guidance_scale": 1.0 if conditional_only else guidance_scale}
-
-
-def pick_token(tokens: Tensor, first: int, stop: int, concept_token: str) -> Tensor:
-    """One embedding for a concept from its own tokens [first, stop) of (tokens, width)."""
-    own = tokens[first : max(stop, first + 1)]
-    return {"first": own[0], "last": own[-1], "mean": own.mean(dim=0)}[concept_token]

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from imap.backbones.base import BlockActivations, ConceptStep, Features, Grid, split_heads
+from imap.backbones.features import BlockActivations, ConceptStep, Features, Grid, split_heads
 from imap.backbones.t5 import T5Backbone
 from imap.methods.concept_stream import concept_head_outputs
 

@@ -10,9 +10,9 @@ from diffusers.models.transformers.transformer_hunyuan_video import HunyuanVideo
 from diffusers.pipelines.hunyuan_video.pipeline_hunyuan_video import DEFAULT_PROMPT_TEMPLATE
 from torch import Tensor, nn
 
-from imap.backbones.base import (
+from imap.backbones.base import Backbone
+from imap.backbones.features import (
     CONCEPT_WINDOW,
-    Backbone,
     BlockActivations,
     ConceptStep,
     Features,
@@ -26,8 +26,8 @@ from imap.methods.concept_stream import concept_head_outputs
 
 TEMPLATE_BEFORE = DEFAULT_PROMPT_TEMPLATE["template"].split("{}")[0]
 TEMPLATE_TOKENS = DEFAULT_PROMPT_TEMPLATE["crop_start"]  # the pipeline drops that many
-LONGEST = 4096  # tokens; far beyond any concept, so that a long one is counted and not cut
-# diffusers 0.36 brought the attention dispatcher to this processor, and with it heads behind tokens
+LONGEST = 4096  # tokens: long enough to count any concept without cutting it
+# since diffusers 0.36 this processor uses the attention dispatcher, with heads after tokens
 TOKENS_BEFORE_HEADS = hasattr(HunyuanVideoAttnProcessor2_0, "_attention_backend")
 
 
@@ -41,7 +41,7 @@ class HunyuanVideo(Backbone):
     joint_attention = True
     takes_negative_prompt = False
     layer_threshold = 0.75  # the paper's
-    # the text encoder is causal: its first token knows only the first piece of a word
+    # the text encoder is causal, so its first token encodes only the first piece of a word
     default_concept_token = "last"
 
     @property
@@ -69,7 +69,7 @@ class HunyuanVideo(Backbone):
         return 256
 
     def features(self, block: Any, activations: BlockActivations, row: int, slots: int, is_read: bool) -> Features:
-        # unlike CogVideoX's, the processor rotates into new tensors: do it again, with diffusers' own function
+        # the processor rotates into new tensors (CogVideoX: in place): rotate again, with the function of diffusers
         def rotated(name: str) -> Tensor:
             x = _heads_first(activations.outputs[name][row]).unsqueeze(0)
             return apply_rotary_emb(x, activations.arguments["freqs_cis"])[0]
@@ -82,7 +82,7 @@ class HunyuanVideo(Backbone):
         return Features(q, o, text_k[:, :slots], k, v)
 
     def start_concepts(self, embeddings: Tensor, call: Mapping[str, Any], row: int) -> Tensor:
-        # the refiner's mask lets every padded slot see only the first concept, so one of them stands for all
+        # in the refiner every padded slot sees only the first concept, so one slot represents all
         tokens = embeddings.to(call["encoder_hidden_states"].dtype).unsqueeze(0)
         mask = call["encoder_attention_mask"].new_ones(1, len(embeddings))
         mask[:, -1] = 0

@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from imap.backbones.base import CONCEPT_WINDOW, Backbone, TokenizedText, pick_token
+from imap.backbones.base import Backbone
+from imap.backbones.features import CONCEPT_WINDOW, TokenizedText, pick_token
 from imap.backbones.tokens import tokenize
 
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from imap.backbones.base import TokenizedText
+from imap.backbones.features import TokenizedText
 
 
 def tokenize(tokenizer: Any, text: str, max_length: int) -> TokenizedText:

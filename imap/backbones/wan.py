@@ -1,4 +1,4 @@
-"""Wan2.1: self-attention over video, cross-attention to text; maps come from the cross-attention (METHOD 1)."""
+"""Wan2.1: video self-attention, then cross-attention to text, from which maps come (docs/method.md, 1)."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,7 +7,7 @@ import torch
 from diffusers.pipelines.wan.pipeline_wan import prompt_clean
 from torch import Tensor, nn
 
-from imap.backbones.base import BlockActivations, ConceptStep, Features, Grid, split_heads
+from imap.backbones.features import BlockActivations, ConceptStep, Features, Grid, split_heads
 from imap.backbones.t5 import T5Backbone
 
 

@@ -1,4 +1,4 @@
-"""Noise schedules: a clip at one of their steps, and a stock pipeline on a part of them (METHOD 7)."""
+"""Noise schedules: noise a clip to one step, run a stock pipeline on a part (docs/method.md, 7)."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,10 +9,10 @@ from torch import Tensor
 
 
 def add_noise_at(scheduler: Any, clean: Tensor, noise: Tensor, index: int) -> Tensor:
-    """Latents with the noise of step `index` of the scheduler's schedule, which must be set."""
+    """Latents with the noise of step `index`. The scheduler's timesteps must be set."""
     timestep = scheduler.timesteps[index : index + 1]
     if hasattr(scheduler, "set_begin_index"):
-        # names the step exactly: two steps may share a timestep once it is cut to a whole number
+        # the index is exact, while two steps may share a timestep that is cut to an integer
         scheduler.set_begin_index(index)
     if hasattr(scheduler, "scale_noise"):
         return scheduler.scale_noise(clean, timestep, noise)
@@ -21,9 +21,9 @@ def add_noise_at(scheduler: Any, clean: Tensor, noise: Tensor, index: int) -> Te
 
 @contextmanager
 def truncated_schedule(scheduler: Any, start: int, stop: int | None) -> Iterator[None]:
-    """Let pipeline calls in this block run steps [start, stop) of their schedule only.
+    """Pipeline calls in this block run only steps [start, stop) of their schedule.
 
-    The pipeline sets its own schedule as ever; what it then finds is cut to the part. Nothing stays on the scheduler.
+    The pipeline sets its own schedule as usual, and the result is cut. The scheduler is restored afterwards.
     """
     own = scheduler.__dict__.get("set_timesteps")
     whole = scheduler.set_timesteps

@@ -1,4 +1,4 @@
-"""Means over layers and steps that keep one buffer per key, however many layers and steps there are (METHOD 6)."""
+"""Means over layers and steps with one buffer per key, for any number of layers and steps (docs/method.md, 6)."""
 
 from collections.abc import Collection
 
@@ -11,10 +11,10 @@ Sum = tuple[str, frozenset[int]]  # a key, and the layers that it is averaged ov
 class RunningMaps:
     """Collects layer maps of (rows, f, p): mean over the layers of a step, then mean over steps.
 
-    Every key `X` is averaged over `all_layers`, and `X_layers` over `chosen_layers`: in one buffer where these are the
-    same, for a narrow model's maps are not small beside what it computes. With softmax the mean of a step
-    goes through a second softmax over the rows, as in the release; a single row does not: it would come out constant.
-    Rows behind the first `texts` are the prompt's tokens, with a softmax of their own.
+    Every key `X` is averaged over `all_layers`, and `X_layers` over `chosen_layers`. Equal lists of layers share one
+    buffer, to save memory in narrow models. With softmax, the mean of a step goes through a second softmax over the
+    rows, as in the release; a single row does not, as it would become constant. Rows after the first `texts` are the
+    prompt's tokens, with their own softmax.
     """
 
     def __init__(
@@ -28,18 +28,18 @@ class RunningMaps:
         self._total: dict[Sum, Tensor] = {}
 
     def add(self, layer: int, maps: dict[str, Tensor]) -> None:
-        """Count the maps of one layer at the current step."""
+        """Add the maps of one layer at the current step."""
         for layers in dict.fromkeys(self.groups.values()):
             if layer in layers:
                 for key, value in maps.items():
                     _accumulate(self._step, (key, layers), value / len(layers))
 
     def drop_step(self) -> None:
-        """Forget what an interrupted step has added."""
+        """Discard what an interrupted step has added."""
         self._step = {}
 
     def end_step(self) -> None:
-        """Fold the current step into the mean over steps."""
+        """Add the current step to the mean over steps."""
         for name, value in self._step.items():
             _accumulate(self._total, name, self._over_texts(value) if self.softmax else value)
         self._step = {}

@@ -1,10 +1,10 @@
-"""How many heads are worked on at once: what bounds memory for 48 heads, or for 512 text slots."""
+"""How many heads are processed at once: this bounds memory for 48 heads or 512 text slots."""
 
 import torch
 from torch import Tensor
 
-CPU_WORKING_SET = 4 * 2**20  # bytes of float32 that one group of heads may take: on a CPU what stays in its caches,
-WORKING_SET = 96 * 2**20  # elsewhere enough to keep the device busy
+CPU_WORKING_SET = 4 * 2**20  # bytes of float32 per group of heads: fits a CPU's caches
+WORKING_SET = 96 * 2**20  # on other devices: enough to keep them busy
 
 
 def head_groups(visual: Tensor, slots: int) -> list[slice]:
@@ -16,5 +16,5 @@ def head_groups(visual: Tensor, slots: int) -> list[slice]:
 
 
 def working_set(device: torch.device) -> int:
-    """Bytes that a group of heads may take on a device."""
+    """Bytes that a group of heads may use on a device."""
     return CPU_WORKING_SET if device.type == "cpu" else WORKING_SET

@@ -1,4 +1,4 @@
-"""The attention of the concept tokens, which never touches the video (METHOD 4)."""
+"""Attention of the concept tokens, which never changes the video (docs/method.md, 4)."""
 
 import torch
 from torch import Tensor
@@ -11,8 +11,15 @@ def concept_head_outputs(
 ) -> Tensor:
     """Attention of concept tokens to [concepts, visual tokens], linear in the visual tokens.
 
-    q, k, v: (h, t, d) of the concept slots, weights: (t,) their multiplicity, visual_k, visual_v: (h, n, d).
-    A slot of multiplicity m is m equal keys, which is log m on its attention logit. Returns (h, t, d) in float32.
+    A slot that counts for m equal texts is m equal keys, which adds log m to its attention logit.
+
+    Args:
+        q, k, v: (h, t, d) of the concept slots.
+        weights: (t,) how many equal texts each slot counts for.
+        visual_k, visual_v: (h, n, d).
+
+    Returns:
+        (h, t, d) in float32.
     """
     groups = head_groups(visual_k, q.shape[1])
     with torch.autocast(q.device.type, enabled=False):

@@ -1,4 +1,4 @@
-"""Attention as a Markov chain: the second eigenvalue, by which layers are chosen (METHOD 6, after arXiv 2507.17657)."""
+"""lambda_2, the second eigenvalue of attention as a Markov chain (docs/method.md, 6, after arXiv 2507.17657)."""
 
 import logging
 
@@ -14,11 +14,10 @@ def second_eigenvalue(q: Tensor, k: Tensor, tolerance: float = 1e-3, rounds: int
 
     q, k: (h, n, d). Returns (h,) in float32, at most 1.
 
-    A 1 = 1, so M = (I - 1 1^T / n) A has the eigenvalues of A but for one 1, in place of which it has a 0. Orthogonal
-    iteration on d columns (one attention call each round, with the columns as values) goes on in every head until the
-    largest eigenpair that they hold fits, |M x - lambda x| <= `tolerance` for |x| = 1, and stays: as M is not symmetric
-    a pair may fit before it is found, and where convergence is slow it seems to stay long before it fits. A head that
-    has not come so far within `rounds` keeps its last value, and a warning says how many there are.
+    A 1 = 1, so M = (I - 1 1^T / n) A has the eigenvalues of A, with one 1 replaced by 0. Orthogonal iteration runs on d
+    columns, one attention call per round with the columns as values. A head stops when its largest eigenpair fits,
+    |M x - lambda x| <= `tolerance` for |x| = 1, and its value has stopped moving. Both are needed, because M is not
+    symmetric. A head that has not converged within `rounds` keeps its last value, and a warning counts these heads.
     """
     q, k = q.float(), k.float()
     heads, tokens, width = q.shape
@@ -48,9 +47,9 @@ def second_eigenvalue(q: Tensor, k: Tensor, tolerance: float = 1e-3, rounds: int
 
 
 def _largest(v: Tensor, moved: Tensor) -> tuple[Tensor, Tensor]:
-    """The largest eigenvalue of M within orthonormal columns v (h, n, c), in size, and |M x - lambda x| of its unit
-    vector x: (h,) each. moved: M v."""
-    # on the host: for matrices as small as these a device is the slower one
+    """Magnitude of the largest eigenvalue of M within orthonormal columns v (h, n, c), and |M x - lambda x| of its unit
+    vector x, (h,) each. moved: M v."""
+    # on the host, which is faster than a GPU for matrices this small
     values, vectors = (x.to(v.device) for x in torch.linalg.eig((v.mT @ moved).cpu()))
     rows, best = torch.arange(len(v), device=v.device), values.abs().argmax(dim=-1)
     value, x = values[rows, best], vectors[rows, :, best, None]
@@ -59,6 +58,6 @@ def _largest(v: Tensor, moved: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    # as wide as the keys and in rows: else no fused kernel takes them, and an (n, n) matrix would be formed
+    # same width as the keys, contiguous: otherwise no fused kernel applies and an (n, n) matrix is formed
     padded = torch.nn.functional.pad(v, (0, q.shape[-1] - v.shape[-1])).contiguous()
     return scaled_dot_product_attention(q[None], k[None], padded[None])[0, ..., : v.shape[-1]]

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from imap.backbones.base import Grid
+from imap.backbones.features import Grid
 from imap.config.method import Method
 from imap.errors import ImapError
 from imap.methods.layer_maps import LayerMaps, MapConfig

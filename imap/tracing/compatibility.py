@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 from torch import nn
 
-from imap.backbones.base import Backbone, Grid
+from imap.backbones.base import Backbone
+from imap.backbones.features import Grid
 from imap.errors import ImapError
 
 

@@ -1,4 +1,4 @@
-"""Which layers to read, for a checkpoint that nobody has tuned: lambda_2 of each layer's attention (METHOD 6)."""
+"""Layers for a checkpoint without tuned ones: lambda_2 of each layer's attention (docs/method.md, 6)."""
 
 import json
 import logging
@@ -15,7 +15,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 
-from imap.backbones.base import Backbone, call_arguments
+from imap.backbones.base import Backbone
+from imap.backbones.features import call_arguments
 from imap.errors import ImapError
 from imap.methods.spectral import second_eigenvalue
 from imap.tracing.compatibility import check_traceable
@@ -44,7 +45,7 @@ class LayerChoice:
 
     @property
     def layers(self) -> list[int]:
-        """Layers above the threshold; where there is none, the better half."""
+        """Layers above the threshold; if there is none, the better half."""
         means = self.means
         best = sorted(means, key=lambda layer: means[layer], reverse=True)
         return self.above or sorted(best[: (len(best) + 1) // 2])
@@ -60,10 +61,10 @@ class LayerChoice:
 
 
 class Lambda2Probe(TorchFunctionMode):
-    """Reads lambda_2 of every layer at one step of a pipeline call in the `with` block; `choice()` gives what was read.
+    """Reads lambda_2 of every layer at one step of a pipeline call in its `with` block. `choice()` returns the result.
 
-    Queries and keys are those of the model's own call of `scaled_dot_product_attention`, which is left as it is; in
-    Wan, of the self-attention. Padded text that is masked out is no part of it.
+    Queries and keys are those of the model's call of `scaled_dot_product_attention`, which is not changed. In Wan they
+    belong to the self-attention. Masked text is left out.
     """
 
     def __init__(self, backbone: Backbone, step: int, first: int = 0) -> None:
@@ -95,7 +96,7 @@ class Lambda2Probe(TorchFunctionMode):
             handle.remove()
         self._handles.clear()
         self.steps.forget()
-        # a pipeline that was not stopped is left as it was, also one that has no such attribute yet
+        # reset only what `_call_ends` set: some pipelines have no such attribute
         if getattr(self.backbone.pipe, "_interrupt", False):
             self.backbone.pipe._interrupt = False
 
@@ -106,7 +107,7 @@ class Lambda2Probe(TorchFunctionMode):
         if function is scaled_dot_product_attention and self._row is not None and self._layer is not None:
             given = dict(zip(("query", "key", "value", "attn_mask"), args, strict=False)) | kwargs
             q, k, mask = given["query"][self._row], given["key"][self._row], given.get("attn_mask")
-            # of a block the first: Wan's attention to 512 text slots may be square too, and comes after
+            # only the first of a block: Wan's cross-attention comes later and may be square too
             if q.shape[1] == k.shape[1] >= self._visual and self._layer not in self._lambda_2:
                 self._lambda_2[self._layer] = _of_attention(q, k, None if mask is None else mask[self._row])
         return function(*args, **kwargs)
@@ -119,11 +120,11 @@ class Lambda2Probe(TorchFunctionMode):
 
     def _call_ends(self, module: nn.Module, args: tuple, output: Any) -> None:
         if self._row is not None:
-            self.backbone.pipe._interrupt = True  # as a stock pipeline is told to skip the steps that are left
+            self.backbone.pipe._interrupt = True  # the stock way to skip the remaining steps
         self._row = None
 
     def choice(self) -> LayerChoice:
-        """What was read. Raises ImapError when the step did not come, or attention went another way."""
+        """The result. Raises ImapError when the step was not run, or attention used another function."""
         missed = sorted(set(range(self.backbone.num_layers)) - set(self._lambda_2))
         if missed:
             raise ImapError(
@@ -149,14 +150,16 @@ def _of_attention(q: Tensor, k: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def choose_once(path: Path, of: Mapping[str, Any], measure: Callable[[], LayerChoice]) -> LayerChoice:
-    """The choice that a file holds for `of` (model and settings, plain values), else the measured one, which is written
-    there: so a run goes on with the layers that it began with. Raises ImapError for a file that is none."""
+    """The choice in a file if it was made for `of` (model and settings), else a measured one, which is written there.
+
+    So a resumed run keeps its layers. Raises ImapError for a damaged file.
+    """
     if path.is_file():
         try:
-            told = json.loads(path.read_text(encoding="utf-8"))
-            values = {int(layer): heads for layer, heads in told["lambda_2"].items()}
-            if told["of"] == of:
-                return LayerChoice(values, told["threshold"], told["step"])
+            saved = json.loads(path.read_text(encoding="utf-8"))
+            values = {int(layer): heads for layer, heads in saved["lambda_2"].items()}
+            if saved["of"] == of:
+                return LayerChoice(values, saved["threshold"], saved["step"])
         except (ValueError, KeyError, TypeError, AttributeError):
             raise ImapError(
                 f"{path} is not what imap_layer=auto has written; delete it, and it is made again"

@@ -10,12 +10,12 @@ from imap.errors import ImapError
 class Steps:
     """Counts the steps of a pipeline call from the transformer calls alone.
 
-    A stock pipeline sets `current_timestep` to a new object at every step, so two calls that meet the same object are
-    one step, and the second of them is the unconditional half.
+    A stock pipeline sets `current_timestep` to a new object at every step. So two calls with the same object are one
+    step, and the second call is the unconditional half.
     """
 
     def __init__(self, backbone: Backbone, wanted: tuple[int, int] | None) -> None:
-        """wanted: [start, stop) of the step indices to read; None: every step."""
+        """wanted: [start, stop) step indices to read; None reads every step."""
         self.backbone, self.wanted = backbone, wanted
         self.index = -1  # into the schedule
         self.read: list[int] = []
@@ -30,7 +30,7 @@ class Steps:
         self._timestep = self._guided = self._schedule = None
 
     def conditional_row(self, rows: int) -> int | None:
-        """Count a transformer call on a batch of `rows`; its row to read, or None when it is not to be read.
+        """Count a transformer call on a batch of `rows`. Returns the row to read, or None to skip the call.
 
         Raises ImapError for steps that the run does not have, for a second pipeline call and for a batch of videos.
         """
@@ -41,7 +41,7 @@ class Steps:
         self.index += 1
         self._check()
         if self._guided is None:
-            # asked once a call: a dynamic guidance scale may pass through 1 later, and the batch stays
+            # read once per pipeline call: a dynamic guidance scale may later pass 1, but the batch stays
             self._guided = self.backbone.batched_guidance and self.backbone.pipe.guidance_scale > 1.0
         expected = 2 if self._guided else 1
         if rows != expected:
@@ -53,7 +53,7 @@ class Steps:
         return rows - 1 if is_read else None
 
     def _check(self) -> None:
-        # every pipeline call sets a schedule of its own, a new object
+        # every pipeline call sets a new schedule object
         schedule = self.backbone.pipe.scheduler.timesteps
         if self._schedule is not None and schedule is not self._schedule:
             raise ImapError(
@@ -64,5 +64,5 @@ class Steps:
         check_range(self.wanted, self._announced or len(schedule))
 
     def forget(self) -> None:
-        """Let go of the pipeline's tensors."""
+        """Release the pipeline's tensors."""
         self._timestep = self._schedule = None

@@ -1,4 +1,4 @@
-"""The texts of a trace: which slots stand for them, and how much each slot weighs (METHOD 2.3 and 4)."""
+"""The texts of a trace: their slots, and the weight of each slot (docs/method.md, 2.3 and 4)."""
 
 import logging
 from collections.abc import Sequence
@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 
-from imap.backbones.base import CONCEPT_WINDOW, Backbone, TokenizedText
+from imap.backbones.base import Backbone
+from imap.backbones.features import CONCEPT_WINDOW, TokenizedText
 from imap.backbones.tokens import tokens_of
 from imap.config.method import Method
 from imap.config.samples import check_words
@@ -17,7 +18,7 @@ log = logging.getLogger("imap")
 
 
 class TextSlots:
-    """Concepts and motion words, matched to a prompt where the maps read the prompt's own tokens."""
+    """Concepts and motion words, matched to the prompt's tokens with target `prompt`."""
 
     def __init__(
         self, backbone: Backbone, method: Method, concepts: Sequence[str], motions: Sequence[str], prompt: str | None
@@ -58,13 +59,13 @@ class TextSlots:
         return method.standardize == "text"
 
     def note(self, message: str) -> None:
-        """Say something that the reader of the maps must know, and keep it for the record."""
+        """Log a fact that readers of the maps must know, and record it."""
         self.notes.append(message)
         log.warning(message)
 
     @property
     def reads_concepts(self) -> bool:
-        """Concept tokens run where the maps or the baselines read them, or a text is not in the prompt."""
+        """Whether concept tokens run: maps or baselines read them, or a text is not in the prompt."""
         return not self.reads_prompt or self.joint_attention or not all(self.matched.values())
 
     def check_encoded(self, encoded: Sequence[Sequence[int]]) -> None:
@@ -80,17 +81,20 @@ class TextSlots:
                 "give both the same, or set imap_qk_matching_target=concepts"
             )
 
-    def layout(self, prompt: int, last_stands_for: int) -> SlotWeights:
+    def layout(self, prompt: int, last_counts_for: int) -> SlotWeights:
         """Weights and rows over [prompt slots, concepts, padding], the concept part only where it is read.
 
-        prompt: distinct prompt slots, of which the last stands for `last_stands_for` equal ones. Rows are the texts,
-        then the prompt's tokens where they are asked for. With prompt keys the concept slots stay out of the
-        statistics: a text that is not in the prompt is standardized like one more token, and moves no other row.
+        Rows are the texts, then the prompt's tokens with `prompt_tokens`. With prompt keys, concept slots stay out of
+        the statistics: a text that is not in the prompt is standardized like one more token and changes no other row.
+
+        Args:
+            prompt: distinct prompt slots.
+            last_counts_for: how many equal slots the last of them counts for.
         """
         count = len(self.texts)
         concepts = count + 1 if self.reads_concepts else 0
         prompt_weights, concept_weights = torch.ones(prompt), torch.ones(concepts)
-        prompt_weights[-1:] = float(last_stands_for)
+        prompt_weights[-1:] = float(last_counts_for)
         concept_weights[-1:] = float(self.padded_length - count)
         own = torch.eye(count, count + 1 if concepts else 0)
         own = torch.cat([torch.zeros(count, prompt), own], dim=1)
@@ -107,7 +111,7 @@ class TextSlots:
         return SlotWeights(weights, rows, weights, rows)
 
     def facts(self) -> dict[str, Any]:
-        """What to record: the prompt pieces that each text was read from, and the notes."""
+        """Facts to record: the prompt pieces that each text was read from, and the notes."""
         pieces = self.tokenized.pieces
         read_from = {text: [pieces[i] for i in tokens] for text, tokens in self.matched.items() if self.reads_prompt}
         return {"read_from_prompt": read_from, "notes": list(dict.fromkeys(self.notes))}
@@ -123,7 +127,7 @@ def _tokenize(backbone: Backbone, prompt: str | None) -> TokenizedText:
 
 
 def check_window(backbone: Backbone | type[Backbone], tokenizer: Any, text: str) -> None:
-    """Raise ImapError for a text of more tokens than the concept window holds. Needs the tokenizer alone."""
+    """Raise ImapError for a text of more tokens than the concept window. Needs only the tokenizer."""
     length = backbone.concept_length(tokenizer, text)
     if length > CONCEPT_WINDOW:
         shown = text if len(text) < 60 else text[:57] + "..."

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from imap.backbones.base import Backbone, BlockActivations, Features, call_arguments
+from imap.backbones.base import Backbone
+from imap.backbones.features import BlockActivations, Features, call_arguments
 from imap.config.method import Method
 from imap.errors import ImapError
 from imap.methods.accumulate import RunningMaps
