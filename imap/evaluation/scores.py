@@ -1,6 +1,6 @@
-"""How well a map (frames, height, width) finds the cells that are true, and the frames in which they move.
+"""Scores of a map (frames, height, width) against true cells, and against the frames in which they move.
 
-Truth is boolean, of the map's shape; nan stands for a score that a clip does not define.
+Truth is a boolean array of the map's shape. A score that a clip does not define is nan.
 """
 
 from collections.abc import Sequence
@@ -12,12 +12,26 @@ Array = np.ndarray
 
 
 def average_precision(x: Array, truth: Array) -> float:
-    """Area under precision over recall, by steps: a map without knowledge scores the share of true cells."""
+    """Area under the precision-recall curve, summed by steps. A constant map scores the share of true cells.
+
+    Args:
+        x: Map, any shape.
+        truth: Booleans of the same shape.
+    """
     return float(average_precision_score(truth.ravel(), x.ravel())) if truth.any() else float("nan")
 
 
 def auc(x: Array, positive: Array, negative: Array) -> float:
-    """Chance that a cell of `positive` is above one of `negative`, ties counted half."""
+    """Area under the ROC curve: the chance that a positive cell has a higher value than a negative one.
+
+    Args:
+        x: Map, any shape.
+        positive: Booleans of the same shape, the cells that should be high.
+        negative: Booleans of the same shape, the cells that should be low. Cells in neither do not count.
+
+    Returns:
+        A number in [0, 1]; ties count half.
+    """
     if not positive.any() or not negative.any():
         return float("nan")
     labels = np.r_[np.ones(int(positive.sum())), np.zeros(int(negative.sum()))]
@@ -25,7 +39,12 @@ def auc(x: Array, positive: Array, negative: Array) -> float:
 
 
 def best_iou(x: Array, truth: Array) -> float:
-    """Intersection over union of the true cells and those above a threshold, at the threshold that suits best."""
+    """Intersection over union of true cells and cells above a threshold, at the best threshold.
+
+    Args:
+        x: Map, any shape.
+        truth: Booleans of the same shape.
+    """
     if not truth.any():
         return float("nan")
     order = np.argsort(-x.ravel(), kind="stable")
@@ -36,13 +55,24 @@ def best_iou(x: Array, truth: Array) -> float:
 
 
 def in_object_auc(x: Array, place: Array, moving: Array) -> float:
-    """When, inside the object: AUC of its cells (place) in moving frames against its cells in still ones."""
+    """Timing inside the object: AUC of its cells in moving frames against its cells in still frames.
+
+    Args:
+        x: Map (frames, height, width).
+        place: Booleans (frames, height, width), the cells of the object.
+        moving: Booleans (frames,).
+    """
     frames = np.broadcast_to(moving[:, None, None], place.shape)
     return auc(x, place & frames, place & ~frames)
 
 
 def temporal_correlation(x: Array, moving: Array) -> float:
-    """When, over the whole picture: Pearson correlation of the map's frame means with the moving flags."""
+    """Timing over the whole picture: Pearson correlation of the map's frame means with the moving flags.
+
+    Args:
+        x: Map (frames, height, width).
+        moving: Booleans (frames,).
+    """
     energy = x.mean(axis=(1, 2))
     if moving.all() or not moving.any() or np.ptp(energy) == 0:
         return float("nan")
@@ -50,11 +80,21 @@ def temporal_correlation(x: Array, moving: Array) -> float:
 
 
 def interval(values: Sequence[float], draws: int = 2000, seed: int = 0) -> tuple[float, float, float]:
-    """Mean over clips, and its 95 % bootstrap interval; nan are left out."""
+    """Mean over clips with its 95 % bootstrap interval; nan values are left out.
+
+    Args:
+        values: One value per clip.
+        draws: Bootstrap samples.
+        seed: Seed of the bootstrap.
+
+    Returns:
+        Mean, lower end, upper end.
+    """
     known = np.asarray(values, float)
     known = known[~np.isnan(known)]
     if not len(known):
-        return (float("nan"),) * 3
+        return float("nan"), float("nan"), float("nan")
     rng = np.random.default_rng(seed)
     means = known[rng.integers(len(known), size=(draws, len(known)))].mean(axis=1)
-    return (float(known.mean()), *(float(x) for x in np.percentile(means, [2.5, 97.5])))
+    low, high = np.percentile(means, [2.5, 97.5])
+    return float(known.mean()), float(low), float(high)

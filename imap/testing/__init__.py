@@ -1,1 +1,1 @@
-"""What tests and examples run on: tiny pipelines of random weights, and planted attention."""
+"""Inputs of tests and examples: tiny pipelines with random weights, and planted attention."""

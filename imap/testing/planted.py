@@ -1,4 +1,4 @@
-"""Attention in which everything was planted, so that every map is known in closed form: no model, no training."""
+"""Planted attention: activations whose maps are known in closed form, without a model or training."""
 
 from dataclasses import dataclass
 
@@ -10,10 +10,15 @@ from imap.methods.layer_maps import LayerActivations, SlotWeights
 
 @dataclass(frozen=True)
 class Planted:
-    """A layer for `imap.methods.layer_maps.layer_maps`, and what must come out.
+    """Input of `imap.methods.layer_maps.layer_maps`, with the expected results.
 
-    gramcol, imap: (texts, f, p), the standardized Gram columns summed over heads, and their mean over motion heads.
-    motion_heads: the heads to be chosen. chi: (h,) their Calinski-Harabasz index.
+    Attributes:
+        layer: Activations of one layer.
+        texts: Slots of three texts.
+        gramcol: (texts, f, p), standardized Gram columns, summed over heads.
+        imap: (texts, f, p), their mean over motion heads.
+        motion_heads: Indices of the motion heads.
+        chi: (h,), Calinski-Harabasz index of each head.
     """
 
     layer: LayerActivations
@@ -25,16 +30,23 @@ class Planted:
 
 
 def planted(frames: int = 5, size: int = 6, heads: int = 4, motion_heads: int = 2, drift: float = 3.0) -> Planted:
-    """Two squares that change places, one text for each and one for the ground.
+    """Two squares exchange places. There is one text for each square, and one for the background.
 
-    Every token's head output is a unit vector of its region (e_1, e_2 or e_3), and each text's key is answered by one
-    patch of its own region. So a Gram column is 1 on its region and 0 elsewhere. Over three texts a token has one 1 and
-    two 0: mean 1/3, unbiased deviation 1/sqrt(3), and z = 2/sqrt(3) on a text's own region and -1/sqrt(3) elsewhere.
+    Every token's head output is a unit vector of its region (e_1, e_2 or e_3). Each text's key matches one patch of the
+    text's region. So a Gram column is 1 on its region and 0 elsewhere. Over three texts a token has one 1 and two 0:
+    mean 1/3 and unbiased deviation 1/sqrt(3). So z = 2/sqrt(3) on the text's region and -1/sqrt(3) elsewhere.
 
-    In motion heads a fourth coordinate adds `drift` times the frame's number (from 0) to all outputs of a frame. Then
-    frames lie apart, and their scatter is known: B = p * drift^2 * sum_f (f - mean f)^2 plus what the regions' sizes
-    give, which is 0 as they are the same in every frame; W is the regions' own. The Gram column of surrogate s gains
-    (drift * f)^2 for every text alike, which the standardization takes off again: maps stay as they are.
+    In motion heads a fourth coordinate adds `drift` times the frame's number (from 0) to all outputs of a frame. So
+    frames lie apart, and their scatter is known. Between frames, B = p * drift^2 * sum_f (f - mean f)^2. Regions have
+    the same size in every frame, so they add nothing to B; W is the scatter of the regions. The Gram column of
+    surrogate s gains (drift * f)^2 for every text alike. Standardization removes it, so the maps do not change.
+
+    Args:
+        frames: Latent frames.
+        size: Rows and columns of the square grid.
+        heads: Attention heads.
+        motion_heads: Number of motion heads; they come first.
+        drift: Distance between the outputs of neighbouring frames in motion heads.
     """
     region = torch.zeros(frames, size, size, dtype=torch.long)
     for f in range(frames):
@@ -50,8 +62,8 @@ def planted(frames: int = 5, size: int = 6, heads: int = 4, motion_heads: int = 
     o[:motion_heads, ..., 3] = drift * torch.arange(frames).float()[:, None]
     q = torch.zeros(heads, frames, patches, 5)
     for text in range(3):
-        answers = one_hot[..., text].argmax(dim=1)  # the first patch of the region
-        q[:, torch.arange(frames), answers, text] = 1
+        matches = one_hot[..., text].argmax(dim=1)  # the first patch of the region
+        q[:, torch.arange(frames), matches, text] = 1
     keys = torch.eye(3, 5).expand(heads, 3, 5).contiguous()
 
     z = (one_hot * 3**0.5 - 3**-0.5).permute(2, 0, 1)

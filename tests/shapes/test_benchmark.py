@@ -17,7 +17,8 @@ from imap.shapes.benchmark.run import benchmark
 from imap.shapes.benchmark.scoring import Reading, Record, score_baselines, score_model
 from imap.shapes.benchmark.tables import difference, gates, markdown, summary, write_records
 from imap.shapes.models import RECIPES
-from imap.shapes.render import main, render
+from imap.shapes.render import main
+from imap.shapes.world.render import render
 from imap.shapes.world.scenes import Conditions, scenes
 from imap.shapes.world.split import SPLITS
 
@@ -253,4 +254,4 @@ def test_rendered_clips_are_a_list_that_renoising_reads(tmp_path, monkeypatch, c
         ]
     monkeypatch.setattr(sys, "argv", ["render", str(tmp_path / "b"), "--count", "1", "--height", "32", "--width", "32"])
     main()
-    assert "main_Renoising.py input_json=" in capsys.readouterr().out and (tmp_path / "b/clips.json").is_file()
+    assert "imap renoise input_json=" in capsys.readouterr().out and (tmp_path / "b/clips.json").is_file()

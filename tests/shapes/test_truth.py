@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from imap.errors import ImapError
-from imap.shapes.render import render
 from imap.shapes.world.drawing import draw
+from imap.shapes.world.render import render
 from imap.shapes.world.scenes import Conditions, Scene, Thing, scenes
 from imap.shapes.world.truth import NounTruth, Things, VerbTruth, frame_difference, truths
 
@@ -99,5 +99,5 @@ def test_truth_that_was_rendered_is_that_of_the_scene(tmp_path):
         assert type(one) is type(other) and one.word == other.word
         for name, value in vars(one).items():
             assert np.array_equal(value, getattr(other, name)), name
-    with pytest.raises(ImapError, match=r"clips.json is not what imap.shapes.render writes"):
+    with pytest.raises(ImapError, match=r"clips.json is not a truth file of the embedded world"):
         Things.load(path)

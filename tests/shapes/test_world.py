@@ -9,8 +9,8 @@ import torch
 
 import imap.shapes
 from imap.media.clips import as_clip
-from imap.shapes.render import SEED
 from imap.shapes.world.drawing import draw, to_grid, to_latent_frames
+from imap.shapes.world.render import SEED
 from imap.shapes.world.scenes import MOVING, NOUNS, VERBS, Conditions, Scene, Thing, scenes
 from imap.shapes.world.truth import Things
 

@@ -1,1 +1,1 @@
-"""The embedded world: clips with exact ground truth."""
+"""Scenes, their drawing and their ground truth."""

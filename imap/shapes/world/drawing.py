@@ -1,4 +1,4 @@
-"""Scenes as pixels and as ground truth, at any size and length, on any device."""
+"""Scenes drawn as pixels and as ground truth, at any size and length, on any device."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,8 +15,13 @@ TEMPORAL = 4  # frames per latent frame after the first, which is one frame
 
 @dataclass(frozen=True)
 class Drawn:
-    """A batch of clips. frames: uint8 (b, f, height, width, 3). masks: bool (b, things, f, height, width), what shows
-    of each thing. moving: bool (b, things, f), whether its verb happens."""
+    """A batch of clips.
+
+    Attributes:
+        frames: uint8 (b, f, height, width, 3).
+        masks: bool (b, things, f, height, width), the visible pixels of each thing.
+        moving: bool (b, things, f), whether the thing's verb happens.
+    """
 
     frames: Tensor
     masks: Tensor
@@ -24,7 +29,17 @@ class Drawn:
 
 
 def draw(scenes: Sequence[Scene], frames: int, height: int, width: int, device: torch.device | str = "cpu") -> Drawn:
-    """Draw scenes with soft edges. Positions are fractions of the height, so wider frames show more at the right."""
+    """Draw scenes with soft edges.
+
+    Positions are measured in heights of the frame, so a wider frame shows more at the right.
+
+    Args:
+        scenes: Scenes, one clip each.
+        frames: Frames per clip.
+        height: Pixels.
+        width: Pixels.
+        device: Device of the drawing.
+    """
     parameters = np.stack([[_track(scene, slot, frames) for slot in range(SLOTS)] for scene in scenes])
     x, y, radius, white, moving = torch.from_numpy(parameters).float().to(device).unbind(dim=2)  # each (b, things, f)
     rows = (torch.arange(height, device=device) + 0.5) / height
@@ -47,13 +62,13 @@ def draw(scenes: Sequence[Scene], frames: int, height: int, width: int, device: 
         )
         for alpha in (_trails(cover[:, k], moving[:, k], scenes), cover[:, k]):
             picture = torch.lerp(picture, colour, alpha.unsqueeze(-1))
-    # what later things leave free of each one
+    # part of each thing that later things do not hide
     clear = (1 - cover.flip(1).cumsum(dim=1).flip(1) + cover).clamp(min=0)
     return Drawn(picture.round().byte(), cover * clear > 0.5, moving > 0.5)
 
 
 def _trails(cover: Tensor, moving: Tensor, scenes: Sequence[Scene]) -> Tensor:
-    """(b, f, h, w): where a moving thing was within the last eighth of the clip, the fainter the longer ago."""
+    """Trail of a moving thing, (b, f, h, w): its places within the last eighth of the clip, fading with age."""
     trail = torch.zeros_like(cover)
     if not any(scene.trails for scene in scenes):
         return trail
@@ -97,7 +112,7 @@ _DISTANCES = {"ball": _ball, "box": _box, "kite": _kite, "ring": _ring, "cross":
 
 
 def _background(scene: Scene, frames: int, height: int, width: int, device: torch.device | str) -> Tensor:
-    """(f, height, width, 3): lighter towards the bottom; with a texture, soft blocks that the view passes."""
+    """Background (f, height, width, 3): lighter towards the bottom. A texture adds soft blocks; a pan moves them."""
     slope = SLOPE * ((torch.arange(height, device=device) + 0.5) / height - 0.5)
     plain = torch.tensor(scene.background, device=device) + rearrange(slope, "h -> 1 h 1 1")
     plain = plain.expand(frames, height, width, 3)
@@ -118,14 +133,22 @@ def _background(scene: Scene, frames: int, height: int, width: int, device: torc
 
 
 def to_video(frames: Tensor) -> Tensor:
-    """uint8 (b, f, h, w, 3) to the VAE's (b, 3, f, h, w) in [-1, 1]."""
+    """Convert uint8 (b, f, h, w, 3) to the VAE's input (b, 3, f, h, w) in [-1, 1]."""
     return rearrange(frames.float() / 127.5 - 1, "b f h w c -> b c f h w")
 
 
 def to_grid(masks: Tensor, height: int, width: int) -> Tensor:
-    """Masks (..., f, h, w) to the share of each latent cell that they cover, (..., F, height, width).
+    """Share of each latent cell that masks cover.
 
-    The first latent frame is the first frame; each later one is the mean of four, as the causal VAE makes them.
+    The first latent frame is the first frame. Each later one is the mean of four frames, as in the causal VAE.
+
+    Args:
+        masks: Masks (..., f, h, w).
+        height: Latent rows.
+        width: Latent columns.
+
+    Returns:
+        Shares (..., F, height, width), F latent frames.
     """
     cells = reduce(masks.float(), "... f (h a) (w b) -> ... f h w", "mean", h=height, w=width)
     first, rest = cells[..., :1, :, :], cells[..., 1:, :, :]
@@ -134,6 +157,6 @@ def to_grid(masks: Tensor, height: int, width: int) -> Tensor:
 
 
 def to_latent_frames(moving: Tensor) -> Tensor:
-    """Flags (..., f) to the share of the frames that a latent frame stands for in which they are set, (..., F)."""
+    """Convert flags (..., f) to the share of set flags among the frames of each latent frame, (..., F)."""
     rest = reduce(moving[..., 1:].float(), "... (f t) -> ... f", "mean", t=TEMPORAL)
     return torch.cat([moving[..., :1].float(), rest], dim=-1)

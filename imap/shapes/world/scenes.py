@@ -1,9 +1,9 @@
-"""The world: clips in which it is known exactly what is where, and when it moves.
+"""Scenes of the embedded world: the exact place of each object, and the exact time of its motion.
 
-A scene is a few numbers, drawn by numpy from a seed: which noun does which verb, from which frame to which, in which
-column. It is drawn at any size and length by `imap.shapes.world.drawing`. All things rest alike, at one height, and
-come back to it: a verb is seen only while it happens, so a denoiser needs its word there and then. What it does is
-fixed (`jumps` always goes as high), so that at high noise the word is worth much.
+A scene is a few numbers that numpy draws from a seed: the nouns, their verbs, the start and end of each motion, the
+columns. `imap.shapes.world.drawing` draws it at any size and length. Every object starts and ends in the same pose, so
+a verb is visible only while the action happens. A denoiser therefore needs the verb's word at that place and time.
+Each action is always the same (`jumps` has one height), so the word is informative at high noise.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 VERSION = 2
-# a noun is a shape and a colour, so that it is seen in few pixels
+# a noun is a shape and a colour, so that few pixels identify it
 NOUNS = {
     "ball": (214, 48, 49),
     "box": (38, 96, 214),
@@ -24,15 +24,15 @@ VERBS = ("jumps", "dips", "grows", "flashes", "stays")
 MOVING = VERBS[:-1]
 TOP, MIDDLE, BOTTOM = 0.2, 0.5, 0.8
 RADIUS, LARGE = 0.15, 0.25
-FLASH, WHITE = 0.65, 250  # how far a flashing thing's colour goes towards this shade
-RAMP = 0.06  # of the clip: how long a verb takes to be at its full, and to be over
-SLOPE = 48  # of the background's shade, from top to bottom: without it a small denoiser takes long to tell up from down
+FLASH, WHITE = 0.65, 250  # a flashing object's colour moves by this share towards this shade
+RAMP = 0.06  # share of the clip: duration of an action's rise, and of its fall
+SLOPE = 48  # background's change of shade from top to bottom; it helps a small denoiser to learn up and down
 SLOTS = 2  # objects in a scene
 
 
 @dataclass(frozen=True)
 class Thing:
-    """One object. Times are fractions of the clip; x is a fraction of its height, from the left."""
+    """One object. onset and offset are fractions of the clip; x is measured from the left in heights of the frame."""
 
     noun: str
     verb: str
@@ -43,41 +43,51 @@ class Thing:
 
 @dataclass(frozen=True)
 class Scene:
-    """What a clip shows. Things come in caption order; a later one hides an earlier one."""
+    """Contents of a clip. Things are in caption order; a later one hides an earlier one."""
 
     things: tuple[Thing, ...]
     background: tuple[int, int, int]
-    texture_seed: int | None = None  # None: a plain background
-    pan: float = 0.0  # camera: share of the height that the view moves to the right during the clip
+    texture_seed: int | None = None  # None: plain background
+    pan: float = 0.0  # camera motion to the right during the clip, in heights of the frame
     trails: bool = False  # moving things leave a fading trace
 
     @property
     def caption(self) -> str:
+        """Sentence that names each object and its verb."""
         return " while ".join(f"a {thing.noun} {thing.verb}" for thing in self.things)
 
     @property
     def concepts(self) -> tuple[str, ...]:
+        """Distinct nouns, in caption order."""
         return tuple(dict.fromkeys(thing.noun for thing in self.things))
 
     @property
     def motions(self) -> tuple[str, ...]:
+        """Distinct verbs, in caption order."""
         return tuple(dict.fromkeys(thing.verb for thing in self.things))
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """Which scenes are drawn: shares of them. As they stand, the plain world."""
+    """Shares of scenes with each condition. The defaults give the plain world."""
 
-    twins: float = 0.2  # both objects have one noun, and only the verb tells them apart
+    twins: float = 0.2  # both objects have the same noun, so only the verb distinguishes them
     texture: float = 0.0
     pan: float = 0.0
-    occlusion: float = 0.0  # the second object may stand in the first one's way
+    occlusion: float = 0.0  # the second object may hide the first
     trails: float = 0.0
 
 
 def scenes(seed: int, count: int, conditions: Conditions | None = None) -> Iterator[Scene]:
-    """`count` scenes from a seed. Nouns, verbs and their order are counter-balanced: every pair of verbs comes up
-    equally often within each block of scenes, and nouns are drawn apart from verbs."""
+    """Scenes from a seed, counter-balanced.
+
+    Each block of 20 scenes contains every ordered pair of verbs once. Nouns are drawn independently of verbs.
+
+    Args:
+        seed: Seed of the scenes. A larger `count` begins with the same scenes.
+        count: Number of scenes.
+        conditions: Shares of special scenes; None is the plain world.
+    """
     conditions = conditions or Conditions()
     rng = np.random.default_rng([VERSION, seed])
     pairs = [(a, b) for a in VERBS for b in VERBS if a != b]
@@ -108,7 +118,7 @@ def _scene(rng: np.random.Generator, verbs: Sequence[str], conditions: Condition
 
 
 def _columns(rng: np.random.Generator, hidden: bool) -> tuple[float, float]:
-    """Two columns, in either order, apart by a large object unless one may hide the other."""
+    """Two columns in either order, a large object apart unless one may hide the other."""
     apart = 0.1 if hidden else LARGE + RADIUS + 0.02
     while True:
         x = rng.uniform(0.2, 0.8, SLOTS)
@@ -118,8 +128,14 @@ def _columns(rng: np.random.Generator, hidden: bool) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Motion:
-    """A thing over time, one value per frame: height, radius, share of white in its colour, and whether its verb
-    happens."""
+    """An object over time, one value per frame.
+
+    Attributes:
+        y: Centre, measured from the top, in heights of the frame.
+        radius: Radius, in heights of the frame.
+        white: Share of white in its colour.
+        moving: Whether its verb happens.
+    """
 
     y: np.ndarray
     radius: np.ndarray
@@ -128,9 +144,9 @@ class Motion:
 
 
 def motion(thing: Thing, frames: int) -> Motion:
-    """Path of a thing over `frames` evenly spaced frames, from the clip's start to its end."""
+    """Motion of an object over `frames` evenly spaced frames, from the clip's start to its end."""
     time = np.linspace(0.0, 1.0, frames)
-    full = np.clip(np.minimum(time - thing.onset, thing.offset - time) / RAMP, 0.0, 1.0)  # how much it happens
+    full = np.clip(np.minimum(time - thing.onset, thing.offset - time) / RAMP, 0.0, 1.0)  # strength of the action
     still = np.zeros(frames)
     y, radius, white = still + MIDDLE, still + RADIUS, still
     if thing.verb == "jumps":

@@ -1,4 +1,4 @@
-"""What maps of a clip should show, word by word, in the cells of the model's grid."""
+"""Ground truth of a clip's maps, word by word, in the cells of the model's grid."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,14 +13,21 @@ from imap.evaluation import scores
 from imap.shapes.world.drawing import Drawn, to_grid, to_latent_frames
 from imap.shapes.world.scenes import Scene
 
-# share of a cell that an object fills, and of a latent frame's frames in which it moves: above IN that is true, below
-# OUT it is not, and between them it is not counted
+# Share of a cell that an object fills, and share of a latent frame's frames in which it moves. A share above IN is
+# true, a share below OUT is false. A share between them does not count.
 IN, OUT = 0.5, 0.2
 
 
 @dataclass(frozen=True)
 class NounTruth:
-    """One noun: booleans (frames, height, width), where its things are, where none is, and where other nouns' are."""
+    """Truth of a noun.
+
+    Attributes:
+        word: The noun.
+        own: Booleans (frames, height, width), the cells of its objects.
+        none: Cells without them.
+        other: Cells of objects with other nouns.
+    """
 
     word: str
     own: np.ndarray
@@ -45,7 +52,16 @@ class NounTruth:
 
 @dataclass(frozen=True)
 class VerbTruth:
-    """One verb that moves: own, where its thing is; moving and still (frames,), when it happens and when not."""
+    """Truth of a verb that happens.
+
+    Attributes:
+        word: The verb.
+        own: Booleans (frames, height, width), the cells of its object.
+        none: Cells without it.
+        other: Cells of the other object.
+        moving: Booleans (frames,), the latent frames in which the verb happens.
+        still: Booleans (frames,), the latent frames in which it does not happen.
+    """
 
     word: str
     own: np.ndarray
@@ -56,7 +72,7 @@ class VerbTruth:
 
     @property
     def event(self) -> np.ndarray:
-        """Where and when it happens."""
+        """Cells of the object in moving frames."""
         return self.own & self.moving[:, None, None]
 
     def ap(self, x: np.ndarray) -> float:
@@ -65,7 +81,7 @@ class VerbTruth:
         return scores.average_precision(x[counted], self.event[counted])
 
     def scores(self, x: np.ndarray) -> dict[str, float]:
-        """Scores of a map (frames, height, width). own_other: the mover against the other thing, in moving frames."""
+        """Scores of a map (frames, height, width). own_other compares both objects in moving frames."""
         counted, moving = self.moving | self.still, self.moving[:, None, None]
         return {
             "ap": self.ap(x),
@@ -77,8 +93,14 @@ class VerbTruth:
 
 @dataclass(frozen=True)
 class Things:
-    """What a clip shows: nouns and verbs of its things, their masks (things, f, height, width), and when each moves
-    (things, f), booleans as in `imap.shapes.world.drawing.Drawn`."""
+    """Objects of a clip.
+
+    Attributes:
+        nouns: Noun of each object.
+        verbs: Verb of each object.
+        masks: Booleans (things, f, height, width), as in `imap.shapes.world.drawing.Drawn`.
+        moving: Booleans (things, f).
+    """
 
     nouns: Sequence[str]
     verbs: Sequence[str]
@@ -87,41 +109,51 @@ class Things:
 
     @classmethod
     def load(cls, path: Path) -> "Things":
-        """Of a truth-<clip>.npz that `imap.shapes.render` has written. Raises ImapError for any other file."""
+        """Read a file truth-<clip>.npz of `imap.shapes.world.render.render`.
+
+        Raises:
+            ImapError: The file does not exist, or has other contents.
+        """
         try:
             with np.load(path, allow_pickle=False) as arrays:
-                tensors = (torch.from_numpy(arrays[part]) for part in ("masks", "moving"))
-                return cls(arrays["nouns"].tolist(), arrays["verbs"].tolist(), *tensors)
+                masks, moving = (torch.from_numpy(arrays[part]) for part in ("masks", "moving"))
+                return cls(arrays["nouns"].tolist(), arrays["verbs"].tolist(), masks, moving)
         except (OSError, ValueError, KeyError, TypeError, BadZipFile):
-            raise ImapError(f"{path} is not what imap.shapes.render writes; render the clip again") from None
+            raise ImapError(
+                f"{path} is not a truth file of the embedded world; render the clip again with `imap shapes render`"
+            ) from None
 
     def truths(self, grid: tuple[int, int]) -> list[NounTruth | VerbTruth]:
-        """Truth for each word, on a (height, width) grid; a verb that never happens has none."""
+        """Truth of each noun, and of each verb that happens, on a grid of (height, width) cells."""
         masks, moving = to_grid(self.masks, *grid).numpy(), to_latent_frames(self.moving).numpy()
-        found: list[NounTruth | VerbTruth] = []
+        words: list[NounTruth | VerbTruth] = []
         for noun in dict.fromkeys(self.nouns):
-            own = np.array(self.nouns) == noun
-            cover = masks[own].max(axis=0)
-            other = masks[~own].max(axis=0) > IN if not own.all() else np.zeros(cover.shape, bool)
-            found.append(NounTruth(noun, cover > IN, cover < OUT, other))
+            is_noun = np.array(self.nouns) == noun
+            cover = masks[is_noun].max(axis=0)
+            other = masks[~is_noun].max(axis=0) > IN if not is_noun.all() else np.zeros(cover.shape, bool)
+            words.append(NounTruth(noun, cover > IN, cover < OUT, other))
         for k, verb in enumerate(self.verbs):
             if moving[k].any():
                 other = np.delete(masks, k, axis=0).max(axis=0) > IN
-                times = (moving[k] > IN, moving[k] < OUT)
-                found.append(VerbTruth(verb, masks[k] > IN, masks[k] < OUT, other, *times))
-        return found
+                words.append(VerbTruth(verb, masks[k] > IN, masks[k] < OUT, other, moving[k] > IN, moving[k] < OUT))
+        return words
 
 
 def truths(scene: Scene, drawn: Drawn, index: int, grid: tuple[int, int]) -> list[NounTruth | VerbTruth]:
-    """Truth for each word of clip `index` of a drawn batch, on a (height, width) grid."""
-    words = ([getattr(thing, kind) for thing in scene.things] for kind in ("noun", "verb"))
-    return Things(*words, drawn.masks[index], drawn.moving[index]).truths(grid)
+    """Truth of each word of clip `index` of a drawn batch, on a grid of (height, width) cells."""
+    nouns, verbs = [thing.noun for thing in scene.things], [thing.verb for thing in scene.things]
+    return Things(nouns, verbs, drawn.masks[index], drawn.moving[index]).truths(grid)
 
 
 def frame_difference(frames: torch.Tensor, grid: tuple[int, int]) -> np.ndarray:
-    """What changes from frame to frame, in the cells of the grid: a detector of motion that knows no word.
+    """Change from frame to frame in the cells of the grid: a motion detector that reads no word.
 
-    frames: uint8 (f, h, w, 3). Returns (latent frames, height, width).
+    Args:
+        frames: uint8 (f, h, w, 3).
+        grid: Rows and columns of cells.
+
+    Returns:
+        Mean change of each cell, (latent frames, height, width).
     """
     gray = frames.float().mean(dim=-1)
     change = torch.cat([torch.zeros_like(gray[:1]), gray.diff(dim=0).abs()])

@@ -1,4 +1,4 @@
-"""Tiny real diffusers pipelines with random weights: what tests, examples and a first try run on without a download."""
+"""Tiny pipelines of real diffusers classes with random weights, for tests and examples without a download."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,20 +14,29 @@ FAMILIES = tuple(_BUILDERS)
 
 
 def build(family: str, seed: int = 0) -> DiffusionPipeline:
-    """Returns a tiny pipeline of `family` on the CPU in float32; the same seed gives the same weights.
+    """Build a tiny pipeline on the CPU in float32. The state of torch's random numbers does not change.
 
-    The state of torch's random numbers is the same after the call as before.
-    Raises ValueError for a family that is not in FAMILIES.
+    Args:
+        family: One of FAMILIES.
+        seed: Seed of the weights.
+
+    Raises:
+        ValueError: The family is not in FAMILIES.
     """
     return _builder(family)(seed)
 
 
 def folder(family: str, root: Path | None = None) -> Path:
-    """Returns a folder that holds build(family), for DiffusionPipeline.from_pretrained; it is written only once.
+    """Folder of `build(family)` for DiffusionPipeline.from_pretrained. It is written once and then reused.
 
-    root: where the folder lies; by default `imap` in $XDG_CACHE_HOME or ~/.cache, or in the temporary folder where
-    those cannot be written. Its name carries the versions of diffusers and transformers that wrote it.
-    Raises ValueError for a family that is not in FAMILIES, OSError where the folder cannot be written.
+    Args:
+        family: One of FAMILIES.
+        root: Parent folder. By default it is `imap` in $XDG_CACHE_HOME or ~/.cache, or in the temporary folder if these
+            are not writable. The folder's name contains the versions of diffusers and transformers that wrote it.
+
+    Raises:
+        ValueError: The family is not in FAMILIES.
+        OSError: The folder cannot be written.
     """
     return saved(family, _builder(family), root)
 

@@ -1,4 +1,6 @@
-"""A tiny CogVideoX: 4 blocks of 6 heads, laid out like the 5b checkpoint, or like 2b with sin-cos positions."""
+"""A tiny CogVideoX: 4 blocks of 6 heads, in the layout of the 5b checkpoint or of 2b (sin-cos positions)."""
+
+from typing import Any
 
 from diffusers import (
     AutoencoderKLCogVideoX,
@@ -16,12 +18,14 @@ TEXT_WIDTH = 32
 
 
 def build(seed: int = 0, *, rotary: bool = True) -> CogVideoXPipeline:
-    """Returns the pipeline on the CPU in float32, with random weights drawn from `seed`.
+    """Build the pipeline on the CPU in float32.
 
-    rotary: True is the layout of CogVideoX-5b (rotary embeddings, DPM scheduler), False that of CogVideoX-2b
-    (sin-cos positions added to the patches, DDIM scheduler).
+    Args:
+        seed: Seed of the weights.
+        rotary: True gives the layout of CogVideoX-5b (rotary embeddings, DPM scheduler). False gives that of
+            CogVideoX-2b (sin-cos positions added to the patches, DDIM scheduler).
     """
-    tokenizer = tokenizers.sentencepiece()
+    tokenizer: Any = tokenizers.sentencepiece()
     with seeded(seed):
         return CogVideoXPipeline(
             tokenizer=tokenizer,
@@ -36,7 +40,7 @@ def _transformer(rotary: bool) -> CogVideoXTransformer3DModel:
     return CogVideoXTransformer3DModel(
         num_layers=4,
         num_attention_heads=6,
-        attention_head_dim=16,  # rotary embeddings split it into 4, 6 and 6: a multiple of 16
+        attention_head_dim=16,  # a multiple of 16: rotary embeddings split it into 4, 6 and 6
         in_channels=16,
         out_channels=16,
         time_embed_dim=64,
@@ -50,10 +54,13 @@ def _transformer(rotary: bool) -> CogVideoXTransformer3DModel:
 
 
 def _vae(scaling_factor: float) -> AutoencoderKLCogVideoX:
+    levels: dict[str, Any] = {  # type hints of diffusers allow only one level
+        "block_out_channels": (4, 4, 8, 8),
+        "down_block_types": ("CogVideoXDownBlock3D",) * 4,
+        "up_block_types": ("CogVideoXUpBlock3D",) * 4,
+    }
     return AutoencoderKLCogVideoX(
-        block_out_channels=(4, 4, 8, 8),
-        down_block_types=("CogVideoXDownBlock3D",) * 4,
-        up_block_types=("CogVideoXUpBlock3D",) * 4,
+        **levels,
         layers_per_block=1,
         norm_num_groups=2,
         latent_channels=16,

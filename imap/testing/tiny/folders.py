@@ -1,4 +1,4 @@
-"""Tiny pipelines as folders on disk: written once, whole or not at all, and shared by every process that asks."""
+"""Tiny pipelines as folders on disk: written once, completely or not at all, and shared by all processes."""
 
 import json
 import os
@@ -13,22 +13,28 @@ import transformers
 from diffusers import DiffusionPipeline
 from transformers.utils import logging as transformers_logging
 
-# Counts up with every change of the weights, configs or tokenizers that build() makes: older folders are left alone.
+# Increase it when build() makes other weights, configurations or tokenizers. Older folders are then not used.
 VERSION = 1
 
 CONTENTS = "contents.json"
 
 
 def saved(name: str, build: Callable[[], DiffusionPipeline], root: Path | None = None) -> Path:
-    """Returns the folder that holds the pipeline `build()` makes, writing it first where there is no whole one.
+    """Folder of the pipeline that `build()` returns. It is written if no complete one exists.
 
-    root: where the folder lies; by default `imap` in $XDG_CACHE_HOME or ~/.cache, or in the temporary folder
-    where those cannot be written. Raises OSError where none can be, or a folder of that name cannot be replaced.
+    Args:
+        name: Part of the folder's name.
+        build: Function that builds the pipeline.
+        root: Parent folder. By default it is `imap` in $XDG_CACHE_HOME or ~/.cache, or in the temporary folder if these
+            are not writable.
+
+    Raises:
+        OSError: No parent folder is writable, or an incomplete folder of that name cannot be replaced.
     """
     root = _default_root() if root is None else Path(root)
     root.mkdir(parents=True, exist_ok=True)
     target = root / f"tiny-{name}-{VERSION}-diffusers-{diffusers.__version__}-transformers-{transformers.__version__}"
-    if _is_whole(target):
+    if _is_complete(target):
         return target
     # A sibling, because os.replace is atomic only within one file system.
     scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=root))
@@ -45,7 +51,7 @@ def saved(name: str, build: Callable[[], DiffusionPipeline], root: Path | None =
 
 @contextmanager
 def _no_progress_bars() -> Iterator[None]:
-    """A bar for a few kilobytes would be the first thing that a new user reads."""
+    """Hide transformers' progress bars, which would be a new user's first output."""
     shown = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
     try:
@@ -56,25 +62,25 @@ def _no_progress_bars() -> Iterator[None]:
 
 
 def _put(fresh: Path, target: Path, aside: Path) -> None:
-    """Moves `fresh` to `target`, unless another process has put a whole folder there meanwhile."""
-    if target.exists() and not _is_whole(target):
+    """Move `fresh` to `target`, unless another process has put a complete folder there."""
+    if target.exists() and not _is_complete(target):
         os.replace(target, aside)
     try:
         os.replace(fresh, target)
     except OSError:
-        # A folder with files in it is not replaced. Another process's is as good as ours.
-        if not _is_whole(target):
+        # os.replace does not replace a folder with files. A complete folder of another process is equally good.
+        if not _is_complete(target):
             raise
 
 
-def _is_whole(folder: Path) -> bool:
-    """Returns whether every file is there in its full size, as when it was written."""
+def _is_complete(folder: Path) -> bool:
+    """Whether every file exists with the size that it had when it was written."""
     contents = folder / CONTENTS
     return contents.is_file() and contents.read_text() == _listing(folder)
 
 
 def _listing(folder: Path) -> str:
-    """Returns each file of the folder, other than the listing itself, with its size in bytes."""
+    """JSON of the folder's files, without the listing itself, with their sizes in bytes."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != CONTENTS)
     return json.dumps({path.relative_to(folder).as_posix(): path.stat().st_size for path in files}, indent=2)
 

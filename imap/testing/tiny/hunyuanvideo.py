@@ -1,12 +1,14 @@
 """A tiny HunyuanVideo: 3 dual-stream blocks, 1 single-stream block and 1 text refiner block, 6 heads each."""
 
+from typing import Any
+
 from diffusers import (
     AutoencoderKLHunyuanVideo,
     FlowMatchEulerDiscreteScheduler,
     HunyuanVideoPipeline,
     HunyuanVideoTransformer3DModel,
 )
-from transformers import CLIPTextConfig, CLIPTextModel, LlamaConfig, LlamaModel, PreTrainedTokenizerFast
+from transformers import CLIPTextConfig, CLIPTextModel, LlamaConfig, LlamaModel
 
 from imap.testing.tiny import tokenizers
 from imap.testing.tiny.seeding import seeded
@@ -16,8 +18,9 @@ POOLED_WIDTH = 24
 
 
 def build(seed: int = 0) -> HunyuanVideoPipeline:
-    """Returns the pipeline on the CPU in float32, with random weights drawn from `seed`."""
-    llama, clip = tokenizers.llama(), tokenizers.clip()
+    """Build the pipeline on the CPU in float32; the same seed gives the same weights."""
+    llama: Any = tokenizers.llama()
+    clip: Any = tokenizers.clip()
     with seeded(seed):
         return HunyuanVideoPipeline(
             tokenizer=llama,
@@ -37,7 +40,7 @@ def _transformer() -> HunyuanVideoTransformer3DModel:
         num_refiner_layers=1,
         num_attention_heads=6,
         attention_head_dim=16,
-        rope_axes_dim=(4, 6, 6),  # frames, height, width: even, and together the head width
+        rope_axes_dim=(4, 6, 6),  # frames, height, width: even numbers; their sum is the head width
         in_channels=16,
         out_channels=16,
         text_embed_dim=TEXT_WIDTH,
@@ -46,26 +49,27 @@ def _transformer() -> HunyuanVideoTransformer3DModel:
 
 
 def _vae() -> AutoencoderKLHunyuanVideo:
+    levels: dict[str, Any] = {"block_out_channels": (4, 4, 8, 8)}  # type hints of diffusers allow only one level
     return AutoencoderKLHunyuanVideo(
-        block_out_channels=(4, 4, 8, 8),
+        **levels,
         layers_per_block=1,
         norm_num_groups=2,
         latent_channels=16,
-        # Its attention over all latent positions takes gigabytes at 480x720, and no map depends on it.
+        # Attention over all latent positions needs gigabytes at 480x720. No map depends on it.
         mid_block_add_attention=False,
     )
 
 
-def _text_encoder(tokenizer: PreTrainedTokenizerFast) -> LlamaModel:
+def _text_encoder(tokenizer: Any) -> LlamaModel:
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=TEXT_WIDTH,
         intermediate_size=64,
-        num_hidden_layers=3,  # the pipeline reads the states before the last two: after one layer, not zero
+        num_hidden_layers=3,  # the pipeline reads the states before the last two layers
         num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=512,
-        # At the default 0.02 all words would look alike to the refiner, whose biases are larger than that.
+        # The default is 0.02. The refiner's biases are larger, so it would not distinguish words.
         initializer_range=TEXT_WIDTH**-0.5,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
@@ -74,7 +78,7 @@ def _text_encoder(tokenizer: PreTrainedTokenizerFast) -> LlamaModel:
     return LlamaModel(config)
 
 
-def _pooled_text_encoder(tokenizer: PreTrainedTokenizerFast) -> CLIPTextModel:
+def _pooled_text_encoder(tokenizer: Any) -> CLIPTextModel:
     config = CLIPTextConfig(
         vocab_size=len(tokenizer),
         hidden_size=POOLED_WIDTH,
@@ -84,7 +88,7 @@ def _pooled_text_encoder(tokenizer: PreTrainedTokenizerFast) -> CLIPTextModel:
         num_attention_heads=4,
         max_position_embeddings=tokenizer.model_max_length,
         bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,  # where it pools
+        eos_token_id=tokenizer.eos_token_id,  # the pooled position
         pad_token_id=tokenizer.pad_token_id,
     )
     return CLIPTextModel(config)

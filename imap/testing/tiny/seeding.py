@@ -1,4 +1,4 @@
-"""Random weights that depend on a seed alone and leave the caller's random numbers as they were."""
+"""Random weights that depend only on a seed and do not change the caller's random numbers."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,8 +8,8 @@ import torch
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seeds torch's CPU generator inside the `with`, makes tensors on the CPU, and restores the state after."""
-    # Not torch.manual_seed, which also seeds every accelerator, where there would be a state to restore.
+    """Seed torch's CPU generator, create tensors on the CPU, and restore the generator's state at the end."""
+    # torch.manual_seed would also seed every accelerator, and their states would have to be restored.
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         torch.default_generator.manual_seed(seed)
         yield

@@ -1,4 +1,4 @@
-"""Small fast tokenizers made from a word list: common words are one token, other words several, any string works."""
+"""Small fast tokenizers from a word list. Common words are one token, other words several; any string works."""
 
 import string
 from collections.abc import Iterator
@@ -19,8 +19,8 @@ float floating drive driving throw throwing catch kick play playing wag open clo
 red green blue yellow orange white black brown pink golden small big large little old young happy bright dark
 """
 
-# Every word of the text that HunyuanVideoPipeline puts around a prompt is one token: like that the text before the
-# prompt has 95 tokens, as many as with the real tokenizer, which the pipeline cuts off (`crop_start`).
+# Every word of HunyuanVideoPipeline's template is one token. So the text before the prompt has 95 tokens, as with the
+# published tokenizer. The pipeline cuts off these tokens (`crop_start`).
 TEMPLATE_WORDS = """
 system user Describe the video by detailing following aspects The main content and theme of color shape size texture
 quantity text spatial relationships objects Actions events behaviors temporal physical movement changes background
@@ -32,14 +32,15 @@ al an ar as at be ca ch co de di ed en er es et fo ing in ion is it ke la le li 
 po ra re ri ro sa se sh si st ta te th ti to tion ty un us ve wa ck ll ee oo ss tt
 """
 
-# A piece's log probability: one word beats any split of it, and one syllable beats its letters.
+# Log probabilities of pieces. One word beats any split of it, and one syllable beats its letters.
 WORD_SCORE, SYLLABLE_SCORE, LETTER_SCORE = -5.0, -8.0, -10.0
 
 
 def sentencepiece(words: str = WORDS) -> PreTrainedTokenizerFast:
-    """Returns a tokenizer like T5's and UMT5's: pieces with "▁", `<pad>` 0, `</s>` 1 at the end, `<unk>` 2.
+    """Tokenizer like those of T5 and UMT5: pieces with "▁", `<pad>` 0, `</s>` 1 at the end, `<unk>` 2.
 
-    words: separated by white space; each is one token.
+    Args:
+        words: Words separated by white space; each is one token.
     """
     whole = [f"▁{form}" for form in _forms(words)]
     letters = ["▁", *string.ascii_letters, *string.digits, *string.punctuation]
@@ -51,9 +52,12 @@ def sentencepiece(words: str = WORDS) -> PreTrainedTokenizerFast:
 
 
 def llama(words: str = WORDS) -> PreTrainedTokenizerFast:
-    """Returns a tokenizer like Llama 3's: bytes, `<|begin_of_text|>` at the start, `<pad>` on the right.
+    """Tokenizer like that of Llama 3: bytes, `<|begin_of_text|>` at the start, `<pad>` on the right.
 
-    HunyuanVideoPipeline's template text before the prompt has 95 tokens, whatever prompt follows.
+    HunyuanVideoPipeline's template before the prompt has 95 tokens for every prompt.
+
+    Args:
+        words: Words separated by white space; each is one token.
     """
     specials = {"pad_token": "<pad>", "bos_token": "<|begin_of_text|>", "eos_token": "<|end_of_text|>"}
     marks = ["<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"]
@@ -62,8 +66,8 @@ def llama(words: str = WORDS) -> PreTrainedTokenizerFast:
 
 
 def clip(words: str = WORDS) -> PreTrainedTokenizerFast:
-    """Returns a tokenizer like CLIP's: lower case, `<|startoftext|>` ... `<|endoftext|>`, which also pads, 77 long."""
-    # The end token must not be number 2: CLIPTextModel takes that for an old config and pools elsewhere.
+    """Tokenizer like that of CLIP: lower case, `<|startoftext|>` ... `<|endoftext|>`, padded with the latter to 77."""
+    # The end token must not be number 2. CLIPTextModel would assume an old config and pool at another position.
     tokenizer = _bytes(["<|startoftext|>", "<|endoftext|>"], words)
     tokenizer.normalizer = normalizers.Lowercase()
     specials = {"pad_token": "<|endoftext|>", "bos_token": "<|startoftext|>", "eos_token": "<|endoftext|>"}
@@ -71,13 +75,13 @@ def clip(words: str = WORDS) -> PreTrainedTokenizerFast:
 
 
 def _bytes(specials: list[str], words: str) -> Tokenizer:
-    """Returns a tokenizer over bytes, to which no text is unknown."""
+    """Tokenizer over bytes, which has tokens for every text."""
     # The byte alphabet writes a space as "Ġ" and a line break as "Ċ".
     pieces = [start + form for form in _forms(words) for start in ("", "Ġ")]
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokenizer = _unigram(specials, [*pieces, "ĊĊ"], letters, space="Ġ", unk_id=None)
-    # Each line break pair is cut off first, so that a prompt that starts with white space does not merge with the
-    # template before it. A digit does not take the space before it, as in Llama 3.
+    # Pairs of line breaks are separate pieces. So a prompt that starts with white space does not merge with the
+    # template before it. A digit is separate from the space before it, as in Llama 3.
     pattern = r"\n\n| ?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]|\s"
     split = pre_tokenizers.Split(Regex(pattern), behavior="isolated")
     level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
@@ -87,14 +91,14 @@ def _bytes(specials: list[str], words: str) -> Tokenizer:
 
 
 def _forms(words: str) -> Iterator[str]:
-    """Yields each word as it is and with a capital."""
+    """Each word unchanged, then with a capital."""
     for word in words.split():
         yield from (word, word.capitalize())
 
 
 def _unigram(specials: list[str], words: list[str], letters: list[str], *, space: str, unk_id: int | None) -> Tokenizer:
-    """Returns a tokenizer that cuts a word into the pieces of highest total score; ids follow the lists' order."""
-    # A piece at a word's start includes the space, or the space would be a token of its own in every rare word.
+    """Tokenizer that splits a word into the pieces of highest total score; ids follow the order of the lists."""
+    # A piece at a word's start includes the space. Else every rare word would start with a space token.
     syllables = [start + syllable for start in (space, "") for syllable in SYLLABLES.split()]
     letters = [*(space + letter for letter in string.ascii_letters), *letters]
     scores = [(specials, 0.0), (words, WORD_SCORE), (syllables, SYLLABLE_SCORE), (letters, LETTER_SCORE)]
@@ -108,7 +112,7 @@ def _unigram(specials: list[str], words: list[str], letters: list[str], *, space
 
 
 def _ready(tokenizer: Tokenizer, template: str, max_length: int, **specials: str) -> PreTrainedTokenizerFast:
-    """Returns the tokenizer as transformers has it; `template` says which tokens go around a text "$A"."""
+    """Tokenizer as a transformers object; `template` names the tokens around a text "$A"."""
     around = [(token, tokenizer.token_to_id(token)) for token in template.split() if token != "$A"]
     tokenizer.post_processor = processors.TemplateProcessing(single=template, special_tokens=around)
     return PreTrainedTokenizerFast(

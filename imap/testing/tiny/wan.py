@@ -1,5 +1,7 @@
 """A tiny Wan 2.1: 4 blocks of 6 heads, in which video attends to text only through cross attention."""
 
+from typing import Any
+
 from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanPipeline, WanTransformer3DModel
 from transformers import UMT5Config, UMT5EncoderModel
 
@@ -10,15 +12,16 @@ TEXT_WIDTH = 32
 
 
 def build(seed: int = 0) -> WanPipeline:
-    """Returns the pipeline on the CPU in float32, with random weights drawn from `seed`."""
-    tokenizer = tokenizers.sentencepiece()
+    """Build the pipeline on the CPU in float32; the same seed gives the same weights."""
+    tokenizer: Any = tokenizers.sentencepiece()
+    scheduler: Any = UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0)
     with seeded(seed):
         return WanPipeline(
             tokenizer=tokenizer,
             text_encoder=_text_encoder(len(tokenizer)).eval(),
             vae=_vae().eval(),
             transformer=_transformer().eval(),
-            scheduler=UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0),
+            scheduler=scheduler,
         )
 
 
@@ -36,7 +39,7 @@ def _transformer() -> WanTransformer3DModel:
 
 
 def _vae() -> AutoencoderKLWan:
-    # The default latents_mean and latents_std are the real ones of Wan 2.1.
+    # The default latents_mean and latents_std are those of Wan 2.1.
     return AutoencoderKLWan(base_dim=4, dim_mult=[1, 2, 2, 2], num_res_blocks=1, z_dim=16)
 
 
