@@ -5,12 +5,22 @@ from pathlib import Path
 
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
 
+from imap.cli.overrides import literal
+from imap.config.presets import config_folder
 from imap.testing import tiny
 
 PROMPT = "A red ball rolls past a small dog on the grass."
 SIZES = {"height": 32, "width": 48, "num_frames": 9}
 FAMILIES = tiny.FAMILIES
+
+
+def composed(command: str, *arguments: str) -> DictConfig:
+    """The configuration of a command line. command: sampling, renoising, figures ..."""
+    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+        return compose(command, [literal(argument) for argument in arguments])
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -14,19 +14,15 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DiffusionPipeline
-from hydra import compose, initialize_config_dir
 
 import imap.runs.runner
-import main_Renoising
-import main_Sampling
-from imap.cli.main import main
-from imap.cli.overrides import literal
-from imap.config.presets import config_folder
+from imap.cli.commands import run_hydra, run_samples
 from imap.media.clips import write_video
 from imap.testing import tiny
+from tests.conftest import composed
 
 ROOT = Path(__file__).parents[1]
-DOORS = {"sampling": main_Sampling.run, "renoising": main_Renoising.run}
+COMMANDS = {"sampling": False, "renoising": True}  # and whether it renoises
 SMALL = ["height=32", "width=48", "num_frames=9", "num_inference_steps=2"]
 ASKED = ["prompt=A red ball rolls past a dog.", "concepts=ball, dog"]
 ENTRY = {"caption": "A dog runs.", "concepts": "dog", "object": "running"}
@@ -75,9 +71,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def refusal(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
-    """Runs a door that must refuse, and returns what it said. `{files}` in an argument is the folder of files.
+    """Runs a command that must refuse, and returns what it said. `{files}` in an argument is the folder of files.
 
-    whole: through Hydra's own command line; otherwise the door gets a composed configuration, which is quicker.
+    whole: through Hydra's own command line; otherwise the command gets a composed configuration, which is quicker.
     """
 
     def no_weights(*args, **kwargs):
@@ -89,18 +85,17 @@ def refusal(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
     root = logging.getLogger()
     before, level = root.handlers[:], root.level
 
-    def refused(door: str, *arguments: str, whole: bool = False, lines: int = 1) -> str:
+    def refused(command: str, *arguments: str, whole: bool = False, lines: int = 1) -> str:
         named = any(argument.startswith("backbone=") for argument in arguments)
         start = [*SMALL, f"output_dir={tmp_path / 'out'}", *([] if named else ["backbone=tiny_cogvideox"])]
         arguments = [*start, *arguments]
         arguments = [argument.replace("{files}", str(files)) for argument in arguments]
-        run = DOORS[door]
-        if not whole:
-            with initialize_config_dir(str(config_folder()), version_base="1.3"):
-                config = compose(door, [literal(argument) for argument in arguments])
-            run, arguments = partial(run, config), ["--run"]  # main checks no overrides beside a flag
+        work = partial(run_samples, renoising=COMMANDS[command])
         with pytest.raises(SystemExit) as stop:
-            main(run, door, f"main_{door.capitalize()}.py", arguments)
+            if whole:
+                run_hydra(work, command, "imap", "", arguments)
+            else:
+                work(composed(command, *arguments))
         assert stop.value.code not in (None, 0)
         # Python prints what sys.exit is given to stderr
         said = capsys.readouterr().err + (f"{stop.value.code}\n" if isinstance(stop.value.code, str) else "")
@@ -215,10 +210,10 @@ def test_a_gpu_that_is_not_there_is_told(refusal, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("folder", ["/proc/imap/out", "{files}/text.mp4", "{files}/text.mp4/out"])
-@pytest.mark.parametrize("door", DOORS)
-def test_an_output_folder_that_cannot_be_written_is_told(folder: str, door: str, refusal):
-    clip = ["video_path={files}/clip.mp4", "renoise_timestep=1"] if door == "renoising" else []
-    said = refusal(door, *ASKED, *clip, f"output_dir={folder}")
+@pytest.mark.parametrize("command", COMMANDS)
+def test_an_output_folder_that_cannot_be_written_is_told(folder: str, command: str, refusal):
+    clip = ["video_path={files}/clip.mp4", "renoise_timestep=1"] if command == "renoising" else []
+    said = refusal(command, *ASKED, *clip, f"output_dir={folder}")
     assert said.startswith("output_dir: cannot write to") and "choose another folder" in said
 
 
@@ -293,7 +288,7 @@ WHOLE = [
     (
         "sampling",
         [*ASKED, "renoise_timestep=[5]"],
-        "unknown setting 'renoise_timestep'; it is one of main_Renoising.py",
+        "unknown setting 'renoise_timestep'; it is one of imap renoise (main_Renoising.py)",
     ),
     ("sampling", [*ASKED, "backbone.attention=x"], "unknown setting 'backbone.attention'; did you mean backbone.att"),
     ("sampling", [*ASKED, "video.resize=crop"], "unknown setting 'video.resize'"),
@@ -304,9 +299,9 @@ WHOLE = [
 ]
 
 
-@pytest.mark.parametrize(("door", "arguments", "part"), WHOLE)
-def test_the_whole_door_says_one_line_and_shows_no_traceback(door: str, arguments: list[str], part: str, refusal):
-    said = refusal(door, *arguments, whole=True)
+@pytest.mark.parametrize(("command", "arguments", "part"), WHOLE)
+def test_the_whole_command_says_one_line_and_shows_no_traceback(command: str, arguments: list[str], part: str, refusal):
+    said = refusal(command, *arguments, whole=True)
     assert part in said, said
 
 
@@ -315,6 +310,7 @@ def test_the_very_first_run_on_a_machine_says_one_line_too(refusal, tmp_path: Pa
     assert "imap_layer names layer 9" in refusal("sampling", *ASKED, "imap_layer=[9]")
 
 
+@pytest.mark.slow
 def test_a_real_process_says_one_line_and_ends_with_status_1(tmp_path: Path):
     command = [
         sys.executable,

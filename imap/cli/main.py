@@ -1,49 +1,68 @@
-"""The command line: text as a person types it, and errors in one line."""
+"""The `imap` command. It loads nothing heavy before a command is chosen."""
 
-import inspect
+import difflib
 import sys
 from collections.abc import Callable, Sequence
 
-from imap.cli.help import manual
-from imap.cli.overrides import check_overrides, literal
-from imap.errors import ImapError
+COMMANDS = {  # name: module of imap.cli and function, one line of help
+    "sample": ("commands:sample", "sample videos from prompts, with a saliency map per word and frame"),
+    "renoise": ("commands:renoise", "read the maps of real clips, one forward pass each"),
+    "view": ("commands:view", "draw overlays, strips and the report page of a finished run"),
+    "figures": ("commands:figures", "draw a figure of the paper: NAME is teaser, methods, heads ..."),
+    "shapes": ("commands:shapes", "the embedded world: render clips, train small models, benchmark maps"),
+}
+HELP = """imap shows which pixels of which frames a word refers to, in a generated or a real video.
 
-# flags of Hydra that make sense for the doors; each comes before any value of its own
-HYDRA_FLAGS = (
-    "--hydra-help",
-    "--version",
-    "--cfg",
-    "-c",
-    "--resolve",
-    "--info",
-    "-i",
-    "--multirun",
-    "-m",
-    "--run",
-    "-r",
-)
+usage: imap COMMAND [setting=value ...]
+
+commands:
+{commands}
+
+examples:
+  imap sample                                 a small trained model, on a CPU, in seconds
+  imap sample backbone=cogvideox_5b prompt="A horse gallops across a field." concepts="horse, field" motions=gallops
+  imap renoise backbone=wan2_1_14b video_path=horse.mp4 prompt="A horse gallops." concepts=horse motions=gallops
+  imap view outputs/sampling/shapes_wan --normalization percentile
+
+imap COMMAND --help lists the settings of a command. imap --version prints the version.
+"""
 
 
-def main(
-    run: Callable[[], None], config_name: str, program: str, argv: Sequence[str] | None = None, about: str | None = None
-) -> None:
-    """Run a hydra.main function on the command line, with texts taken literally and errors in one line each.
+def main(argv: Sequence[str] | None = None, program: str | None = None) -> None:
+    """Run the command line.
 
-    program: what stands behind `python` when it is called. about: what --help says of it, if not the docstring of run.
+    Args:
+        argv: command and settings; None takes them from the process.
+        program: name in usage lines, for scripts that run one command; None is `imap COMMAND`.
     """
-    arguments = [literal(argument) for argument in (sys.argv[1:] if argv is None else argv)]
-    if {"--help", "-h"} & set(arguments):
-        print(manual(config_name, program, about or inspect.getdoc(run) or ""))
-        return
-    try:
-        for flag in arguments:
-            if flag.startswith("-") and flag.partition("=")[0] not in HYDRA_FLAGS:
-                raise ImapError(f"unknown flag {flag}; settings are written name=value, such as height=480")
-        if not any(argument.startswith("-") for argument in arguments):
-            check_overrides(config_name, arguments)
-        sys.argv[1:] = arguments
-        run()
-    except ImapError as error:
-        sys.exit(f"imap: error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("imap: interrupted; run the same command again to go on")
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    name = arguments[0] if arguments else "--help"
+    if name in ("-h", "--help", "help"):
+        print(overview(), end="")
+    elif name in ("-V", "--version"):
+        from imap import __version__
+
+        print(f"imap {__version__}")
+    elif name not in COMMANDS:
+        near = difflib.get_close_matches(name, COMMANDS, 1)
+        hint = f"; did you mean imap {near[0]}?" if near else f"; commands are {', '.join(COMMANDS)}"
+        print(f"imap: error: unknown command {name!r}{hint}", file=sys.stderr)
+        sys.exit(2)
+    else:
+        _function(COMMANDS[name][0])(arguments[1:], program or f"imap {name}")
+
+
+def overview() -> str:
+    """The text of `imap --help`."""
+    return HELP.format(commands="\n".join(f"  {name:<10} {line}" for name, (_, line) in COMMANDS.items()))
+
+
+def _function(place: str) -> Callable[[Sequence[str], str], None]:
+    from importlib import import_module
+
+    module, _, name = place.partition(":")
+    return getattr(import_module(f"imap.cli.{module}"), name)
+
+
+if __name__ == "__main__":
+    main()

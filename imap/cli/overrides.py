@@ -51,10 +51,10 @@ def check_overrides(config_name: str, overrides: Sequence[str]) -> None:
                     near = difflib.get_close_matches(name, names, 1)
                     hint = f"; did you mean {near[0]}?" if near else "; --help lists them"
                     if config_name == "sampling" and name in _names(compose("renoising")):
-                        hint = "; it is one of main_Renoising.py"
+                        hint = "; it is one of imap renoise (main_Renoising.py)"
                     raise ImapError(f"unknown setting {name!r}{hint}")
                 if override.startswith("~"):
-                    raise ImapError(f"{override} would take a setting away; the doors need every one, set it instead")
+                    raise ImapError(f"{override} removes a setting, and the command needs all of them; set it instead")
                 _check_grammar(override)
             OmegaConf.resolve(compose(config_name, list(overrides)))
     except (HydraException, OmegaConfBaseException) as error:

@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import imap
 from imap.atomic import restore, write_folder
 from imap.config.samples import Sample
 from imap.jobs.output import Output
@@ -19,7 +20,7 @@ from imap.media.clips import write_video
 from imap.saliency import ARRAYS, META, VIDEO, VIEW, read_meta
 
 log = logging.getLogger("imap")
-PACKAGES = ("imap", "torch", "diffusers", "transformers", "accelerate", "numpy", "imageio", "av")
+PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "numpy", "imageio", "av")
 ERRORS = "errors.jsonl"
 
 
@@ -117,8 +118,8 @@ def record_failure(output_dir: Path, name: str, stage: str, error: Exception) ->
 
 
 def versions() -> dict[str, str]:
-    """Versions of what took part."""
-    found = {"python": platform.python_version()}
+    """Versions of Python, of imap and of the packages that decide a result."""
+    found = {"python": platform.python_version(), "imap": imap.__version__}
     for package in PACKAGES:
         try:
             found[package] = version(package)

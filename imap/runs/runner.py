@@ -1,8 +1,7 @@
-"""What both doors do with a composed configuration: check all of it, load the model once, do the samples, report."""
+"""`imap sample` and `imap renoise`: check the configuration, load the model once, run the samples, draw pictures."""
 
 import json
 import logging
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -19,7 +18,6 @@ from imap.jobs.renoising import read_sample, renoise_video
 from imap.jobs.sampling import sample_video
 from imap.runs.batch import Tally, Task, run_tasks
 from imap.runs.loading import load
-from imap.runs.log import errors_in_one_line, plain_log
 from imap.runs.plan import RANDOM_WEIGHTS, Plan, plan
 from imap.runs.prefetch import prefetch
 from imap.saliency import VIEW
@@ -33,22 +31,26 @@ from imap.view.sample import Problems, one_line, samples_in
 log = logging.getLogger("imap")
 
 
-def run_command(config: Any, renoising: bool) -> None:
-    """Run a door. Leaves the process with one line when nothing can start, and with status 1 when a sample failed."""
-    plain_log()
-    with errors_in_one_line():
-        todo = plan(OmegaConf.to_container(config, resolve=True), renoising)
-        if todo.tasks:
-            run_plan(todo, renoising)
-        if todo.run.pictures:
-            show(todo)
+def run_command(config: Any, renoising: bool) -> Tally:
+    """Run a composed configuration over its list of samples.
+
+    Returns:
+        Names of the samples that were done, were finished before, and failed.
+
+    Raises:
+        ImapError: if nothing can start.
+    """
+    todo = plan(OmegaConf.to_container(config, resolve=True), renoising)
+    if todo.tasks:
+        run_plan(todo, renoising)
+    if todo.run.pictures:
+        show(todo)
     log.info("%s: %s", todo.run.output_dir, todo.tally)
-    if todo.tally.failed:
-        sys.exit(1)
+    return todo.tally
 
 
 def show(todo: Plan) -> None:
-    """Pictures of all of the plan that is finished and has none, and the report. A failure here takes nothing away."""
+    """Draw missing pictures of finished samples, and the report. A failure here loses no result."""
     folder = todo.run.output_dir
     finished = [folder / name for name in (*todo.tally.skipped, *todo.tally.done)]
     bare = sorted(sample for sample in finished if not (sample / VIEW / FACTS).is_file())
@@ -63,7 +65,7 @@ def show(todo: Plan) -> None:
 
 
 def run_plan(todo: Plan, renoising: bool) -> None:
-    """Load the model of a plan and do its tasks."""
+    """Load the model of a plan and run its tasks."""
     log.info("loading %s (%s, %s)", todo.checkpoint.source, todo.model.dtype, todo.model.device)
     pipe = load(todo.model, todo.checkpoint.source)
     if todo.model.source is None:
@@ -76,7 +78,7 @@ def run_plan(todo: Plan, renoising: bool) -> None:
 def do_tasks(
     pipe: Any, tasks: Sequence[Task], run: Run, renoising: bool, tally: Tally, more: Mapping[str, Any]
 ) -> None:
-    """A list of samples one by one, the next clip decoded meanwhile, and words that come again encoded once.
+    """Run samples one by one. The next clip is decoded in the background, and repeated texts are encoded once.
 
     tally, more: as in `run_tasks`.
     """
@@ -91,15 +93,15 @@ def do_tasks(
 
 
 def one_sample(pipe: Any, sample: Sample, run: Run, renoising: bool, **ready: Any) -> Output:
-    """The job of a door on one sample, given what is ready for it."""
+    """Sample or renoise one sample; ready: its clip and the prompt cache."""
     try:
         return (renoise_video if renoising else sample_video)(pipe, sample, run, **ready)
     finally:
-        pipe.maybe_free_model_hooks()  # after a failure half-way, an offloaded model may still be on the device
+        pipe.maybe_free_model_hooks()  # after a failure, an offloaded model may still be on the device
 
 
 def choose_layers(pipe: Any, todo: Plan, renoising: bool) -> Run:
-    """The plan's run with layers of high lambda_2, measured on its first sample and kept in layers.json."""
+    """The plan's run with layers of high lambda_2, measured on its first sample and saved in layers.json."""
     run, sample = todo.run, todo.tasks[0].sample
     step = run.renoise_timestep[0] if renoising else run.num_inference_steps // 2
     method = {**run.method, "maps_timesteps": None if renoising else [step, step + 1]}

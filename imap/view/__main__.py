@@ -1,7 +1,8 @@
-"""Pictures of a run, from its folder alone: python -m imap.view outputs/sampling/shapes_wan"""
+"""Pictures of a run, from its folder alone: `imap view FOLDER`, or python -m imap.view FOLDER."""
 
 import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
@@ -14,10 +15,10 @@ from imap.view.sample import KEY_NAMES, Problems, samples_in
 from imap.view.upsampling import SPACE
 
 
-def main() -> None:
-    """Show what the command line names. Leaves the process with status 1 when a sample cannot be shown."""
+def main(argv: Sequence[str] | None = None, program: str = "python -m imap.view") -> None:
+    """Draw a run's pictures. Exits with status 1 if a sample cannot be shown. program: name in usage lines."""
     parser = argparse.ArgumentParser(
-        prog="python -m imap.view",
+        prog=program,
         description="Overlay videos, a strip and a report page of a finished run, or of one sample's folder. No model "
         "is loaded. Each sample gets view/ (mp4 per word, strip.png, strip.pdf, view.json), the run gets "
         f"{REPORT}; where one sample's folder is named, it lies in view/ too. A sample that cannot be shown is told, "
@@ -44,7 +45,7 @@ def main() -> None:
     parts = parser.add_mutually_exclusive_group()
     parts.add_argument("--no-pictures", action="store_true", help="the report alone")
     parts.add_argument("--no-report", action="store_true", help="the pictures alone")
-    told = parser.parse_args()
+    told = parser.parse_args(argv)
     try:
         look = Look(**{field.name: getattr(told, field.name) for field in fields(Look)})
         samples = samples_in(told.folder)

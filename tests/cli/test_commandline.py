@@ -6,18 +6,22 @@ import re
 import shlex
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
-import hydra
 import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+import imap
 from imap import ImapError
-from imap.cli.main import main
+from imap.cli.commands import run_hydra
+from imap.cli.help import setting_groups
+from imap.cli.main import COMMANDS, main
 from imap.cli.overrides import TEXTS, check_overrides, literal
 from imap.config.presets import config_folder
 from imap.config.samples import split_texts
+from imap.runs.log import errors_in_one_line
 
 ROOT = Path(__file__).parents[2]
 NASTY = [
@@ -118,9 +122,9 @@ def random_texts(count: int) -> list[str]:
     return ["".join(rng.choices("ab \\\"'${}[](),=:#%\n\t.~-+*/&|é🎈", k=rng.randint(1, 16))) for _ in range(count)]
 
 
-def composed(*arguments: str, door: str = "renoising") -> dict:
+def composed(*arguments: str, command: str = "renoising") -> dict:
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        config = compose(door, [literal(argument) for argument in arguments])
+        config = compose(command, [literal(argument) for argument in arguments])
     return OmegaConf.to_container(config, resolve=True)
 
 
@@ -174,15 +178,14 @@ def test_concepts_are_the_same_however_a_list_is_typed(typed: str):
 def test_main_hands_the_text_through_hydras_own_command_line(text: str, arguments: None):
     seen = []
 
-    @hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="sampling")
-    def run(config):
+    def work(config):
         seen.append(OmegaConf.to_container(config, resolve=True))
 
-    main(run, "sampling", "main_Sampling.py", [f"prompt={text}", "seed=3"])
+    run_hydra(work, "sampling", "imap sample", "", [f"prompt={text}", "seed=3"])
     assert seen[0]["prompt"] == text and seen[0]["seed"] == 3
 
 
-def test_a_text_survives_a_real_shell_and_the_door_needs_no_torch_to_show_it():
+def test_a_text_survives_a_real_shell_and_the_command_needs_no_torch_to_show_it():
     text = 'a "b", it\'s ${seed} = [c]: 50% #1 \\'
     code = (
         "import sys, runpy; sys.argv[0] = 'main_Sampling.py'; runpy.run_path('main_Sampling.py', run_name='__main__')"
@@ -196,24 +199,84 @@ def test_a_text_survives_a_real_shell_and_the_door_needs_no_torch_to_show_it():
 
 
 @pytest.mark.parametrize("flag", ["--help", "-h"])
-@pytest.mark.parametrize("door", ["sampling", "renoising"])
-def test_help_names_every_setting_and_runs_nothing(door: str, flag: str, arguments: None, capsys):
-    def run():
-        """About this door."""
-        raise AssertionError("--help must not run anything")
-
-    main(run, door, f"main_{door.capitalize()}.py", ["prompt=a", flag])
+@pytest.mark.parametrize(("command", "config_name"), [("sample", "sampling"), ("renoise", "renoising")])
+def test_help_names_every_setting_with_its_meaning_and_runs_nothing(command: str, config_name: str, flag: str, capsys):
+    main([command, "prompt=a", flag])
     shown = capsys.readouterr().out
-    config = composed(door=door)
-    names = [*config, *config["backbone"], *config.get("video", {})]
-    missing = {name for name in names if not re.search(rf"^ *{name}: ", shown, re.MULTILINE)} - {
-        "demo",
-        "paper",
-        "video",
-        "words",
-    }
-    assert not (missing - {"backbone"}) and "About this door." in shown
-    assert "backbone=cogvideox_5b" in shown and "tiny_wan" in shown and "hydra/job_logging" not in shown
+    config = composed(command=config_name)
+    names = [x for x in config if x not in ("backbone", "video")] + [f"video.{x}" for x in config.get("video", {})]
+    hidden = ("name", "family", "num_layers", "num_heads", "paper", "demo", "words")
+    names += [f"backbone.{x}" for x in config["backbone"] if x not in hidden]
+    assert [name for name in names if not re.search(rf"^  {re.escape(name)} +\S", shown, re.MULTILINE)] == []
+    assert f"usage: imap {command} [setting=value ...]" in shown and "hydra/job_logging" not in shown
+    assert "cogvideox_5b" in shown and "tiny_wan" in shown
+    assert max(map(len, shown.splitlines())) <= 120
+
+
+@pytest.mark.parametrize("config_name", ["sampling", "renoising", "figures", "shapes_train", "shapes_benchmark"])
+def test_every_setting_has_a_title_and_a_meaning(config_name: str):
+    groups = setting_groups(config_name)
+    assert all(group.title and group.settings for group in groups) and len(groups) > 1
+    assert [x.name for group in groups for x in group.settings if not x.meaning] == []
+
+
+def test_a_setting_is_read_with_its_default_and_meaning():
+    settings = {x.name: x for group in setting_groups("renoising") for x in group.settings}
+    assert settings["video.resize"].default == "none" and "crop" in settings["video.resize"].meaning
+    assert settings["height"].default == "paper" and settings["prompt"].default == ""
+    assert settings["seed"].default == "42" and settings["backbone.dtype"].default == "auto"
+
+
+def test_the_overview_names_every_command_and_needs_no_torch_and_no_hydra():
+    code = "import sys; from imap.cli.main import main; main([]); print(sorted({'torch', 'hydra'} & set(sys.modules)))"
+    shown = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert shown.endswith("[]\n") and all(re.search(rf"^  {name} +\S", shown, re.MULTILINE) for name in COMMANDS)
+
+
+def test_an_unknown_command_gets_a_suggestion_and_status_2(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["sampel"])
+    assert stop.value.code == 2 and "unknown command 'sampel'; did you mean imap sample?" in capsys.readouterr().err
+
+
+def test_the_version_is_the_packages(capsys):
+    main(["--version"])
+    assert capsys.readouterr().out == f"imap {imap.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("argv", "part"),
+    [
+        (["figures"], "teaser"),
+        (["figures", "teaser", "--help"], "usage: imap figures teaser [setting=value ...]"),
+        (["shapes"], "benchmark"),
+        (["shapes", "train", "--help"], "denoiser.steps"),
+        (["shapes", "benchmark", "--help"], "plain-2"),
+    ],
+)
+def test_commands_with_names_explain_themselves(argv: list[str], part: str, capsys):
+    with suppress(SystemExit):
+        main(argv)
+    assert part in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("command", "part"),
+    [
+        (["main_Sampling.py", "--help"], "usage: python main_Sampling.py [setting=value ...]"),
+        (["main_Renoising.py", "--help"], "usage: python main_Renoising.py [setting=value ...]"),
+        (["-m", "imap", "--help"], "usage: imap COMMAND"),
+        (["-m", "imap.view", "--help"], "usage: python -m imap.view"),
+        (["-m", "imap.figures", "teaser", "--help"], "usage: python -m imap.figures teaser"),
+        (["-m", "imap.shapes.render", "--help"], "--count"),
+        (["-m", "imap.shapes.train", "--help"], "usage: python -m imap.shapes.train"),
+        (["-m", "imap.shapes.benchmark", "--help"], "usage: python -m imap.shapes.benchmark"),
+    ],
+)
+@pytest.mark.slow
+def test_command_lines_of_before_still_work(command: list[str], part: str):
+    shown = subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert part in shown
 
 
 @pytest.mark.parametrize(
@@ -264,17 +327,18 @@ def test_known_settings_pass(override: str):
 
 
 def test_an_interrupted_run_says_how_to_go_on(arguments: None):
-    def run():
+    def work(config):
         raise KeyboardInterrupt
 
     with pytest.raises(SystemExit, match="run the same command again"):
-        main(run, "sampling", "main_Sampling.py", [])
+        run_hydra(work, "sampling", "imap sample", "", [])
 
 
 def test_an_error_is_one_line_and_a_status(arguments: None):
-    def run():
-        raise ImapError("no such thing; do another")
+    def work(config):
+        with errors_in_one_line():
+            raise ImapError("no such thing; do another")
 
     with pytest.raises(SystemExit) as stop:
-        main(run, "sampling", "main_Sampling.py", [])
+        run_hydra(work, "sampling", "imap sample", "", [])
     assert stop.value.code == "imap: error: no such thing; do another"

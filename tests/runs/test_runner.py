@@ -1,4 +1,4 @@
-"""The doors as a user runs them: what they write, how they resume, and that nothing is lost when a sample fails."""
+"""The commands as a user runs them: what they write, how they resume, and that a failing sample loses nothing."""
 
 import gc
 import json
@@ -18,11 +18,11 @@ from hydra import compose, initialize_config_dir
 
 import imap.runs.runner
 from imap import ImapError, Maps
+from imap.cli.commands import run_samples
 from imap.cli.overrides import literal
 from imap.config.presets import config_folder
 from imap.media.clips import read_clip, write_video
 from imap.runs.batch import ERRORS
-from imap.runs.runner import run_command
 from imap.saliency import read_meta
 from imap.testing import tiny
 from tests.conftest import FAMILIES
@@ -64,8 +64,8 @@ def moving_square(path: Path, frames: int, height: int, width: int, level: int =
 
 
 @pytest.fixture
-def door(tmp_path: Path, capsys: pytest.CaptureFixture):
-    """Runs a door in this process into `out`; returns its exit status and what it said."""
+def command(tmp_path: Path, capsys: pytest.CaptureFixture):
+    """Runs a command in this process into `out`; returns its exit status and what it said."""
     root = logging.getLogger()
     before, level = root.handlers[:], root.level
 
@@ -78,7 +78,7 @@ def door(tmp_path: Path, capsys: pytest.CaptureFixture):
         capsys.readouterr()
         status = 0
         try:
-            run_command(config, renoising=name == "renoising")
+            run_samples(config, renoising=name == "renoising")
         except SystemExit as stop:
             status = stop.code
         return status, capsys.readouterr().err
@@ -89,7 +89,7 @@ def door(tmp_path: Path, capsys: pytest.CaptureFixture):
 
 @pytest.fixture
 def loads(pipes, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Families that a door has loaded; it gets the session's pipelines."""
+    """Families that a command has loaded; it gets the session's pipelines."""
     loaded = []
 
     def load(model, source):
@@ -171,8 +171,8 @@ def check_folder(folder: Path, family: str, texts: list[str], steps: list[int]) 
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_run_without_a_word_samples_the_demo_and_writes_all_of_it(family: str, door, tmp_path: Path):
-    status, said = door("sampling", f"backbone=tiny_{family}")
+def test_a_run_without_a_word_samples_the_demo_and_writes_all_of_it(family: str, command, tmp_path: Path):
+    status, said = command("sampling", f"backbone=tiny_{family}")
     assert status == 0 and visible(tmp_path / "out") == ["000-a-red-ball-rolls-past-a-small-dog-on-the-grass"]
     meta = check_folder(next((tmp_path / "out").iterdir()), family, ["ball", "dog", "rolls"], [0, 1])
     assert meta["motions"] == ["rolls"] and meta["video"] == "sampled"
@@ -183,8 +183,8 @@ def test_a_run_without_a_word_samples_the_demo_and_writes_all_of_it(family: str,
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_real_clip_is_read_and_written_back(family: str, door, tmp_path: Path, clip: Path):
-    status, _ = door("renoising", f"backbone=tiny_{family}", *ASKED, f"video_path={clip}", "renoise_timestep=[1,0]")
+def test_a_real_clip_is_read_and_written_back(family: str, command, tmp_path: Path, clip: Path):
+    status, _ = command("renoising", f"backbone=tiny_{family}", *ASKED, f"video_path={clip}", "renoise_timestep=[1,0]")
     assert status == 0
     meta = check_folder(tmp_path / "out" / FOLDER, family, ["ball", "dog", "rolls"], [0, 1])
     assert meta["video"] == "the clip" and meta["request"]["settings"]["renoise_timestep"] == [1, 0]
@@ -194,9 +194,9 @@ def test_a_real_clip_is_read_and_written_back(family: str, door, tmp_path: Path,
     assert np.abs(again - read_clip(clip)).mean() < 6
 
 
-def test_a_full_denoise_writes_the_video_it_made(door, loads: list, tmp_path: Path, clip: Path):
+def test_a_full_denoise_writes_the_video_it_made(command, loads: list, tmp_path: Path, clip: Path):
     request = [*ASKED, f"video_path={clip}", "backbone=tiny_wan"]
-    status, _ = door("renoising", *request, "renoise_timestep=[0,1]", "test_full_denoise=true")
+    status, _ = command("renoising", *request, "renoise_timestep=[0,1]", "test_full_denoise=true")
     assert status == 0
     meta = check_folder(tmp_path / "out" / FOLDER, "wan", ["ball", "dog", "rolls"], [0, 1])
     assert meta["video"] == "denoised from the noised clip" and "decode" in meta["seconds"]
@@ -204,21 +204,21 @@ def test_a_full_denoise_writes_the_video_it_made(door, loads: list, tmp_path: Pa
     assert np.abs(made - read_clip(clip)).mean() > 10  # a random model leaves nothing of the clip
 
 
-def test_a_clip_that_does_not_fit_is_resampled_where_that_is_asked_for(door, loads: list, tmp_path: Path):
+def test_a_clip_that_does_not_fit_is_resampled_where_that_is_asked_for(command, loads: list, tmp_path: Path):
     path = moving_square(tmp_path / "long.mp4", 20, 40, 80)
     request = [*ASKED, f"video_path={path}", "renoise_timestep=1"]
-    assert door("renoising", *request, "video.resize=crop", "video.frames=uniform")[0] == 0
+    assert command("renoising", *request, "video.resize=crop", "video.frames=uniform")[0] == 0
     check_folder(tmp_path / "out" / FOLDER, "cogvideox", ["ball", "dog", "rolls"], [1])
 
 
-def test_one_step_of_the_schedule_and_one_layer_can_be_read(door, loads: list, tmp_path: Path):
-    assert door("sampling", *ASKED, "maps_timesteps=[1,2]", "maps_layers=[2,3]", "imap_layer=[1]")[0] == 0
+def test_one_step_of_the_schedule_and_one_layer_can_be_read(command, loads: list, tmp_path: Path):
+    assert command("sampling", *ASKED, "maps_timesteps=[1,2]", "maps_layers=[2,3]", "imap_layer=[1]")[0] == 0
     meta = read_meta(tmp_path / "out" / FOLDER)
     assert meta["steps"] == [1] and list(meta["heads"]) == ["1", "2"] and list(meta["heads"]["2"]) == ["1"]
 
 
-def test_maps_of_every_prompt_token_are_written_where_asked_for(door, loads: list, tmp_path: Path):
-    assert door("sampling", *ASKED, "backbone=tiny_wan", "prompt_tokens=true", "num_inference_steps=1")[0] == 0
+def test_maps_of_every_prompt_token_are_written_where_asked_for(command, loads: list, tmp_path: Path):
+    assert command("sampling", *ASKED, "backbone=tiny_wan", "prompt_tokens=true", "num_inference_steps=1")[0] == 0
     maps = Maps.load(tmp_path / "out" / FOLDER)
     assert {len(array) for array in maps.token_arrays.values()} == {len(maps.tokens)} and "▁ball" in maps.tokens
     assert maps["imap"].shape[0] == 3
@@ -229,9 +229,9 @@ def test_maps_of_every_prompt_token_are_written_where_asked_for(door, loads: lis
     [("s", ["ball", "dog"], []), ("t", ["rolls"], ["rolls"]), ("st", ["ball", "dog", "rolls"], ["rolls"])],
 )
 def test_concept_option_chooses_what_is_looked_for(
-    option, texts: list, motions: list, door, loads: list, tmp_path: Path
+    option, texts: list, motions: list, command, loads: list, tmp_path: Path
 ):
-    assert door("sampling", *ASKED, f"concept_option={option}", "num_inference_steps=1")[0] == 0
+    assert command("sampling", *ASKED, f"concept_option={option}", "num_inference_steps=1")[0] == 0
     meta = read_meta(tmp_path / "out" / FOLDER)
     assert meta["texts"] == texts and meta["motions"] == motions
     assert all(len(array) == len(texts) for array in arrays(tmp_path / "out" / FOLDER).values())
@@ -239,44 +239,45 @@ def test_concept_option_chooses_what_is_looked_for(
 
 
 @pytest.mark.parametrize("name", ["sampling", "renoising"])
-def test_a_finished_run_loads_no_model(name: str, door, loads: list, tmp_path: Path, clip: Path, monkeypatch):
+def test_a_finished_run_loads_no_model(name: str, command, loads: list, tmp_path: Path, clip: Path, monkeypatch):
     more = [f"video_path={clip}", "renoise_timestep=1"] if name == "renoising" else ["num_inference_steps=1"]
-    door(name, *ASKED, *more)
+    command(name, *ASKED, *more)
     written = (tmp_path / "out" / FOLDER / "meta.json").stat().st_mtime_ns
     assert loads == ["cogvideox"]
-    status, said = door(name, *ASKED, *more)
+    status, said = command(name, *ASKED, *more)
     assert status == 0 and loads == ["cogvideox"]
     assert "0 done, 1 already finished, 0 failed" in said and "other settings" not in said
     assert (tmp_path / "out" / FOLDER / "meta.json").stat().st_mtime_ns == written
 
 
-def test_only_a_setting_that_changes_the_result_does_a_sample_again(door, loads: list, tmp_path: Path):
+@pytest.mark.slow
+def test_only_a_setting_that_changes_the_result_does_a_sample_again(command, loads: list, tmp_path: Path):
     request = [*ASKED, "num_inference_steps=1"]
-    door("sampling", *request)
+    command("sampling", *request)
     for same in ("backbone.device=cpu", "backbone.offload=none", "backbone.dtype=float32", "concept_token=first"):
-        assert "1 already finished" in door("sampling", *request, same)[1], same
+        assert "1 already finished" in command("sampling", *request, same)[1], same
     for other in ("seed=7", "imap_sep_topk=3", "guidance_scale=2", "concepts=ball", "negative_prompt=bad"):
-        _, said = door("sampling", *request, other)
+        _, said = command("sampling", *request, other)
         assert "1 done" in said and f"{FOLDER}: asked for with other settings (" in said, other
         assert other.partition("=")[0] in said.split("other settings (")[1].splitlines()[0]
     assert len(loads) == 6 and visible(tmp_path / "out") == [FOLDER]
 
 
-def test_another_clip_in_the_same_file_does_the_sample_again_and_says_so_once(door, loads: list, tmp_path: Path):
+def test_another_clip_in_the_same_file_does_the_sample_again_and_says_so_once(command, loads: list, tmp_path: Path):
     path = moving_square(tmp_path / "own.mp4", 9, 32, 48)
     request = [*ASKED, f"video_path={path}", "renoise_timestep=1"]
-    door("renoising", *request)
+    command("renoising", *request)
     before = arrays(tmp_path / "out" / FOLDER)
     moving_square(path, 9, 32, 48, level=90)
-    _, said = door("renoising", *request)
+    _, said = command("renoising", *request)
     assert "1 done" in said and said.count("asked for with other settings (video_sha256)") == 1
     assert not np.array_equal(arrays(tmp_path / "out" / FOLDER)["imap"], before["imap"])
 
 
-def test_a_failing_sample_does_not_stop_the_rest_and_only_it_is_done_again(door, loads, failing, tmp_path: Path):
+def test_a_failing_sample_does_not_stop_the_rest_and_only_it_is_done_again(command, loads, failing, tmp_path: Path):
     request = [listed(tmp_path, "a ball", "a bad ball", "a dog"), "num_inference_steps=1"]
     failing("bad", RuntimeError("CUDA out of memory.\nTried to allocate 20 GiB"))
-    status, said = door("sampling", *request)
+    status, said = command("sampling", *request)
     assert status == 1 and loads == ["cogvideox"]
     assert said.splitlines()[-1].endswith("2 done, 0 already finished, 1 failed (001-a-bad-ball)")
     assert "001-a-bad-ball failed (maps): CUDA out of memory." in said and "Traceback" not in said
@@ -285,27 +286,27 @@ def test_a_failing_sample_does_not_stop_the_rest_and_only_it_is_done_again(door,
     assert entry["sample"] == "001-a-bad-ball" and "Tried to allocate" in entry["error"]
     assert "Traceback (most recent call last)" in entry["traceback"] and "failing_job" in entry["traceback"]
     failing("nothing", RuntimeError())
-    status, said = door("sampling", *request)
+    status, said = command("sampling", *request)
     assert status == 0 and "[1/1] 001-a-bad-ball" in said and "000-a-ball" not in said
     assert "1 done, 2 already finished, 0 failed" in said
     assert visible(tmp_path / "out") == ["000-a-ball", "001-a-bad-ball", "002-a-dog", ERRORS]
 
 
-def test_a_bad_clip_in_a_list_is_told_before_the_model_is_loaded_and_the_rest_is_done(door, loads, tmp_path, clip):
+def test_a_bad_clip_in_a_list_is_told_before_the_model_is_loaded_and_the_rest_is_done(command, loads, tmp_path, clip):
     short = moving_square(tmp_path / "short.mp4", 5, 32, 48)
     clips = [short, clip, tmp_path / "none.mp4"]
     request = [listed(tmp_path, "a ball", "a dog", "a cat", clips=clips), "renoise_timestep=1"]
-    status, said = door("renoising", *request)
+    status, said = command("renoising", *request)
     assert status == 1 and "1 done, 0 already finished, 2 failed (000-a-ball, 002-a-cat)" in said
     assert said.index("000-a-ball failed (check)") < said.index("loading ") and "5 frames and 9 are expected" in said
     assert visible(tmp_path / "out") == ["001-a-dog", ERRORS]
-    assert "1 already finished, 2 failed" in door("renoising", *request)[1] and loads == ["cogvideox"]
+    assert "1 already finished, 2 failed" in command("renoising", *request)[1] and loads == ["cogvideox"]
 
 
 @pytest.mark.parametrize(
     "error", [ImapError("no such attention backend"), OSError("no file with weights"), MemoryError()]
 )
-def test_a_model_that_cannot_be_loaded_ends_the_run_at_once(error: Exception, door, tmp_path: Path, monkeypatch):
+def test_a_model_that_cannot_be_loaded_ends_the_run_at_once(error: Exception, command, tmp_path: Path, monkeypatch):
     loads = []
 
     def load(*args):
@@ -315,12 +316,12 @@ def test_a_model_that_cannot_be_loaded_ends_the_run_at_once(error: Exception, do
     monkeypatch.setattr(imap.runs.runner, "load", load)
     status = 1
     with suppress(type(error), ImapError):
-        status, _ = door("sampling", listed(tmp_path, "a ball", "a dog", "a cat"))
+        status, _ = command("sampling", listed(tmp_path, "a ball", "a dog", "a cat"))
     assert status and len(loads) == 1
 
 
 @pytest.mark.parametrize("error", [OSError("No space left on device"), KeyboardInterrupt()])
-def test_a_crash_after_the_arrays_are_written_leaves_no_half_folder(error, door, loads, tmp_path: Path, monkeypatch):
+def test_a_crash_after_the_arrays_are_written_leaves_no_half_folder(error, command, loads, tmp_path: Path, monkeypatch):
     write = Maps.write
 
     def crash(self, folder: Path, more: dict) -> None:
@@ -330,17 +331,17 @@ def test_a_crash_after_the_arrays_are_written_leaves_no_half_folder(error, door,
     monkeypatch.setattr(Maps, "write", crash)
     if isinstance(error, KeyboardInterrupt):
         with pytest.raises(KeyboardInterrupt):
-            door("sampling", *ASKED, "num_inference_steps=1")
+            command("sampling", *ASKED, "num_inference_steps=1")
     else:
-        assert door("sampling", *ASKED, "num_inference_steps=1")[0] == 1
+        assert command("sampling", *ASKED, "num_inference_steps=1")[0] == 1
     assert [name for name in visible(tmp_path / "out") if name != ERRORS] == []
 
 
-def test_a_finished_folder_survives_a_redo_that_fails(door, loads, failing, tmp_path: Path):
-    door("sampling", *ASKED, "num_inference_steps=1")
+def test_a_finished_folder_survives_a_redo_that_fails(command, loads, failing, tmp_path: Path):
+    command("sampling", *ASKED, "num_inference_steps=1")
     before = arrays(tmp_path / "out" / FOLDER)
     failing("ball", RuntimeError("out of memory"))
-    assert door("sampling", *ASKED, "num_inference_steps=1", "seed=7")[0] == 1
+    assert command("sampling", *ASKED, "num_inference_steps=1", "seed=7")[0] == 1
     assert visible(tmp_path / "out") == [FOLDER, ERRORS]
     after = arrays(tmp_path / "out" / FOLDER)
     assert all(np.array_equal(after[key], before[key]) for key in before)
@@ -353,15 +354,16 @@ def without_folder(record: dict) -> dict:
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("name", ["sampling", "renoising"])
+@pytest.mark.slow
 def test_a_sample_is_the_same_alone_and_second_in_a_list(
-    name: str, family: str, door, loads, tmp_path: Path, clip: Path
+    name: str, family: str, command, loads, tmp_path: Path, clip: Path
 ):
     more = [f"backbone=tiny_{family}", *(["renoise_timestep=1"] if name == "renoising" else [])]
     prompts = ["A small cat jumps.", "A red ball rolls past a dog."]
     other = moving_square(tmp_path / "other.mp4", 9, 32, 48, level=90)
     alone = [*ASKED, *([f"video_path={clip}"] if name == "renoising" else [])]
-    door(name, *more, *alone, f"output_dir={tmp_path / 'alone'}")
-    door(name, *more, listed(tmp_path, *prompts, clips=[other, clip] if name == "renoising" else None))
+    command(name, *more, *alone, f"output_dir={tmp_path / 'alone'}")
+    command(name, *more, listed(tmp_path, *prompts, clips=[other, clip] if name == "renoising" else None))
     one, two = tmp_path / "alone" / FOLDER, tmp_path / "out" / FOLDER.replace("000", "001")
     first, second = arrays(one), arrays(two)
     assert first and set(first) == set(second)
@@ -370,17 +372,18 @@ def test_a_sample_is_the_same_alone_and_second_in_a_list(
     assert without_folder(read_meta(one)) == without_folder(read_meta(two))
 
 
-def test_a_model_of_ones_own_is_sampled_from_its_folder(door, tmp_path: Path):
+def test_a_model_of_ones_own_is_sampled_from_its_folder(command, tmp_path: Path):
     tiny.build("wan", seed=5).save_pretrained(tmp_path / "own")
     request = [*ASKED, "num_inference_steps=1"]
     path = ["backbone=tiny_wan", f"backbone.path={tmp_path / 'own'}"]
-    assert door("sampling", *request, "backbone=tiny_wan")[0] == 0
+    assert command("sampling", *request, "backbone=tiny_wan")[0] == 0
     before = arrays(tmp_path / "out" / FOLDER)
-    status, said = door("sampling", *request, *path)
+    status, said = command("sampling", *request, *path)
     assert status == 0 and "asked for with other settings (" in said and "RANDOM" not in said
     assert not np.array_equal(arrays(tmp_path / "out" / FOLDER)["imap"], before["imap"])
 
 
+@pytest.mark.slow
 def test_a_real_process_takes_any_text_writes_only_there_and_ends_with_status_1_for_a_bad_clip(
     tmp_path: Path, clip: Path
 ):
@@ -398,82 +401,87 @@ def test_a_real_process_takes_any_text_writes_only_there_and_ends_with_status_1_
     assert check_folder(folder, "cogvideox", ["ball", "dog", "rolls"], [1])["request"]["sample"]["prompt"] == prompt
 
 
-def test_a_run_ends_in_pictures_and_a_report_of_all_that_is_finished(door, tmp_path: Path):
-    assert door("sampling", *ASKED, "pictures=true", "num_inference_steps=1")[0] == 0
+def test_a_run_ends_in_pictures_and_a_report_of_all_that_is_finished(command, tmp_path: Path):
+    assert command("sampling", *ASKED, "pictures=true", "num_inference_steps=1")[0] == 0
     out = tmp_path / "out"
     assert visible(out) == [FOLDER, "report.html"]
     view = {path.name for path in (out / FOLDER / "view").iterdir()}
     assert {"ball.mp4", "dog-side-by-side.mp4", "rolls.mp4", "strip.png", "strip.pdf", "view.json"} <= view
     before = (out / "report.html").stat().st_mtime_ns
-    status, said = door("sampling", *ASKED, "pictures=true", "num_inference_steps=1")
+    status, said = command("sampling", *ASKED, "pictures=true", "num_inference_steps=1")
     assert status == 0 and "1 already finished" in said and (out / "report.html").stat().st_mtime_ns == before
 
 
-def test_finished_samples_without_pictures_get_them_when_the_run_is_asked_again(door, loads, tmp_path: Path):
+@pytest.mark.slow
+def test_finished_samples_without_pictures_get_them_when_the_run_is_asked_again(command, loads, tmp_path: Path):
     request = [listed(tmp_path, "a ball", "a dog"), "num_inference_steps=1"]
     out = tmp_path / "out"
-    assert door("sampling", *request)[0] == 0 and visible(out) == ["000-a-ball", "001-a-dog"]
-    status, said = door("sampling", *request, "pictures=true")
+    assert command("sampling", *request)[0] == 0 and visible(out) == ["000-a-ball", "001-a-dog"]
+    status, said = command("sampling", *request, "pictures=true")
     assert status == 0 and "2 already finished" in said and loads == ["cogvideox"]
     assert visible(out) == ["000-a-ball", "001-a-dog", "report.html"]
     kept = (out / "001-a-dog/view/view.json").stat().st_mtime_ns
     shutil.rmtree(out / "000-a-ball/view")
-    assert door("sampling", *request, "pictures=true")[0] == 0
+    assert command("sampling", *request, "pictures=true")[0] == 0
     assert (out / "000-a-ball/view/view.json").is_file()
     assert (out / "001-a-dog/view/view.json").stat().st_mtime_ns == kept
 
 
-def test_a_sample_that_cannot_be_shown_takes_no_pictures_from_the_others(door, loads, tmp_path: Path):
+def test_a_sample_that_cannot_be_shown_takes_no_pictures_from_the_others(command, loads, tmp_path: Path):
     request = [listed(tmp_path, "a ball", "a dog"), "num_inference_steps=1"]
     out = tmp_path / "out"
-    door("sampling", *request)
+    command("sampling", *request)
     (out / "000-a-ball/output.mp4").write_bytes(b"no video")
-    status, said = door("sampling", *request, "pictures=true")
+    status, said = command("sampling", *request, "pictures=true")
     assert status == 0 and "000-a-ball: no pictures: " in said and "Traceback" not in said
     assert (out / "001-a-dog/view/view.json").is_file() and "cannot be shown" in (out / "report.html").read_text()
 
 
 @pytest.mark.parametrize("error", [OSError("No space left on device"), ValueError("not a picture")])
-def test_pictures_that_cannot_be_made_take_nothing_away(error, door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_pictures_that_cannot_be_made_take_nothing_away(
+    error, command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     def full(*_):
         raise error
 
     monkeypatch.setattr("imap.runs.runner.show_samples", full)
-    status, said = door("sampling", *ASKED, "pictures=true")
+    status, said = command("sampling", *ASKED, "pictures=true")
     assert status == 0 and re.search(f"no pictures: .*{error}", said) and "1 done" in said
     check_folder(tmp_path / "out" / FOLDER, "cogvideox", ["ball", "dog", "rolls"], [0, 1])
 
 
 @pytest.mark.parametrize("name", ["sampling", "renoising"])
-def test_automatic_layers_are_chosen_once_and_recorded(door, loads, clip, tmp_path, name):
+@pytest.mark.slow
+def test_automatic_layers_are_chosen_once_and_recorded(command, loads, clip, tmp_path, name):
     asked = [*ASKED, *([f"video_path={clip}", "renoise_timestep=1"] if name == "renoising" else [])]
-    status, said = door(name, *asked, "imap_layer=auto")
+    status, said = command(name, *asked, "imap_layer=auto")
     told = json.loads((tmp_path / "out/layers.json").read_text())
     meta = read_meta(tmp_path / "out" / FOLDER)
     assert status == 0 and f"imap_layer={told['layers']}" in said
     assert meta["method"]["imap_layer"] == told["layers"] and len(told["layers"]) == 2 < len(told["lambda_2"]) == 4
     assert meta["request"]["settings"]["method"]["imap_layer"] == "auto"
     assert told["step"] == 1
-    _, said = door(name, *asked, "imap_layer=auto")
+    _, said = command(name, *asked, "imap_layer=auto")
     assert "1 already finished" in said
     told["lambda_2"]["0"] = [0.99] * len(told["lambda_2"]["0"])  # what was measured is not measured again
     (tmp_path / "out/layers.json").write_text(json.dumps(told))
-    door(name, *asked, "imap_layer=auto", "seed=1")
+    command(name, *asked, "imap_layer=auto", "seed=1")
     assert read_meta(tmp_path / "out" / FOLDER)["method"]["imap_layer"] == [0]
-    door(name, *asked, "imap_layer=auto", "num_inference_steps=3")
+    command(name, *asked, "imap_layer=auto", "num_inference_steps=3")
     assert read_meta(tmp_path / "out" / FOLDER)["method"]["imap_layer"] != [0]
 
 
-def test_layers_of_another_size_or_list_are_chosen_anew_and_those_of_a_longer_list_are_not(door, loads, tmp_path):
+@pytest.mark.slow
+def test_layers_of_another_size_or_list_are_chosen_anew_and_those_of_a_longer_list_are_not(command, loads, tmp_path):
     def measured(*more: str) -> bool:
         """Whether a run measures lambda_2, although layers.json holds some."""
         told = json.loads(kept.read_text())
         kept.write_text(json.dumps(told | {"lambda_2": dict.fromkeys(told["lambda_2"], [0.99] * 6)}))
-        door("sampling", *more, "imap_layer=auto", "num_inference_steps=1")
+        command("sampling", *more, "imap_layer=auto", "num_inference_steps=1")
         return json.loads(kept.read_text())["lambda_2"]["0"] != [0.99] * 6
 
     kept = tmp_path / "out/layers.json"
-    door("sampling", listed(tmp_path, "a ball"), "imap_layer=auto", "num_inference_steps=1")
+    command("sampling", listed(tmp_path, "a ball"), "imap_layer=auto", "num_inference_steps=1")
     assert not measured(listed(tmp_path, "a ball", "a dog"))
     for changed in ("height=48", "width=64", "num_frames=13"):
         assert measured(listed(tmp_path, "a ball", "a dog"), changed), changed
@@ -481,18 +489,19 @@ def test_layers_of_another_size_or_list_are_chosen_anew_and_those_of_a_longer_li
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_list_of_the_same_words_is_encoded_once(family: str, door, loads, pipes, clip, tmp_path: Path):
+@pytest.mark.slow
+def test_a_list_of_the_same_words_is_encoded_once(family: str, command, loads, pipes, clip, tmp_path: Path):
     calls: list[int] = []
     encoder = pipes(family).text_encoder
     handle = encoder.register_forward_hook(lambda module, args, kwargs, output: calls.append(1), with_kwargs=True)
     words = ["A red ball rolls past a dog."] * 3
     asked = [f"backbone=tiny_{family}", "imap_qk_matching_target=concepts"]
     try:
-        status, _ = door("renoising", *asked, listed(tmp_path, *words, clips=[clip] * 3), "renoise_timestep=1")
+        status, _ = command("renoising", *asked, listed(tmp_path, *words, clips=[clip] * 3), "renoise_timestep=1")
         assert status == 0 and len(calls) == 2  # the prompt, and the concepts in one batch
         calls.clear()
         prompts = ["a ball rolls", "a dog rolls", "a ball falls"]
-        status, _ = door("sampling", *asked, listed(tmp_path, *prompts), "num_inference_steps=1")
+        status, _ = command("sampling", *asked, listed(tmp_path, *prompts), "num_inference_steps=1")
         # three prompts and their concepts, and where guidance is no part of the model the empty negative prompt
         assert status == 0 and len(calls) == 3 + 1 + (family != "hunyuanvideo")
     finally:
@@ -500,18 +509,19 @@ def test_a_list_of_the_same_words_is_encoded_once(family: str, door, loads, pipe
     assert not any(key.startswith("encod") for key in vars(pipes(family)))
 
 
-def test_layers_that_cannot_be_measured_end_the_run_in_one_line(door, loads, monkeypatch):
+def test_layers_that_cannot_be_measured_end_the_run_in_one_line(command, loads, monkeypatch):
     def broken(*_):
         raise RuntimeError("out of memory")
 
     monkeypatch.setattr(imap.runs.runner, "sample_video", broken)
-    status, _ = door("sampling", *ASKED, "imap_layer=auto")
+    status, _ = command("sampling", *ASKED, "imap_layer=auto")
     assert "imap_layer=auto could not read lambda_2" in status and "out of memory" in status
 
 
-def test_words_that_a_small_model_was_not_taught_are_told(door, loads, tmp_path):
+@pytest.mark.slow
+def test_words_that_a_small_model_was_not_taught_are_told(command, loads, tmp_path):
     small = ["backbone=shapes_cogvideox", "backbone.path=null", "num_frames=9", "height=64", "width=64"]
-    _, said = door("sampling", *small, "prompt=a ball jumps while a horse stays", "concepts=ball, horse")
+    _, said = command("sampling", *small, "prompt=a ball jumps while a horse stays", "concepts=ball, horse")
     assert "was taught no word but ball, box" in said and "stays, a, while: horse means nothing to it" in said
-    _, said = door("sampling", *small, "prompt=a Ball jumps while a box stays", "concepts=ball", "motions=jumps")
+    _, said = command("sampling", *small, "prompt=a Ball jumps while a box stays", "concepts=ball", "motions=jumps")
     assert "was taught no word but" not in said
