@@ -14,10 +14,15 @@ ONE_DAY = 24 * 60 * 60  # seconds
 
 
 def write_folder(folder: Path, write: Callable[[Path], None], replaces: Collection[str]) -> Path:
-    """Fill a sibling folder with `write(folder)`, then put it in the place of `folder`.
+    """Fill a sibling folder with `write(folder)`, then move it to `folder`. A failure leaves the old folder as it was.
 
-    An earlier folder may hold what `replaces` names, and what a killed run left of it; ImapError where anything else
-    stands there. A failure leaves it as it was.
+    Args:
+        folder: where the result goes.
+        write: fills an empty folder.
+        replaces: names that an earlier folder may hold; parts of them that a killed run left are removed too.
+
+    Raises:
+        ImapError: if the folder holds anything else.
     """
     restore(folder)
     clear_partials(folder.parent, f".{glob.escape(folder.name)}.partial-*")
@@ -46,7 +51,7 @@ def write_folder(folder: Path, write: Callable[[Path], None], replaces: Collecti
 
 
 def restore(folder: Path) -> None:
-    """Put earlier results back where a run was killed between taking them away and putting the new ones there."""
+    """Restore earlier results if a run was killed between moving them away and moving the new ones in."""
     old = folder.with_name(f".{folder.name}.old")
     if old.exists() and not folder.exists():
         os.replace(old, folder)
@@ -54,15 +59,15 @@ def restore(folder: Path) -> None:
 
 
 def clear_partials(folder: Path, pattern: str) -> None:
-    """Remove from a folder what killed runs have left half-written there, by a glob pattern of its names."""
-    for left in folder.glob(pattern):  # another run may be writing the young ones now, and finish them
+    """Remove half-written files of killed runs from a folder, by a glob pattern of their names."""
+    for left in folder.glob(pattern):  # recent ones may belong to another run that is writing now
         with suppress(FileNotFoundError):
             if time.time() - left.stat().st_mtime > ONE_DAY:
                 shutil.rmtree(left, ignore_errors=True)
 
 
 def check_writable(folder: Path) -> None:
-    """Raise ImapError unless files can be made in the folder, which is created."""
+    """Create the folder; raise ImapError if files cannot be written there."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f".writable-{os.getpid()}"

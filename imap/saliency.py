@@ -1,4 +1,4 @@
-"""Maps: arrays by key and word; saved to a folder, loaded from it."""
+"""Maps: arrays by key and word; drawn, saved to a folder, loaded from it."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -10,24 +10,36 @@ import numpy as np
 
 from imap.atomic import write_folder
 from imap.errors import ImapError
+from imap.media.video_io import write_video
+from imap.methods.registry import default_key, labels
 
 LAYOUT = 1  # version of a sample folder's layout
 META = "meta.json"
 VIDEO = "output.mp4"
-VIEW = "view"  # pictures of a sample, made after it
+VIEW = "view"  # pictures of a sample
 ARRAYS = "npy"
 TOKEN_ARRAYS = "prompt_tokens"
-AGAIN = "remove the sample's folder and run it again"  # what helps where results are damaged
-FACTS = ("family", "grid", "steps", "method", "read_from_prompt", "notes")
+AGAIN = "remove the sample's folder and run it again"  # advice for damaged results
+FACTS = ("family", "prompt", "grid", "steps", "method", "read_from_prompt", "notes")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Maps(Mapping[str, np.ndarray]):
-    """Saliency maps by key, each float32 (texts, frames, height, width) in patches; see METHOD 6 for the keys.
+    """Saliency maps by key, each float32 (texts, frames, height, width) in patches; docs/method.md, 6 lists the keys.
 
-    texts: what each row shows. motions: which of them are motion words. heads, scores: [layer][step] the motion heads,
-    best first, and the separability score of every head. facts: what else the trace knows, by the names of FACTS.
-    token_arrays, tokens: the same maps for every token of the prompt, where `prompt_tokens` was asked for.
+        maps.of("jumps")  # (frames, height, width): IMAP for a motion word, GramCol for a concept
+        maps.show("jumps", video)  # moving picture; maps.overlay gives its frames, maps.plot all words as a figure
+        maps.imap, maps.gramcol, maps.cross_attention  # (texts, frames, height, width)
+        maps.save("folder", video=video)  # `imap view folder` draws it
+
+    Attributes:
+        arrays: the maps by key.
+        texts: the word of each row.
+        motions: which of the texts are motion words.
+        heads, scores: [layer][step] the motion heads, best first, and the separability score of every head.
+        facts: what else the trace knows, by the names of FACTS.
+        token_arrays, tokens: the same maps for every token of the prompt, with `prompt_tokens`.
+        labels: names of maps that the registry does not know: a user's own.
     """
 
     arrays: Mapping[str, np.ndarray]
@@ -38,7 +50,7 @@ class Maps(Mapping[str, np.ndarray]):
     facts: Mapping[str, Any] = field(default_factory=dict)
     token_arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
     tokens: tuple[str, ...] = ()
-    labels: Mapping[str, str] = field(default_factory=dict)  # of keys that the registry does not know
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         shape = next(iter(self.arrays.values())).shape if self.arrays else ()
@@ -46,7 +58,10 @@ class Maps(Mapping[str, np.ndarray]):
 
     def __getitem__(self, key: str) -> np.ndarray:
         if key not in self.arrays:
-            raise KeyError(f"no maps {key!r}; there are {', '.join(self.arrays)}")
+            known = {label.lower(): key for key, label in self.names.items()}
+            near = known.get(str(key).lower())
+            hint = f"; {key} is maps[{near!r}]" if near else ""
+            raise KeyError(f"no maps {key!r}; there are {', '.join(self.arrays)}{hint}")
         return self.arrays[key]
 
     def __iter__(self) -> Iterator[str]:
@@ -55,22 +70,122 @@ class Maps(Mapping[str, np.ndarray]):
     def __len__(self) -> int:
         return len(self.arrays)
 
-    def of(self, text: str, key: str | None = None) -> np.ndarray:
-        """Map of one text, (frames, height, width): its IMAP when it is a motion word, else its GramCol, or a key's."""
+    @property
+    def names(self) -> dict[str, str]:
+        """Label of every key that is here, in the order of the registry."""
+        known = {key: label for key, label in labels().items() if key in self.arrays}
+        return known | {key: self.labels.get(key, key) for key in self.arrays if key not in known}
+
+    @property
+    def imap(self) -> np.ndarray:
+        """IMAP of every text, (texts, frames, height, width)."""
+        return self[default_key("motions")]
+
+    @property
+    def gramcol(self) -> np.ndarray:
+        """GramCol of every text, (texts, frames, height, width)."""
+        return self[default_key("things")]
+
+    @property
+    def cross_attention(self) -> np.ndarray:
+        """The cross-attention baseline of every text, (texts, frames, height, width)."""
+        return self["cross_attention_maps_layers"]
+
+    @property
+    def concept_attention(self) -> np.ndarray:
+        """The ConceptAttention baseline of every text; KeyError for Wan, whose text has no head output."""
+        return self["concept_attention_maps_layers"]
+
+    def key_of(self, text: str, key: str | None = None) -> str:
+        """Key of a text's map: `key`, which may be a label such as GramCol, or by default IMAP or GramCol."""
         if text not in self.texts:
             raise KeyError(f"no map of {text!r}; there are {', '.join(self.texts)}")
-        default = "sel_imap_layers" if text in self.motions else "imap_layers"
-        return self[key or default][self.texts.index(text)]
+        if key is None:
+            return default_key("motions" if text in self.motions else "things")
+        return next((own for own, label in self.names.items() if label.lower() == key.lower()), key)
 
-    def save(self, folder: str | Path, more: Mapping[str, Any] | None = None) -> Path:
-        """Write npy/<key>.npy and meta.json into a folder, and return it. Earlier maps there are replaced as a whole.
+    def of(self, text: str, key: str | None = None) -> np.ndarray:
+        """Map of one text, (frames, height, width): IMAP of a motion word, GramCol of a concept, or the map `key`."""
+        return self[self.key_of(text, key)][self.texts.index(text)]
 
-        more: further entries of meta.json. Raises ImapError for a folder that holds anything else.
+    def overlay(self, text: str, video: Any = None, key: str | None = None, **look: Any) -> np.ndarray:
+        """Video frames under the map of a text.
+
+        Args:
+            text: a word of `texts`.
+            video: what diffusers returns: frames as an array or tensor, or PIL images. None gives the map in colours.
+            key: of another map, or its label.
+            **look: fields of `imap.view.look.Look`, such as colormap="magma" or opacity=0.6.
+
+        Returns:
+            uint8 (frames, height, width, 3), of the video's size.
+
+        Raises:
+            ImapError: for a video whose length does not fit the maps, or an unknown look.
         """
-        return write_folder(Path(folder), lambda partial: self.write(partial, more or {}), (META, ARRAYS))
+        from imap.view.quick import overlay
+
+        return overlay(self, text, video, key, **look)
+
+    def plot(self, video: Any = None, key: str | None = None, caption: str | None = None, **look: Any) -> Any:
+        """All texts below the video, frames across: a matplotlib Figure. Arguments as in `overlay`."""
+        from imap.view.quick import plot
+
+        return plot(self, video, key, caption, **look)
+
+    def show(
+        self, text: str, video: Any = None, key: str | None = None, fps: int = 8, path: Any = None, **look: Any
+    ) -> Path | None:
+        """Show the video beside the map of a text as a moving picture.
+
+        A notebook shows it inline. A script opens a window, or without a screen writes a gif.
+
+        Args:
+            text, video, key, **look: as in `overlay`.
+            fps: frames per second.
+            path: write a gif there, instead of a window or picture.
+
+        Returns:
+            Path of the gif if one was written.
+        """
+        from imap.view.quick import show
+
+        return show(self, text, video, key, fps, path, **look)
+
+    def save(self, folder: str | Path, more: Mapping[str, Any] | None = None, video: Any = None, fps: int = 8) -> Path:
+        """Write npy/<key>.npy and meta.json into a folder, and with a video output.mp4. Replaces earlier maps there.
+
+        `imap view FOLDER` draws the folder; without a video, it draws the maps alone.
+
+        Args:
+            folder: a new folder, or one that holds maps.
+            more: further entries of meta.json.
+            video: as in `overlay`.
+            fps: frames per second of the video.
+
+        Returns:
+            The folder.
+
+        Raises:
+            ImapError: for a folder that holds other files, or a video that does not fit. Nothing is left half-written.
+        """
+        facts = dict(more or {})
+        frames = None
+        if video is not None:
+            from imap.view.quick import as_frames
+
+            frames, facts = as_frames(video, self), {"fps": fps, **facts}
+
+        def write(partial: Path) -> None:
+            self.write(partial, facts)
+            if frames is not None:
+                write_video(partial / VIDEO, frames, fps)
+
+        replaces = (META, ARRAYS, VIEW) if frames is None else (META, ARRAYS, VIEW, VIDEO)
+        return write_folder(Path(folder), write, replaces)
 
     def write(self, folder: Path, more: Mapping[str, Any]) -> None:
-        """Write the files of `save` into a folder that exists."""
+        """Write arrays and meta.json into a folder that exists."""
         for group, arrays in ((ARRAYS, self.arrays), (f"{ARRAYS}/{TOKEN_ARRAYS}", self.token_arrays)):
             for key, array in arrays.items():
                 (folder / group).mkdir(parents=True, exist_ok=True)
@@ -93,7 +208,7 @@ class Maps(Mapping[str, np.ndarray]):
 
     @classmethod
     def load(cls, folder: str | Path) -> "Maps":
-        """Maps of a folder that `save` or a run has written. Raises ImapError when it is not one, or damaged."""
+        """Maps of a folder that `save` or a run has written. Raises ImapError for another or a damaged folder."""
         folder = Path(folder)
         meta = read_meta(folder)
         if meta is None:
@@ -120,7 +235,7 @@ class Maps(Mapping[str, np.ndarray]):
 
 
 def _array(path: Path, rows: int) -> np.ndarray:
-    """Maps (rows, frames, height, width) of a file; ImapError for one that is missing or damaged."""
+    """Maps (rows, frames, height, width) of a file. Raises ImapError for a missing or damaged file."""
     try:
         array = np.load(path, allow_pickle=False)
     except FileNotFoundError:
@@ -133,7 +248,7 @@ def _array(path: Path, rows: int) -> np.ndarray:
 
 
 def layout_of(folder: Path) -> int | None:
-    """Version of the layout of a folder's meta.json, whatever it is; None where there is none."""
+    """Layout version in a folder's meta.json; None without one."""
     try:
         return json.loads((folder / META).read_text(encoding="utf-8")).get("layout")
     except (OSError, ValueError, AttributeError):
@@ -141,7 +256,7 @@ def layout_of(folder: Path) -> int | None:
 
 
 def read_meta(folder: Path) -> dict[str, Any] | None:
-    """meta.json of a finished folder; None when there is none, or of another layout."""
+    """meta.json of a finished folder; None for a missing file or another layout."""
     try:
         meta = json.loads((folder / META).read_text(encoding="utf-8"))
     except (OSError, ValueError):

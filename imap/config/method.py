@@ -1,4 +1,4 @@
-"""How maps are formed: settings of METHOD 2 to 6, given, else the paper's, else the default. Checked here."""
+"""How maps are computed: settings of the method (docs/method.md, 2 to 6), checked."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -15,7 +15,7 @@ CONCEPT_TOKENS = ("first", "last", "mean")
 
 @dataclass(frozen=True)
 class Method:
-    """How maps are formed (METHOD 2 to 6). Ranges are [start, stop); layers and steps are zero-based."""
+    """How maps are computed (docs/method.md, 2 to 6). Ranges are [start, stop); layers and steps count from 0."""
 
     imap_layer: tuple[int, ...]
     maps_layers: tuple[int, int]
@@ -49,7 +49,7 @@ def check_range(maps_timesteps: tuple[int, int] | None, num_inference_steps: int
         )
 
 
-METHOD_DEFAULTS = {
+METHOD_DEFAULTS: dict[str, Any] = {
     "maps_layers": None,
     "maps_timesteps": None,
     "imap_sep_score": "CHI",
@@ -63,15 +63,22 @@ METHOD_DEFAULTS = {
 def method_settings(
     given: Mapping[str, Any], paper: Mapping[str, Any], num_layers: int, num_heads: int, concept_token: str
 ) -> Method:
-    """Settings of the method for one model: what was given, else the paper's, else the default. Checked.
+    """Checked settings of the method for one model: the user's, else the paper's, else the default.
 
-    given: keys of `Method`, where None stands for not given. paper: of the model's preset.
+    Args:
+        given: keys of `Method`; None is not given.
+        paper: the paper's settings, of the model's preset.
+        num_layers, num_heads: of the model.
+        concept_token: default of the model's family.
+
+    Raises:
+        ImapError: for a setting that the model cannot meet.
     """
     names = {field.name for field in fields(Method)}
     unknown = sorted(set(given) - names)
     if unknown:
         raise ImapError(f"unknown setting {unknown[0]!r}; known are {', '.join(sorted(names))}")
-    value = METHOD_DEFAULTS | {"concept_token": concept_token}
+    value: dict[str, Any] = METHOD_DEFAULTS | {"concept_token": concept_token}
     value |= {key: paper[key] for key in names & set(paper) if paper[key] is not None}
     value |= {key: x for key, x in given.items() if x is not None}
 

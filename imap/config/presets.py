@@ -1,4 +1,4 @@
-"""Settings of the paper for each model, read from configs/backbone/: one source for the doors and for the API."""
+"""Settings of the paper for each model, from configs/backbone/: one source for the commands and the Python API."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -14,13 +14,13 @@ PACKAGE = Path(__file__).parents[1]
 
 @dataclass(frozen=True)
 class Preset:
-    """What a model's configuration says of it: its family, its size and the paper's settings for it."""
+    """A model's configuration: its family, its size and the paper's settings."""
 
     name: str
     family: str
     num_layers: int
     num_heads: int
-    is_trained: bool  # has weights of its own, not random ones
+    is_trained: bool  # not random weights
     is_published: bool  # on the hub: a model of the paper
     paper: dict[str, Any]
 
@@ -29,7 +29,7 @@ OmegaConf.register_new_resolver("imap", lambda path: str(PACKAGE / path), replac
 
 
 def config_folder() -> Path:
-    """Where the Hydra configs are: beside the package in a checkout, inside it when installed as a wheel."""
+    """The Hydra configs: beside the package in a checkout, inside it in a wheel."""
     inside, beside = PACKAGE / "configs", PACKAGE.parent / "configs"
     folder = inside if inside.is_dir() else beside
     if not (folder / "backbone").is_dir():
@@ -42,7 +42,7 @@ def presets() -> dict[str, Preset]:
     """Every preset by name, in order of name."""
     found = {}
     for path in sorted((config_folder() / "backbone").glob("*.yaml")):
-        config = OmegaConf.to_container(OmegaConf.load(path))
+        config: Any = OmegaConf.to_container(OmegaConf.load(path))
         found[path.stem] = Preset(
             path.stem,
             config["family"],
@@ -56,9 +56,9 @@ def presets() -> dict[str, Preset]:
 
 
 def preset_for(family: str, num_layers: int, num_heads: int) -> Preset:
-    """The preset of a loaded model, told by its family and size.
+    """The preset of a loaded model, by its family and size.
 
-    A model of a size that the paper does not have gets every layer, a fifth of its heads and its family's text target.
+    A model of another size gets all layers, a fifth of its heads as motion heads, and its family's text target.
     """
     of_family = [preset for preset in presets().values() if preset.family == family and preset.is_trained]
     for preset in of_family:

@@ -1,7 +1,7 @@
-"""What a door was asked to do: the composed configuration, checked once, before any weight is loaded."""
+"""Settings of a run: the composed configuration, checked once, before any weight is loaded."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,13 @@ from imap.media.clips import Fit
 AUTO = "auto"
 METHOD_KEYS = tuple(x.name for x in fields(Method))
 
-UNRECORDED = ("output_dir", "pictures", "chooses_layers")  # the last is seen in the method's own settings
+UNRECORDED = ("output_dir", "pictures", "chooses_layers")  # the last is recorded with the method
 LONGEST_SCHEDULE = 1000  # training timesteps of all three families
 
 
 @dataclass(frozen=True)
 class Run:
-    """Settings of one run over a list of samples. `method` holds keys of `Method`, None where the paper's is meant."""
+    """Settings of one run over a list of samples. `method` holds keys of `Method`; None takes the paper's value."""
 
     output_dir: Path
     seed: int
@@ -39,12 +39,12 @@ class Run:
     fit: Fit = field(default_factory=Fit)
 
     def recorded(self) -> dict[str, Any]:
-        """Every setting that changes a result, in plain values: a finished sample is one with these."""
+        """Every setting that changes a result, in plain values; a finished sample is recorded with them."""
         return {key: _plain(x) for key, x in asdict(self).items() if key not in UNRECORDED}
 
 
 def run_settings(config: Mapping[str, Any], renoising: bool) -> Run:
-    """A checked Run from a composed door configuration."""
+    """A checked Run from a composed configuration. Raises ImapError for a setting that cannot be met."""
     numbers = {
         name: positive(name, config[name]) for name in ("num_inference_steps", "height", "width", "num_frames", "fps")
     }
@@ -73,7 +73,11 @@ def run_settings(config: Mapping[str, Any], renoising: bool) -> Run:
         guidance_scale=float(guidance),
         negative_prompt=str(config["negative_prompt"] or ""),
         method=method | {"imap_layer": None} if chooses_layers else method,
-        **numbers,
+        num_inference_steps=numbers["num_inference_steps"],
+        height=numbers["height"],
+        width=numbers["width"],
+        num_frames=numbers["num_frames"],
+        fps=numbers["fps"],
     )
     if not renoising:
         return run
@@ -89,13 +93,11 @@ def run_settings(config: Mapping[str, Any], renoising: bool) -> Run:
     if not isinstance(video, Mapping):
         raise ImapError(f"video={video!r} is not known; set video.resize and video.frames")
     fit = Fit(run.height, run.width, run.num_frames, video["resize"] or "none", video["frames"] or "none")
-    return Run(
-        **{**vars(run), "renoise_timestep": indices, "test_full_denoise": config["test_full_denoise"], "fit": fit}
-    )
+    return replace(run, renoise_timestep=indices, test_full_denoise=config["test_full_denoise"], fit=fit)
 
 
 def samples_of(config: Mapping[str, Any], renoising: bool, demo: Mapping[str, Any] | None = None) -> list[Sample]:
-    """Samples of a door: the list `input_json`, else the one of `prompt`, `concepts` and `motions`, else a demo."""
+    """Samples of a command: the list `input_json`, else the sample of `prompt` and words, else the built-in example."""
     option = config["concept_option"]
     if str(option) not in OPTIONS:
         raise ImapError(f"concept_option={option!r} is not known; it can be s (concepts), t (motions) or st (both)")
@@ -115,9 +117,16 @@ def samples_of(config: Mapping[str, Any], renoising: bool, demo: Mapping[str, An
             + "or input_json=FILE"
         )
     if renoising and not config["video_path"]:
-        raise ImapError("video_path is missing; set it to the clip to read")
+        raise ImapError(f"video_path is missing; set it to the clip to read{_or_built_in(demo, single)}")
+    if not config["prompt"]:
+        raise ImapError(f"the prompt is empty; describe the video in a sentence{_or_built_in(demo, single)}")
     video = config["video_path"] if renoising else None
     return [make_sample(config["prompt"], config["concepts"], config["motions"], video, option)]
+
+
+def _or_built_in(demo: Mapping[str, Any] | None, single: Sequence[str]) -> str:
+    """A hint for users who want the built-in example and have changed one of its words."""
+    return f", or leave out {' and '.join(single)}: the built-in example is used only as a whole" if demo else ""
 
 
 def check_renoise_timestep(
@@ -147,13 +156,13 @@ def check_renoise_timestep(
     if not wanted:
         raise ImapError(
             f"none of the steps run from renoise_timestep={list(indices)} lies in "
-            f"maps_timesteps={list(maps_timesteps)}; widen maps_timesteps"
+            f"maps_timesteps={list(maps_timesteps or ())}; widen maps_timesteps"
         )
     return tuple(dict.fromkeys(wanted))
 
 
 def positive(name: str, value: Any) -> int:
-    """The value of a setting that counts something. ImapError when it is not a whole number of at least 1."""
+    """The value of a setting that counts something. Raises ImapError unless it is a whole number of at least 1."""
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ImapError(f"{name}={value!r} is not a whole number of at least 1")
     return value

@@ -1,4 +1,4 @@
-"""What to look at: a prompt, concepts (nouns), motion words and, for renoising, a clip; input lists, checked."""
+"""Samples: a prompt, concepts (nouns), motion words and, for renoising, a clip; and lists of them, checked."""
 
 import json
 import re
@@ -77,7 +77,7 @@ def make_sample(
 
 
 def read_list(path: Path, concept_option: str = "st", with_video: bool = False) -> list[Sample]:
-    """Samples of a JSON list in the release's format (METHOD 8).
+    """Samples of a JSON list in the release's format (docs/method.md, 8).
 
     Relative video paths are taken from the working folder, else from the list's own. Raises one ImapError that names
     every faulty entry.

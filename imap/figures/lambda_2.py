@@ -32,7 +32,7 @@ def draw(study: Study) -> None:
     study.path(".txt").write_text(f"{choice}\n", encoding="utf-8")
 
     means = choice.means
-    ordered = sorted(means, key=means.get)
+    ordered = sorted(means, key=lambda layer: means[layer])
     word, rows, maps = first_word(sample), [], []
     for layer in dict.fromkeys((ordered[0], ordered[-1])):
         output = study.read(sample, step, imap_layer=[layer], maps_layers=[layer, layer + 1])

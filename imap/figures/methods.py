@@ -3,7 +3,7 @@
 import numpy as np
 
 from imap.figures.study import LOOK, Study, row
-from imap.view.sample import KEY_NAMES
+from imap.methods.registry import labels
 from imap.view.strip import strip
 
 KEYS = ("cross_attention_maps_layers", "concept_attention_maps_layers", "imap_layers", "sel_imap_layers")
@@ -22,7 +22,7 @@ def draw(study: Study) -> None:
                 rows.append(row(word, key, x))
                 maps.append(x)
                 scores = truths[word].scores(x) if word in truths else {"": float("nan")}
-                numbers += [(word, KEY_NAMES[key], score, value) for score, value in scores.items()]
+                numbers += [(word, labels()[key], score, value) for score, value in scores.items()]
     study.write_figure(strip(study.shown(sample, output), rows, **LOOK))
     study.write_maps(np.stack(maps))
     study.write_table(("word", "map", "score", "value"), numbers)

@@ -66,7 +66,7 @@ class Study:
     def shown(self, sample: Sample, output: Output) -> Shown:
         """A read clip as the view takes it."""
         meta = {"request": {"sample": {"prompt": sample.prompt}}}
-        return Shown(sample.video_path, output.frames, self.run.fps, output.maps, meta)
+        return Shown(_clip_of(sample), output.frames, self.run.fps, output.maps, meta)
 
     def timestep(self, step: int) -> int:
         """The scheduler's timestep, of 1000, at a step index."""
@@ -114,7 +114,13 @@ class Study:
 
 def truth_of(sample: Sample) -> Path:
     """Where the truth of a clip lies, if it has one."""
-    return sample.video_path.with_name(f"truth-{sample.video_path.stem}.npz")
+    clip = _clip_of(sample)
+    return clip.with_name(f"truth-{clip.stem}.npz")
+
+
+def _clip_of(sample: Sample) -> Path:
+    assert sample.video_path is not None  # figures read clips, and a plan checks that each sample has one
+    return sample.video_path
 
 
 def begin(config: Any, name: str) -> Study:
@@ -122,16 +128,19 @@ def begin(config: Any, name: str) -> Study:
 
     Raises ImapError for what cannot be drawn.
     """
-    asked = OmegaConf.to_container(config, resolve=True) | {"pictures": False, "test_full_denoise": False}
-    todo = plan(asked, renoising=True)
+    composed: Any = OmegaConf.to_container(config, resolve=True)
+    settings = composed | {"pictures": False, "test_full_denoise": False}
+    todo = plan(settings, renoising=True)
     if todo.run.chooses_layers:
-        raise ImapError("imap_layer=auto is for the doors; the lambda_2 figure names the layers, give a list of them")
+        raise ImapError(
+            "imap_layer=auto is for imap sample and imap renoise; give a list of layers, which the lambda_2 figure prints"
+        )
     if todo.tally.skipped:
-        raise ImapError(f"{todo.run.output_dir} holds a run of main_Renoising.py; name another output_dir")
+        raise ImapError(f"{todo.run.output_dir} holds a run of imap renoise; name another output_dir")
     if todo.tally.failed:
         raise ImapError(f"{todo.tally.failed[0]} cannot be read; {todo.run.output_dir / ERRORS} tells why")
     samples, found = [task.sample for task in todo.tasks], todo.checkpoint
-    paper, token = asked["backbone"]["paper"], found.adapter.default_concept_token
+    paper, token = settings["backbone"]["paper"], found.adapter.default_concept_token
     method = vars(method_settings(todo.run.method, paper, found.num_layers, found.num_heads, token))
     if name in OF_HEADS:
         check_heads(method, samples, name)

@@ -43,7 +43,7 @@ def read_checkpoint(model: Model) -> Checkpoint:
     adapter = family(model.family)
     source = model.source or str(tiny.folder(model.family))
     try:
-        pipeline = DiffusionPipeline.load_config(source)
+        pipeline: Any = DiffusionPipeline.load_config(source)
         config = getattr(diffusers, adapter.transformer_class).load_config(source, subfolder="transformer")
         tokenizer = AutoTokenizer.from_pretrained(source, subfolder="tokenizer")
     except (OSError, ValueError) as error:

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-Item, Ready = TypeVar("Item"), TypeVar("Ready")
+Item = TypeVar("Item")
+Ready = TypeVar("Ready")
 
 
 def prefetch(make: Callable[[Item], Ready], items: Iterable[Item]) -> Iterator[Future[Ready]]:

@@ -40,7 +40,8 @@ def run_command(config: Any, renoising: bool) -> Tally:
     Raises:
         ImapError: if nothing can start.
     """
-    todo = plan(OmegaConf.to_container(config, resolve=True), renoising)
+    settings: Any = OmegaConf.to_container(config, resolve=True)
+    todo = plan(settings, renoising)
     if todo.tasks:
         run_plan(todo, renoising)
     if todo.run.pictures:

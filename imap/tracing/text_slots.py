@@ -26,6 +26,7 @@ class TextSlots:
         check_words(concepts, motions)
         self.texts, self.motions = (*concepts, *motions), frozenset(motions)
         self.notes: list[str] = []
+        self.prompt = prompt
         self.reads_prompt = method.imap_qk_matching_target == "prompt"
         self.joint_attention, self.padded_length = backbone.joint_attention, backbone.text_length
         self.prompt_tokens = method.prompt_tokens
@@ -114,7 +115,8 @@ class TextSlots:
         """Facts to record: the prompt pieces that each text was read from, and the notes."""
         pieces = self.tokenized.pieces
         read_from = {text: [pieces[i] for i in tokens] for text, tokens in self.matched.items() if self.reads_prompt}
-        return {"read_from_prompt": read_from, "notes": list(dict.fromkeys(self.notes))}
+        facts = {"read_from_prompt": read_from, "notes": list(dict.fromkeys(self.notes))}
+        return facts | ({"prompt": self.prompt} if self.prompt else {})
 
 
 def _tokenize(backbone: Backbone, prompt: str | None) -> TokenizedText:

@@ -7,11 +7,12 @@ from dataclasses import fields
 from pathlib import Path
 
 from imap.errors import ImapError
+from imap.methods.registry import labels
 from imap.view.look import COLORMAPS, Look
 from imap.view.normalization import KINDS
 from imap.view.report import MOST_WITH_ALL_KEYS
 from imap.view.run import REPORT, show_report, show_samples
-from imap.view.sample import KEY_NAMES, Problems, samples_in
+from imap.view.sample import Problems, samples_in
 from imap.view.upsampling import SPACE
 
 
@@ -21,13 +22,13 @@ def main(argv: Sequence[str] | None = None, program: str = "python -m imap.view"
         prog=program,
         description="Overlay videos, a strip and a report page of a finished run, or of one sample's folder. No model "
         "is loaded. Each sample gets view/ (mp4 per word, strip.png, strip.pdf, view.json), the run gets "
-        f"{REPORT}; where one sample's folder is named, it lies in view/ too. A sample that cannot be shown is told, "
-        "and the exit status is 1.",
+        f"{REPORT}; where one sample's folder is named, it lies in view/ too. If a sample cannot be shown, the "
+        "exit status is 1.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     default = Look()
     parser.add_argument("folder", type=Path, help="output_dir of a run, or a sample's folder in it")
-    parser.add_argument("--key", default=default.key, help=f"maps to show: auto, {', '.join(KEY_NAMES)} or another key")
+    parser.add_argument("--key", default=default.key, help=f"maps to show: auto, {', '.join(labels())} or another key")
     rules = "; ".join(f"{kind}: {rule}" for kind, rule in KINDS.items())
     parser.add_argument("--normalization", default=default.normalization, choices=KINDS, help=rules.replace("%", "%%"))
     parser.add_argument("--colormap", default=default.colormap, choices=COLORMAPS, help="perceptually uniform")
@@ -45,14 +46,14 @@ def main(argv: Sequence[str] | None = None, program: str = "python -m imap.view"
     parts = parser.add_mutually_exclusive_group()
     parts.add_argument("--no-pictures", action="store_true", help="the report alone")
     parts.add_argument("--no-report", action="store_true", help="the pictures alone")
-    told = parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
     try:
-        look = Look(**{field.name: getattr(told, field.name) for field in fields(Look)})
-        samples = samples_in(told.folder)
+        look = Look(**{field.name: getattr(arguments, field.name) for field in fields(Look)})
+        samples = samples_in(arguments.folder)
         problems = Problems()
-        written = [] if told.no_pictures else show_samples(samples, look, problems)
-        if not told.no_report:
-            written.append(show_report(told.folder, samples, look, problems, getattr(told, "all_keys", None)))
+        written = [] if arguments.no_pictures else show_samples(samples, look, problems)
+        if not arguments.no_report:
+            written.append(show_report(arguments.folder, samples, look, problems, getattr(arguments, "all_keys", None)))
         print("\n".join(map(str, written)))
         sys.exit(1 if problems else 0)
     except ImapError as error:

@@ -13,29 +13,37 @@ from imap.view.upsampling import enlarge, latent_frame
 PART = 474  # pixels: widest of three side by side, 1430 in all
 
 
-def over(frames: Sequence[np.ndarray], x: np.ndarray, look: Look) -> Iterator[np.ndarray]:
-    """Each frame, uint8 (h, w, 3), under a map (latent frames, h, w) in [0, 1]."""
+def over(
+    frames: np.ndarray | Sequence[np.ndarray],
+    x: np.ndarray,
+    look: Look,
+    has_video: bool = True,
+    enlarge_small: bool = True,
+) -> Iterator[np.ndarray]:
+    """Each frame, uint8 (h, w, 3), under a map (latent frames, h, w) in [0, 1]; without a video the map's colours."""
     for frame, laid in zip(frames, _veils(frames, x, look), strict=True):
-        yield enlarged(under(frame, laid, look.opacity))
+        picture = under(frame, laid, look.opacity) if has_video else laid.colours
+        yield enlarged(picture) if enlarge_small else picture
 
 
-def beside(frames: Sequence[np.ndarray], x: np.ndarray, look: Look) -> Iterator[np.ndarray]:
+def beside(frames: np.ndarray | Sequence[np.ndarray], x: np.ndarray, look: Look) -> Iterator[np.ndarray]:
     """Each frame, the same under the map, and the map alone."""
     for frame, laid in zip(frames, _veils(frames, x, look), strict=True):
         parts = (frame, under(frame, laid, look.opacity), laid.colours)
         yield side_by_side([enlarged(part, widest=PART) for part in parts], GAP)
 
 
-def _veils(frames: Sequence[np.ndarray], x: np.ndarray, look: Look) -> Iterator[Veil]:
-    """What lies over each frame; that of a latent frame is formed once."""
+def _veils(frames: np.ndarray | Sequence[np.ndarray], x: np.ndarray, look: Look) -> Iterator[Veil]:
+    """The coloured map over each frame, computed once per latent frame."""
     for latent, own in groupby(range(len(frames)), lambda frame: latent_frame(frame, len(x), len(frames))):
-        laid = veil(enlarge(x[latent], *frames[0].shape[:2], look.space), look.colormap, look.opacity)
+        height, width = frames[0].shape[:2]
+        laid = veil(enlarge(x[latent], height, width, look.space), look.colormap, look.opacity)
         for _ in own:
             yield laid
 
 
-def narrowed(frames: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
-    """Frames at a size of which three fit side by side, with even sides."""
+def narrowed(frames: np.ndarray | Sequence[np.ndarray]) -> np.ndarray | Sequence[np.ndarray]:
+    """Frames small enough that three fit side by side, with even sides."""
     height, width = frames[0].shape[:2]
     if width <= PART:
         return frames

@@ -31,18 +31,21 @@ def write_pictures(shown: Shown, look: Look) -> Path:
     names, narrow = file_names(shown.maps.texts), narrowed(shown.frames)
 
     def write(folder: Path) -> None:
-        told = {}
+        records = {}
         bar = tqdm(rows, f"pictures of {shown.folder.name}", unit="word", leave=False, disable=None)  # on terminals
-        for (text, key, x, own), name in zip(bar, names, strict=True):
-            write_video(folder / f"{name}.mp4", over(shown.frames, x, look), shown.fps, PRESET)
-            write_video(folder / f"{name}{BESIDE}.mp4", beside(narrow, x, look), shown.fps, PRESET)
+        for (text, key, x, normalized), name in zip(bar, names, strict=True):
+            files = [f"{name}.mp4"]
+            write_video(folder / files[0], over(shown.frames, x, look, shown.has_video), shown.fps, PRESET)
+            if shown.has_video:
+                files.append(f"{name}{BESIDE}.mp4")
+                write_video(folder / files[-1], beside(narrow, x, look), shown.fps, PRESET)
             if look.gif:
-                write_gif(over(shown.frames, x, look), str(folder / f"{name}.gif"), shown.fps)
-            files = [f"{name}.mp4", f"{name}{BESIDE}.mp4", *([f"{name}.gif"] if look.gif else [])]
-            told[text] = {"key": key, "files": files, **own.recorded()}
+                files.append(f"{name}.gif")
+                write_gif(over(shown.frames, x, look, shown.has_video), str(folder / files[-1]), shown.fps)
+            records[text] = {"key": key, "files": files, **normalized.recorded()}
         figure = strips.strip(
             shown,
-            [(text, key, x, _limits(own)) for text, key, x, own in rows],
+            [(text, key, x, _limits(normalized)) for text, key, x, normalized in rows],
             look.colormap,
             look.opacity,
             look.space,
@@ -51,36 +54,33 @@ def write_pictures(shown: Shown, look: Look) -> Path:
         for suffix in ("png", "pdf"):
             strips.save(figure, folder / f"strip.{suffix}")
         (folder / FACTS).write_text(
-            json.dumps({"look": asdict(look), "texts": told}, indent=1) + "\n", encoding="utf-8"
+            json.dumps({"look": asdict(look), "texts": records}, indent=1) + "\n", encoding="utf-8"
         )
 
     return write_folder(shown.folder / VIEW, write, replaces=_own_files(shown.folder / VIEW))
 
 
 def _row(shown: Shown, text: str, look: Look) -> tuple[str, str, np.ndarray, Normalized]:
-    """Text, key, its map in [0, 1], and what 0 and 1 stand for."""
-    key = shown.default_key(text) if look.key == "auto" else look.key
+    """Text, key, its map in [0, 1], and the values that 0 and 1 represent."""
+    key = shown.default_key(text) if look.key == "auto" else shown.maps.key_of(text, look.key)
     if key not in shown.maps:
         raise ImapError(f"{shown.folder} has no maps {key!r}; there are {', '.join(shown.maps)}")
     index = shown.maps.texts.index(text)
-    maps = shown.maps[key] if look.normalization == "shared" else shown.maps[key][index : index + 1]
-    found = normalize(maps, look.normalization)
-    own = index if look.normalization == "shared" else 0
-    return (
-        text,
-        key,
-        found.values[own],
-        Normalized(found.kind, found.values[own : own + 1], found.limits[own : own + 1]),
-    )
+    shared = look.normalization == "shared"
+    normalized = normalize(shown.maps[key] if shared else shown.maps[key][index : index + 1], look.normalization)
+    row = slice(index, index + 1) if shared else slice(1)
+    values, limits = normalized.values[row], normalized.limits[row]
+    return (text, key, values[0], Normalized(normalized.kind, values, limits))
 
 
-def _limits(own: Normalized) -> tuple[float, float] | None:
-    """The scale's ends as numbers, where one pair holds for the whole row."""
-    return None if own.kind == "frame" else tuple(own.limits[0, 0].tolist())
+def _limits(normalized: Normalized) -> tuple[float, float] | None:
+    """The scale's ends as numbers, if one pair holds for the whole row."""
+    low, high = normalized.limits[0, 0].tolist()
+    return None if normalized.kind == "frame" else (low, high)
 
 
 def file_names(texts: Sequence[str]) -> list[str]:
-    """What the files of each text begin with: texts that are alike, as c and c++, are numbered."""
+    """First part of each text's file names. Similar texts, such as c and c++, are numbered."""
     names, taken = [], set()
     for text in texts:
         slug = "".join(c if c.isalnum() else "-" for c in text.lower()).strip("-")[:60] or "text"
@@ -92,5 +92,5 @@ def file_names(texts: Sequence[str]) -> list[str]:
 
 
 def _own_files(folder: Path) -> list[str]:
-    """What earlier pictures have left, all of which is replaced."""
+    """Files of earlier pictures, which are all replaced."""
     return [path.name for path in folder.iterdir() if path.suffix in SUFFIXES] if folder.is_dir() else []

@@ -5,7 +5,7 @@ import json
 import logging
 import os
 import string
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,12 @@ import numpy as np
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from imap.methods.registry import default_key
+from imap.methods.registry import labels as registered
 from imap.view.card import base64_of, card
 from imap.view.look import COLORMAPS, Look
 from imap.view.overlay import DARKENED
-from imap.view.sample import KEY_NAMES, Problems, open_sample
+from imap.view.sample import Problems, open_sample
 
 log = logging.getLogger("imap")
 TEMPLATE = Path(__file__).with_name("report.html")
@@ -30,52 +32,62 @@ SCALES = {
     "shared": "scaled over all words",
 }
 LEFT_OUT = (
-    "Of so many samples only the maps over the chosen layers (imap_layer) are in this page; python -m imap.view RUN "
-    "--all-keys takes in those over maps_layers. "
+    "With so many samples, this page holds only the maps over the chosen layers (imap_layer); imap view RUN "
+    "--all-keys adds those over maps_layers. "
 )
 
 
 def write_report(
     folders: Sequence[Path], path: Path, title: str, look: Look, problems: Problems, all_keys: bool | None = None
 ) -> Path:
-    """Write the page of some samples. What is shown of each is inside the page; one that cannot be shown has a card
-    that says why, which problems takes up too. One sample at a time is in memory, and an earlier page stays until the
-    new one is whole. look: that it opens with.
+    """Write the report page of some samples. The page holds everything that it shows.
 
-    all_keys: also the maps over `maps_layers`; None leaves them out of runs of more than MOST_WITH_ALL_KEYS samples.
+    One sample at a time is in memory. An earlier page stays until the new one is complete.
+
+    Args:
+        folders: of the samples.
+        path: of the page.
+        title: of the page.
+        look: that the page opens with.
+        problems: collects why samples cannot be shown; such a sample has a card that says why.
+        all_keys: also the maps over `maps_layers`; None leaves them out for more than MOST_WITH_ALL_KEYS samples.
+
+    Returns:
+        The path.
     """
     width = next(width for count, width in WIDTHS if len(folders) <= count)
     complete = len(folders) <= MOST_WITH_ALL_KEYS if all_keys is None else all_keys
     names = {"title": html.escape(title), "left_out": "" if complete else LEFT_OUT}
     above, below = (string.Template(part) for part in TEMPLATE.read_text(encoding="utf-8").split("$samples"))
-    part, found = path.with_suffix(".part"), set()
+    part = path.with_suffix(".part")
+    labels: dict[str, str] = {}
     try:
         with part.open("w", encoding="utf-8") as page, logging_redirect_tqdm():
             page.write(above.substitute(names))
             for folder in tqdm(folders, "report", disable=len(folders) < 5):
-                page.write(_script(folder, width, complete, look.key, found, problems) + "\n")
-            page.write(below.substitute(names, shared=_json(_shared(found, look))))
+                page.write(_script(folder, width, complete, look.key, labels, problems) + "\n")
+            page.write(below.substitute(names, shared=_json(_shared(labels, look))))
         os.replace(part, path)
     except BaseException:  # Ctrl-C too
         part.unlink(missing_ok=True)
         raise
-    if look.key not in ("auto", *found):
+    if look.key not in ("auto", *labels):
         log.warning("no sample has maps %r; the report opens with IMAP for motion words, GramCol for things", look.key)
     return path
 
 
-def _shared(found: set[str], look: Look) -> dict[str, Any]:
-    """What all cards need; found: keys of the maps that are in the page."""
-    names = {key: name for key, name in KEY_NAMES.items() if key in found}
+def _shared(labels: Mapping[str, str], look: Look) -> dict[str, Any]:
+    """What all cards need. labels: of the keys in the page."""
+    ordered = [key for key in registered() if key in labels]
     return {
-        "keys": names | {key: key for key in sorted(found - set(names))},
+        "keys": {key: labels[key] for key in [*ordered, *sorted(set(labels) - set(ordered))]},
         "scales": SCALES,
         "colours": {name: base64_of(_table(name).tobytes()) for name in COLORMAPS},
-        "motion_key": "sel_imap_layers",
-        "thing_key": "imap_layers",
+        "motion_key": default_key("motions"),
+        "thing_key": default_key("things"),
         "darkened": DARKENED,
         "look": {
-            "key": look.key if look.key in found else "auto",
+            "key": look.key if look.key in labels else "auto",
             "scale": look.normalization,
             "colours": look.colormap,
             "opacity": look.opacity,
@@ -84,21 +96,23 @@ def _shared(found: set[str], look: Look) -> dict[str, Any]:
     }
 
 
-def _script(folder: Path, width: int, complete: bool, asked: str, found: set[str], problems: Problems) -> str:
-    """The data of one sample, as text that the page reads when its card comes near. asked: the key that the page opens
-    with; found: takes up the sample's keys."""
+def _script(folder: Path, width: int, complete: bool, open_key: str, labels: dict[str, str], problems: Problems) -> str:
+    """The data of one sample, as text that the page reads when its card comes near.
+
+    open_key: the key that the page opens with. labels: collects those of the sample's keys.
+    """
     caption, data = "", None
     with problems.kept(folder, "card in the report"):
         shown = open_sample(folder)
-        keys = shown.keys(complete, asked)
+        keys = shown.keys(complete, open_key)
         caption, data = shown.caption, card(shown, width, keys)
-        found.update(keys)
+        labels.update({key: shown.maps.names[key] for key in keys})
     name, text = html.escape(folder.name), _json(data or {"problem": problems[folder]})
     return f'<script type="application/json" data-name="{name}" data-caption="{html.escape(caption)}">{text}</script>'
 
 
 def _json(data: Any) -> str:
-    """JSON that can stand in a script: no text in it opens or closes anything in the page."""
+    """JSON for a script element: no text in it can open or close a tag."""
     return json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
 
 

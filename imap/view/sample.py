@@ -1,4 +1,4 @@
-"""One finished sample of a run folder, as pictures need it."""
+"""A finished sample of a run folder, as pictures need it."""
 
 import logging
 from collections.abc import Iterator, Mapping
@@ -11,35 +11,30 @@ import numpy as np
 
 from imap.errors import ImapError
 from imap.media.video_io import read_video
+from imap.methods.registry import CHOSEN
 from imap.saliency import AGAIN, LAYOUT, META, VIDEO, Maps, layout_of, read_meta
 
 log = logging.getLogger("imap")
-KEY_NAMES = {  # of maps in words, in the order of the page
-    "sel_imap_layers": "IMAP",
-    "imap_layers": "GramCol",
-    "cross_attention_maps_layers": "cross attention",
-    "concept_attention_maps_layers": "ConceptAttention",
-}
-KEY_NAMES |= {key.removesuffix("_layers"): f"{name}, all layers" for key, name in KEY_NAMES.items()}  # of maps_layers
+TEMPORAL = 4  # video frames per latent frame after the first, in all supported models
+BLANK = 240  # pixels, at least, of the longer side of maps that are drawn without a video
 
 
 class Problems(dict[Path, str]):
-    """Why samples cannot be shown, in one line each, by folder."""
+    """Why samples cannot be shown, one line per folder."""
 
     @contextmanager
     def kept(self, folder: Path, what: str) -> Iterator[None]:
-        """Note a failure inside, so that the other samples go on, and log it unless it is known. what: is missing
-        now."""
+        """Record a failure inside, so that other samples continue. Logs it once. what: what is missing now."""
         try:
             yield
         except Exception as error:  # those of decoders and of matplotlib have no common class
-            known, self[folder] = self.get(folder), one_line(error)
-            if self[folder] != known:
+            logged, self[folder] = self.get(folder), one_line(error)
+            if self[folder] != logged:
                 log.error("%s: no %s: %s", folder.name, what, self[folder])
 
 
 def one_line(error: Exception) -> str:
-    """An error as a person reads it: with its name, unless it was written to be read."""
+    """An error in one line, with the name of its class unless the message is written for users."""
     if isinstance(error, ImapError | OSError):
         return str(error)
     return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}".rstrip(": ")
@@ -47,59 +42,82 @@ def one_line(error: Exception) -> str:
 
 @dataclass(frozen=True)
 class Shown:
-    """frames: the video, uint8 (frames, height, width, 3). meta: the sample's meta.json."""
+    """A sample as pictures need it.
+
+    Attributes:
+        folder: of the sample.
+        frames: uint8 (frames, height, width, 3), the video, or black frames without one.
+        fps: frames per second.
+        maps: the maps.
+        meta: the sample's meta.json.
+        has_video: False if only the maps are known.
+    """
 
     folder: Path
     frames: np.ndarray
     fps: int
     maps: Maps
     meta: Mapping[str, Any]
+    has_video: bool = True
 
     @property
     def caption(self) -> str:
-        return self.meta.get("request", {}).get("sample", {}).get("prompt", self.folder.name)
+        """The prompt, or the folder's name."""
+        prompt = self.meta.get("request", {}).get("sample", {}).get("prompt") or self.meta.get("prompt")
+        return self.folder.name if prompt is None else prompt
 
     def default_key(self, text: str) -> str:
-        """IMAP for a motion word, GramCol for a thing."""
-        return "sel_imap_layers" if text in self.maps.motions else "imap_layers"
+        """IMAP of a motion word, GramCol of a concept."""
+        return self.maps.key_of(text)
 
     def keys(self, complete: bool, asked: str = "") -> list[str]:
-        """Keys of the maps that there are, in the order of KEY_NAMES; unless complete, only of those over the chosen
-        layers, if there are any, and the one that is asked for."""
-        known = [key for key in KEY_NAMES if key in self.maps]
-        present = [*known, *(key for key in self.maps if key not in known)]
-        chosen = [key for key in present if (key in known and key.endswith("_layers")) or key == asked]
+        """Keys of the maps in the order of the registry.
+
+        Unless `complete`, only those over the chosen layers, if there are any, and the key `asked`.
+        """
+        present = list(self.maps.names)
+        chosen = [key for key in present if key.endswith(CHOSEN) or key == asked]
         return chosen if chosen and not complete else present
 
 
+def blank_frames(maps: Maps) -> np.ndarray:
+    """Black frames for maps without a video, uint8: whole multiples of the grid, four frames per latent frame."""
+    _, latent_frames, height, width = next(iter(maps.arrays.values())).shape
+    scale = max(8, -(-BLANK // max(height, width)))
+    return np.zeros((TEMPORAL * (latent_frames - 1) + 1, height * scale, width * scale, 3), np.uint8)
+
+
 def open_sample(folder: Path) -> Shown:
-    """A sample's folder. Raises ImapError where it is not one, or of a layout that is not this version's."""
+    """A sample's folder. Raises ImapError for another folder, a damaged one, or another layout."""
     meta = read_meta(folder)
     if meta is None:
-        found = layout_of(folder)
-        if found is not None:
+        layout = layout_of(folder)
+        if layout is not None:
             raise ImapError(
-                f"{folder} is of layout {found}, and this version shows layout {LAYOUT}; run the sample again, or show "
-                "it with the version that wrote it"
+                f"{folder} is of layout {layout}, and this version shows layout {LAYOUT}; run the sample again, or "
+                "show it with the version that wrote it"
             )
         raise ImapError(f"{folder} holds no finished sample: there is no readable {META}; {AGAIN}")
-    if not (folder / VIDEO).is_file():
-        raise ImapError(f"{folder} has no {VIDEO}; only folders that a run has written can be shown")
     maps = Maps.load(folder)
+    fps = int(meta.get("fps", 8))
+    if not (folder / VIDEO).is_file():
+        if "fps" in meta:  # it was written with a video
+            raise ImapError(f"{folder} has no {VIDEO}; {AGAIN}")
+        return Shown(folder, blank_frames(maps), fps, maps, meta, has_video=False)
     try:
         frames = read_video(folder / VIDEO)
     except ValueError as error:
         raise ImapError(f"{folder / VIDEO} cannot be decoded as a video ({error}); {AGAIN}") from None
-    return Shown(folder, frames, int(meta.get("fps", 8)), maps, meta)
+    return Shown(folder, frames, fps, maps, meta)
 
 
 def samples_in(folder: Path) -> list[Path]:
-    """Folders of the finished samples of a run folder, or the folder itself where it is one. ImapError for none."""
+    """Folders of the finished samples of a run, or the folder itself if it is a sample. ImapError for none."""
     if not folder.is_dir():
         raise ImapError(f"there is no folder {folder.absolute()}; give the output_dir of a run, or a sample's folder")
     if (folder / META).is_file():
         return [folder]
-    found = sorted(path.parent for path in folder.glob(f"*/{META}") if not path.parent.name.startswith("."))
-    if not found:
+    samples = sorted(path.parent for path in folder.glob(f"*/{META}") if not path.parent.name.startswith("."))
+    if not samples:
         raise ImapError(f"{folder} holds no finished samples; give the output_dir of a run, or a sample's folder")
-    return found
+    return samples

@@ -1,9 +1,10 @@
 """A strip: latent frames across, the video and one row per text down, with the scale of the colours."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from textwrap import wrap
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -14,12 +15,13 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
+from imap.methods.registry import labels
 from imap.view.look import MOST_COLUMNS
 from imap.view.overlay import coloured, overlay
-from imap.view.sample import KEY_NAMES, Shown
+from imap.view.sample import Shown
 from imap.view.upsampling import enlarge, middle_frame
 
-EDITABLE = {"pdf.fonttype": 42}  # text that can be searched and edited
+EDITABLE: dict[Any, Any] = {"pdf.fonttype": 42}  # text that can be searched and edited
 COLUMN, NAMES, SCALE, CAPTION, TOP, BOTTOM = 1.1, 1.25, 0.75, 0.16, 0.28, 0.08  # inches
 LONG_SIDE = 240  # pixels of a cell
 SMALLEST = 6  # points of a label, or a little less
@@ -46,9 +48,14 @@ class Mark:
 def strip(
     shown: Shown, rows: Sequence[Row], colormap: str, opacity: float, space: str, most: int = MOST_COLUMNS
 ) -> Figure:
-    """A figure of rows (text, label, map (latent frames, h, w) in [0, 1], values that 0 and 1 stand for).
+    """A figure of one sample: the video above, one row per text, frames across.
 
-    label: a key of the maps, or what to call the row. most: columns, at most.
+    Args:
+        shown: the sample.
+        rows: (text, label, map (latent frames, h, w) in [0, 1], values that 0 and 1 represent). label: a key of the
+            maps, or another name of the row.
+        colormap, opacity, space: as in `Look`.
+        most: columns at most.
     """
     return strips([(shown, rows)], colormap, opacity, space, most=most)
 
@@ -61,53 +68,102 @@ def strips(
     marks: Sequence[Mark] = (),
     most: int = MOST_COLUMNS,
 ) -> Figure:
-    """Strips of several videos below each other, each as in `strip` and under its caption. Raises ValueError unless
-    they are of one size."""
+    """Strips of several samples below each other, each under its caption, as in `strip`.
+
+    Raises:
+        ValueError: for videos of different sizes.
+    """
     first = blocks[0][0]
     if len({shown.frames.shape for shown, _ in blocks}) > 1:
         raise ValueError(f"videos of one size are needed, not {[shown.frames.shape for shown, _ in blocks]}")
     latent_frames = blocks[0][1][0][2].shape[0]
     columns = columns_of(latent_frames, most)
     middles = [middle_frame(column, latent_frames, len(first.frames)) for column in columns]
-    sheets = []
-    for shown, rows in blocks:
-        video = _cells(shown.frames[middles])
-        _, height, width, _ = video.shape
-        large = [np.stack([enlarge(x[k], height, width, space) for k in columns]) for _, _, x, _ in rows]
-        sheets.append(_sheet([video, *(overlay(video, x, colormap, opacity) for x in large)]))
-    gap, inches = sheets[0][1], COLUMN / width
-    wide = NAMES + sheets[0][0].shape[1] * inches + SCALE
+    layouts = [_layout(shown, rows, columns, middles, colormap, opacity, space) for shown, rows in blocks]
+    inches = COLUMN / layouts[0].width
+    wide = NAMES + layouts[0].sheet.shape[1] * inches + SCALE
     captions = [_wrapped_caption(shown.caption, wide) for shown, _ in blocks]
     above = [CAPTION * (1 + caption.count("\n")) + TOP for caption in captions]
-    tall = sum(above) + sum(sheet.shape[0] * inches + BOTTOM for sheet, _ in sheets)
-    figure = Figure(figsize=(wide, tall), dpi=min(width / COLUMN, 220))
+    tall = sum(above) + sum(layout.sheet.shape[0] * inches + BOTTOM for layout in layouts)
+    figure = Figure(figsize=(wide, tall), dpi=min(layouts[0].width / COLUMN, 220))
     FigureCanvasAgg(figure)
     top, before = 0.0, 0  # inches and rows of the blocks above
-    for (_, rows), (sheet, _), caption, room in zip(blocks, sheets, captions, above, strict=True):
+    for layout, caption, room in zip(layouts, captions, above, strict=True):
         figure.text(0.08 / wide, 1 - (top + 0.06) / tall, caption, va="top", fontsize=9, parse_math=False)
         top += room
-        high = sheet.shape[0] * inches
-        axes = figure.add_axes((NAMES / wide, 1 - (top + high) / tall, 1 - (NAMES + SCALE) / wide, high / tall))
-        axes.imshow(sheet, interpolation="none", aspect="auto")
-        axes.axis("off")
-        for column, frame in enumerate(middles):
-            middle = column * (width + gap) + width / 2
-            axes.text(middle, -0.06 / inches, f"{frame / first.fps:.1f} s", ha="center", fontsize=7, color="0.35")
-        for row, (text, label, ends) in enumerate([("video", "", None), *((t, label, e) for t, label, _, e in rows)]):
-            place = (-0.08 / inches, row * (height + gap) + height / 2)
-            _label(axes, place, text, "bottom" if label else "center", 9, "black")
-            if label:
-                _label(axes, place, KEY_NAMES.get(label, label), "top", 6.5, "0.35")
-                low = 1 - (top + (row * (height + gap) + height) * inches) / tall
-                box = (1 - (SCALE - 0.08) / wide, low, 0.08 / wide, height * inches / tall)
-                _scale(figure, box, colormap, KEY_NAMES.get(label, ""), ends)
-        for mark in marks:
-            if 0 <= mark.row - before <= len(rows):
-                x = mark.column * (width + gap) + mark.x * width - 0.5
-                y = (mark.row - before) * (height + gap) + mark.y * height - 0.5
-                axes.plot(x, y, "o", color="red", markersize=4, markeredgecolor="white", markeredgewidth=0.6)
-        top, before = top + high + BOTTOM, before + 1 + len(rows)
+        _draw(figure, layout, top, [f"{frame / first.fps:.1f} s" for frame in middles], colormap)
+        own = [replace(mark, row=mark.row - before) for mark in marks if 0 <= mark.row - before < len(layout.rows)]
+        _mark(figure.axes[-1 - layout.scales], layout, own)
+        top, before = top + layout.sheet.shape[0] * inches + BOTTOM, before + len(layout.rows)
     return figure
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """A block of cells as one picture, and what is written beside its rows."""
+
+    sheet: np.ndarray
+    gap: int  # pixels between cells
+    height: int  # of a cell
+    width: int
+    rows: Sequence[tuple[str, str, str, tuple[float, float] | None]]  # text, name, quantity of the scale, its ends
+
+    @property
+    def scales(self) -> int:
+        """Rows that have a scale."""
+        return sum(1 for _, name, _, _ in self.rows if name)
+
+
+def _layout(
+    shown: Shown,
+    rows: Sequence[Row],
+    columns: Sequence[int],
+    middles: Sequence[int],
+    colormap: str,
+    opacity: float,
+    space: str,
+) -> _Layout:
+    video = _cells(shown.frames[list(middles)])
+    _, height, width, _ = video.shape
+    large = [np.stack([enlarge(x[k], height, width, space) for k in columns]) for _, _, x, _ in rows]
+    names = {**labels(), **shown.maps.names}
+    written = [(text, names.get(label, label), names.get(label, ""), ends) for text, label, _, ends in rows]
+    if shown.has_video:
+        pictures = [video, *(overlay(video, x, colormap, opacity) for x in large)]
+        written = [("video", "", "", None), *written]
+    else:
+        pictures = [coloured(x, colormap) for x in large]
+    sheet, gap = _sheet(pictures)
+    return _Layout(sheet, gap, height, width, written)
+
+
+def _draw(figure: Figure, layout: _Layout, top: float, times: Sequence[str], colormap: str) -> None:
+    """Draw a block `top` inches below the figure's upper edge: cells, times above, words on the left, scales."""
+    wide, tall = figure.get_size_inches()
+    inches = COLUMN / layout.width
+    high = layout.sheet.shape[0] * inches
+    axes = figure.add_axes((NAMES / wide, 1 - (top + high) / tall, 1 - (NAMES + SCALE) / wide, high / tall))
+    axes.imshow(layout.sheet, interpolation="none", aspect="auto")
+    axes.axis("off")
+    for column, time in enumerate(times):
+        middle = column * (layout.width + layout.gap) + layout.width / 2
+        axes.text(middle, -0.06 / inches, time, ha="center", fontsize=7, color="0.35")
+    for row, (text, name, quantity, ends) in enumerate(layout.rows):
+        upper = row * (layout.height + layout.gap)
+        place = (-0.08 / inches, upper + layout.height / 2)
+        _label(axes, place, text, "bottom" if name else "center", 9, "black")
+        if name:
+            _label(axes, place, name, "top", 6.5, "0.35")
+            low = 1 - (top + (upper + layout.height) * inches) / tall
+            box = (1 - (SCALE - 0.08) / wide, low, 0.08 / wide, layout.height * inches / tall)
+            _scale(figure, box, colormap, quantity, ends)
+
+
+def _mark(axes: Axes, layout: _Layout, marks: Sequence[Mark]) -> None:
+    for mark in marks:
+        x = mark.column * (layout.width + layout.gap) + mark.x * layout.width - 0.5
+        y = mark.row * (layout.height + layout.gap) + mark.y * layout.height - 0.5
+        axes.plot(x, y, "o", color="red", markersize=4, markeredgecolor="white", markeredgewidth=0.6)
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -162,7 +218,8 @@ def wrapped(text: str, lines: int, between_words: bool = True) -> str:
 
 def _fit(label: Text) -> float:
     """What a label's size is to be multiplied with to fill the room left of the rows."""
-    return (NAMES - 0.12) * label.get_figure().dpi / max(1, label.get_window_extent().width)
+    figure: Any = label.get_figure()
+    return (NAMES - 0.12) * figure.dpi / max(1, label.get_window_extent().width)
 
 
 def _wrapped_caption(text: str, inches: float) -> str:

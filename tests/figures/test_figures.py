@@ -265,7 +265,7 @@ def test_figures_import_no_door():
 
 
 def test_automatic_layers_are_refused(study):
-    with pytest.raises(ImapError, match="imap_layer=auto is for the doors"):
+    with pytest.raises(ImapError, match="imap_layer=auto is for imap sample"):
         study("methods", "cogvideox", "imap_layer=auto")
 
 

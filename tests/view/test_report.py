@@ -401,7 +401,7 @@ def test_a_long_run_holds_the_maps_over_all_layers_only_where_they_are_asked_for
 
     def held(look, all_keys=None):
         text = write_report(samples_in(run), run / "report.html", "run", look, Problems(), all_keys).read_text()
-        return '"imap":{"source"' in text, "GramCol, all layers" in text, "--all-keys takes in" in text
+        return '"imap":{"source"' in text, "GramCol, all layers" in text, "--all-keys adds" in text
 
     assert held(Look()) == (False, False, True)
     assert held(Look(), all_keys=True) == (True, True, False)

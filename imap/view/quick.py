@@ -1,0 +1,157 @@
+"""Pictures straight from Python: overlays, strips and moving pictures of maps that are not in a folder yet."""
+
+import re
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
+
+from imap.errors import ImapError
+from imap.media.clips import as_clip
+from imap.saliency import Maps
+from imap.view.look import Look
+from imap.view.moving import over
+from imap.view.normalization import normalize
+from imap.view.overlay import enlarged, side_by_side
+from imap.view.sample import TEMPORAL, Shown, blank_frames
+from imap.view.strip import strip
+
+TALLEST = 320  # pixels of a moving picture
+WINDOWS = ("qtagg", "qt5agg", "tkagg", "gtk3agg", "gtk4agg", "wxagg", "macosx")  # backends of matplotlib
+
+
+def as_frames(video: Any, maps: Maps) -> np.ndarray:
+    """A video as uint8 frames (frames, height, width, 3).
+
+    Args:
+        video: an array (frames, height, width, 3) of uint8 or of floats in [0, 1], a tensor (frames, 3, height, width),
+            PIL images, or a batch of one of these.
+        maps: whose latent frames the video must fit.
+
+    Raises:
+        ImapError: for another shape, dtype or length.
+    """
+    if hasattr(video, "detach"):  # a torch tensor; view does not import torch
+        array = video.detach().cpu().float().numpy()
+        video = np.moveaxis(array, -3, -1) if array.shape[-1] != 3 else array
+    if isinstance(video, np.ndarray) and video.ndim == 5 and len(video) == 1:
+        video = video[0]
+    if isinstance(video, Sequence) and len(video) == 1 and isinstance(video[0], Sequence | np.ndarray):
+        video = video[0]
+    if isinstance(video, str | Path):
+        raise ImapError(f"video={str(video)!r} is a path; give the frames, such as imap.media.clips.as_clip(path)")
+    frames = as_clip(video)
+    latent_frames = next(iter(maps.arrays.values())).shape[1]
+    expected = TEMPORAL * (latent_frames - 1) + 1
+    if len(frames) != expected:
+        raise ImapError(
+            f"the video has {len(frames)} frames, which do not fit maps of {latent_frames} latent frames; "
+            f"expected {expected}, the frames of the traced call"
+        )
+    return frames
+
+
+def overlay(maps: Maps, text: str, video: Any, key: str | None, **look: Any) -> np.ndarray:
+    """As `Maps.overlay`."""
+    shown, settings = _shown(maps, video), Look(**look)
+    x = normalize(maps.of(text, key)[None], settings.normalization).values[0]
+    return np.stack(list(over(shown.frames, x, settings, shown.has_video, enlarge_small=False)))
+
+
+def plot(maps: Maps, video: Any, key: str | None, caption: str | None, **look: Any) -> Figure:
+    """As `Maps.plot`."""
+    shown, settings = _shown(maps, video, caption), Look(**look)
+    rows = []
+    for text in maps.texts:
+        normalized = normalize(maps.of(text, key)[None], settings.normalization)
+        ends = None if normalized.kind == "frame" else tuple(normalized.limits[0, 0].tolist())
+        rows.append((text, maps.key_of(text, key), normalized.values[0], ends))
+    if _in_notebook():
+        import matplotlib.pyplot as plt
+
+        plt.get_backend()  # with the inline backend, this lets the notebook draw figures
+    return strip(shown, rows, settings.colormap, settings.opacity, settings.space, settings.columns)
+
+
+def show(maps: Maps, text: str, video: Any, key: str | None, fps: int, path: Any, **look: Any) -> Path | None:
+    """As `Maps.show`."""
+    laid = overlay(maps, text, video, key, **look)
+    parts = [laid] if video is None else [as_frames(video, maps), laid]
+    frames = [_fitted(side_by_side([enlarged(part[i]) for part in parts])) for i in range(len(laid))]
+    if path is None and _in_notebook():
+        from IPython.display import Image as Picture
+        from IPython.display import display
+
+        display(Picture(data=_gif(frames, fps), format="gif"))
+        return None
+    if path is None and _has_window():
+        _animate(frames, fps, f"{text}: {maps.names[maps.key_of(text, key)]}")
+        return None
+    path = Path(path or f"imap-{re.sub(r'[^a-z0-9]+', '-', text.lower()).strip('-') or 'map'}.gif")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(_gif(frames, fps))
+    print(path)
+    return path
+
+
+def _shown(maps: Maps, video: Any, caption: str | None = None) -> Shown:
+    frames = blank_frames(maps) if video is None else as_frames(video, maps)
+    meta = {"prompt": caption or maps.facts.get("prompt", "")}
+    return Shown(Path(), frames, 8, maps, meta, has_video=video is not None)
+
+
+def _fitted(frame: np.ndarray) -> np.ndarray:
+    """A frame at most TALLEST pixels high."""
+    height, width = frame.shape[:2]
+    if height <= TALLEST:
+        return frame
+    size = (round(width * TALLEST / height), TALLEST)
+    return np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.BILINEAR))
+
+
+def _gif(frames: Sequence[np.ndarray], fps: int) -> bytes:
+    first, *rest = [Image.fromarray(frame) for frame in frames]
+    file = BytesIO()
+    first.save(file, "gif", save_all=True, append_images=rest, duration=round(1000 / fps), loop=0)
+    return file.getvalue()
+
+
+def _in_notebook() -> bool:
+    """Whether this process runs cells of a notebook."""
+    try:
+        from IPython.core.getipython import get_ipython
+    except ImportError:
+        return False
+    shell = get_ipython()
+    return shell is not None and shell.has_trait("kernel")
+
+
+def _has_window() -> bool:
+    """Whether matplotlib can open a window here."""
+    import matplotlib.pyplot as plt
+
+    return plt.get_backend().lower() in WINDOWS
+
+
+def _animate(frames: Sequence[np.ndarray], fps: int, title: str) -> None:
+    """Play frames in a window until it is closed."""
+    import matplotlib.pyplot as plt
+    from matplotlib.animation import FuncAnimation
+
+    height, width = frames[0].shape[:2]
+    figure = plt.figure(title, figsize=(width / 100, height / 100))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.axis("off")
+    picture = axes.imshow(frames[0])
+
+    def draw(frame: np.ndarray) -> list:
+        picture.set_data(frame)
+        return [picture]
+
+    animation = FuncAnimation(figure, draw, frames, interval=1000 / fps)
+    plt.show()
+    del animation  # it must live until the window is closed

@@ -1,0 +1,154 @@
+"""Drawing from Python: overlays, strips and moving pictures of maps in memory, and folders that `imap view` opens."""
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+from PIL import Image
+
+import imap
+from imap.view import quick
+from imap.view.look import Look
+from imap.view.normalization import normalize
+from imap.view.overlay import coloured, overlay
+from imap.view.pictures import write_pictures
+from imap.view.sample import open_sample
+from imap.view.upsampling import enlarge
+
+FRAMES, HEIGHT, WIDTH = 13, 48, 64  # of the video; the maps have 4 latent frames
+
+
+@pytest.fixture
+def video():
+    return np.random.default_rng(0).integers(0, 255, (FRAMES, HEIGHT, WIDTH, 3)).astype(np.uint8)
+
+
+def test_an_overlay_is_the_views_at_the_videos_size(maps, video):
+    x = normalize(maps.of("ball")[None], "video").values[0]
+    expected = overlay(video[:1], enlarge(x[0], HEIGHT, WIDTH)[None])
+    got = maps.overlay("ball", video)
+    assert got.dtype == np.uint8 and got.shape == video.shape
+    np.testing.assert_array_equal(got[:1], expected)
+
+
+def test_without_a_video_an_overlay_is_the_map_in_colours(maps):
+    got = maps.overlay("ball", colormap="magma")
+    x = normalize(maps.of("ball")[None], "video").values[0]
+    np.testing.assert_array_equal(got[0], coloured(enlarge(x[0], *got.shape[1:3]), "magma"))
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [
+        lambda video: video,
+        lambda video: video[None],
+        lambda video: (video / 255).astype(np.float32),
+        lambda video: [Image.fromarray(frame) for frame in video],
+        lambda video: [[Image.fromarray(frame) for frame in video]],
+        lambda video: torch.from_numpy(video / 255).permute(0, 3, 1, 2),
+        lambda video: torch.from_numpy(video / 255).permute(0, 3, 1, 2)[None].bfloat16(),
+    ],
+    ids=["uint8", "batch", "float", "pil", "batch of pil", "tensor", "bfloat16 batch"],
+)
+def test_a_video_is_taken_as_diffusers_returns_it(maps, video, convert):
+    frames = quick.as_frames(convert(video), maps)
+    assert frames.dtype == np.uint8 and frames.shape == video.shape
+    assert np.abs(frames.astype(int) - video).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda video: video[:8], "8 frames, which do not fit maps of 4 latent frames; expected 13"),
+        (lambda video: video[..., :2], "is not"),
+        (lambda video: video.astype(np.float32), "must lie in"),
+        (lambda video: "clip.mp4", "is a path; give the frames"),
+    ],
+)
+def test_a_video_that_does_not_fit_is_refused(maps, video, make, said):
+    with pytest.raises(imap.ImapError, match=said):
+        maps.overlay("ball", make(video))
+
+
+def test_unknown_words_keys_and_looks_are_named(maps, video):
+    with pytest.raises(KeyError, match="no map of 'cat'; there are ball"):
+        maps.overlay("cat", video)
+    with pytest.raises(KeyError, match="no maps 'nothing'"):
+        maps.overlay("ball", video, key="nothing")
+    with pytest.raises(imap.ImapError, match="colormap='jet' is not known"):
+        maps.overlay("ball", video, colormap="jet")
+
+
+def test_a_key_may_be_named_by_its_label(maps, video):
+    np.testing.assert_array_equal(maps.of("ball", "imap"), maps.of("ball", "sel_imap_layers"))
+    np.testing.assert_array_equal(
+        maps.overlay("ball", video, key="Cross Attention"),
+        maps.overlay("ball", video, key="cross_attention_maps_layers"),
+    )
+    with pytest.raises(KeyError, match=r"IMAP is maps\['sel_imap_layers'\]"):
+        maps["IMAP"]
+
+
+def test_plain_names_give_the_maps_over_the_chosen_layers(maps):
+    np.testing.assert_array_equal(maps.imap, maps["sel_imap_layers"])
+    np.testing.assert_array_equal(maps.gramcol, maps["imap_layers"])
+    np.testing.assert_array_equal(maps.cross_attention, maps["cross_attention_maps_layers"])
+    np.testing.assert_array_equal(maps.concept_attention, maps["concept_attention_maps_layers"])
+
+
+def test_a_plot_has_a_row_per_word_and_one_for_the_video(maps, video):
+    figure, alone = maps.plot(video, caption="A ball rises."), maps.plot()
+    words = [text.get_text() for axes in figure.axes for text in axes.texts]
+    assert isinstance(figure, Figure) and {"video", "ball", "box", "IMAP", "GramCol"} <= set(words)
+    assert figure.texts[0].get_text() == "A ball rises."
+    assert "video" not in [text.get_text() for axes in alone.axes for text in axes.texts]
+
+
+def test_a_script_without_a_screen_gets_a_gif(maps, video, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(quick, "_has_window", lambda: False)
+    path = maps.show("ball", video, fps=10)
+    assert path is not None and path.name == "imap-ball.gif" and capsys.readouterr().out == "imap-ball.gif\n"
+    with Image.open(path) as gif:
+        assert gif.n_frames == FRAMES and gif.info["duration"] == 100 and gif.width > 2 * gif.height
+
+
+def test_a_notebook_shows_the_moving_picture_inline(maps, video, monkeypatch):
+    displayed = []
+    monkeypatch.setattr(quick, "_in_notebook", lambda: True)
+    monkeypatch.setattr("IPython.display.display", displayed.append)
+    assert maps.show("ball", video) is None
+    assert displayed[0].data[:3] == b"GIF"
+
+
+def test_a_saved_folder_with_a_video_is_drawn(maps, video, tmp_path):
+    shown = open_sample(maps.save(tmp_path / "saved", video=video, fps=12))
+    assert shown.fps == 12 and shown.has_video and shown.frames.shape == video.shape
+    view = write_pictures(shown, Look())
+    assert {"ball.mp4", "ball-side-by-side.mp4", "strip.png", "view.json"} <= {path.name for path in view.iterdir()}
+
+
+def test_a_saved_folder_without_a_video_is_drawn_as_maps_alone(maps, tmp_path):
+    folder = maps.save(tmp_path / "saved")
+    shown = open_sample(folder)
+    assert not shown.has_video and (shown.frames == 0).all() and len(shown.frames) == FRAMES
+    view = write_pictures(shown, Look())
+    names = {path.name for path in view.iterdir()}
+    assert {"ball.mp4", "strip.png"} <= names and not any("side-by-side" in name for name in names)
+    maps.save(folder)  # its pictures are of the old maps
+    assert not (folder / "view").exists()
+
+
+def test_a_video_that_does_not_fit_leaves_no_folder(maps, video, tmp_path):
+    with pytest.raises(imap.ImapError, match="do not fit"):
+        maps.save(tmp_path / "saved", video=video[:7])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_users_map_is_named_in_pictures_and_report(maps, video, tmp_path):
+    arrays = {**maps.arrays, "soft_layers": 3 * maps["imap_layers"]}
+    own = imap.Maps(arrays, maps.texts, maps.motions, maps.heads, maps.scores, labels={"soft_layers": "soft GramCol"})
+    shown = open_sample(own.save(tmp_path / "saved", video=video))
+    assert shown.maps.names["soft_layers"] == "soft GramCol" and list(shown.maps.names)[-1] == "soft_layers"
+    figure = own.plot(video, key="soft GramCol")
+    assert "soft GramCol" in [text.get_text() for axes in figure.axes for text in axes.texts]
