@@ -133,6 +133,7 @@ def test_rows_tell_how_freed_memory_was_kept(monkeypatch):
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peaks are reset as Linux does it")
+@pytest.mark.slow
 def test_memory_is_what_a_call_adds_at_its_peak():
     # in a new process: one that has freed a lot takes from that, and its peak stays where it is
     code = """
@@ -153,6 +154,7 @@ def test_memory_is_what_a_call_adds_at_its_peak():
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peaks are reset as Linux does it")
+@pytest.mark.slow
 def test_peaks_are_measured_in_a_process_of_their_own():
     size = ["--height=128", "--width=192", "--num-frames=9"]
     assert 0 < record.alone("benchmarks.memory", "--model=tiny_wan", *size, "--one", 2, 2, 1) < 200

@@ -133,7 +133,7 @@ def begin(config: Any, name: str) -> Study:
     todo = plan(settings, renoising=True)
     if todo.run.chooses_layers:
         raise ImapError(
-            "imap_layer=auto is for imap sample and imap renoise; give a list of layers, which the lambda_2 figure prints"
+            "imap_layer=auto is for imap sample and imap renoise; give a list, such as the lambda_2 figure prints"
         )
     if todo.tally.skipped:
         raise ImapError(f"{todo.run.output_dir} holds a run of imap renoise; name another output_dir")

@@ -5,18 +5,16 @@ import importlib
 import json
 import subprocess
 import sys
+from functools import cache
 
 import numpy as np
 import pytest
-from hydra import compose, initialize_config_dir
 from PIL import Image
 
 import imap.figures.observed as observed
 import imap.figures.study as studies
 from imap import ImapError
-from imap.cli.overrides import literal
-from imap.config.presets import config_folder
-from imap.figures.__main__ import NAMES
+from imap.figures import FIGURES
 from imap.figures.lambda_2 import plot
 from imap.figures.separability import counts_of
 from imap.methods.motion_heads import SCORES
@@ -24,6 +22,7 @@ from imap.shapes.render import render
 from imap.shapes.world.scenes import Conditions
 from imap.testing import tiny
 from imap.tracing.layer_choice import Lambda2Probe, LayerChoice
+from tests.conftest import composed
 
 FILES = {
     "teaser": ["teaser.csv", "teaser-1.npy", "teaser-2.npy"],
@@ -37,10 +36,13 @@ FILES = {
 }
 
 
+SIZE = {"height": 96, "width": 144, "num_frames": 9, "num_inference_steps": 3, "renoise_timestep": 1}
+
+
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory):
-    """Two clips of the embedded world at a tiny model's size, with their truth."""
-    return render(tmp_path_factory.mktemp("clips"), 2, (9, 128, 192), 8, 5, Conditions())
+    """Two small clips of the embedded world with their truth, for all tests."""
+    return render(tmp_path_factory.mktemp("clips"), 2, (9, 96, 144), 8, 5, Conditions())
 
 
 @pytest.fixture
@@ -53,15 +55,31 @@ def loaded():
 def study(clips, pipes, tmp_path, monkeypatch, loaded):
     """Begins a figure's study with a tiny model."""
 
-    def begin(name, family="cogvideox", *more):
-        tiny.folder(family)
+    def start(name, family="cogvideox", *more):
         monkeypatch.setattr(studies, "load", lambda *_: loaded.append(family) or pipes(family))
-        asked = [f"backbone=tiny_{family}", f"input_json={clips}", f"output_dir={tmp_path}", "height=128", "width=192"]
-        asked += ["num_frames=9", "num_inference_steps=3", "renoise_timestep=1", *more]
-        with initialize_config_dir(str(config_folder()), version_base="1.3"):
-            return studies.begin(compose("figures", [literal(x) for x in asked]), name)
+        return begin(clips, tmp_path, name, family, *more)
 
-    return begin
+    return start
+
+
+@pytest.fixture(scope="module")
+def drawn(clips, pipes, tmp_path_factory):
+    """Draws a figure once for all tests that look at it; gives its study and folder."""
+
+    @cache
+    def get(name, family="cogvideox", *more):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(studies, "load", lambda *_: pipes(family))
+            figure = begin(clips, tmp_path_factory.mktemp(name), name, family, *more)
+        return figure, draw(figure)
+
+    return get
+
+
+def begin(clips, folder, name, family, *more):
+    tiny.folder(family)
+    settings = {"backbone": f"tiny_{family}", "input_json": clips, "output_dir": folder, **SIZE}
+    return studies.begin(composed("figures", *(f"{key}={value}" for key, value in settings.items()), *more), name)
 
 
 def draw(study):
@@ -74,31 +92,42 @@ def table(folder, name):
         return list(csv.DictReader(file))
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_figure_is_written_with_its_numbers_and_the_same_each_time(study, name):
-    folder = draw(study(name))
+QUICK = ("methods", "qk_matching", "lambda_2")  # the others are drawn by the slow tests
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in FIGURES]
+)
+def test_a_figure_is_written_with_its_numbers(drawn, name):
+    _, folder = drawn(name)
     written = {path.name for path in folder.iterdir()}
     assert {f"{name}.png", f"{name}.pdf", *FILES[name]} <= written
     with Image.open(folder / f"{name}.png") as picture:
         assert np.asarray(picture.convert("L")).std() > 5
-    if name != "runtime":
-        before = {path.name: path.read_bytes() for path in folder.iterdir()}
-        draw(study(name))
-        assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in FIGURES if name != "runtime"])
+def test_a_figure_is_the_same_each_time(drawn, study, name):
+    first, again = drawn(name)[1], draw(study(name))
+    assert {path.name: path.read_bytes() for path in again.iterdir()} == {
+        path.name: path.read_bytes() for path in first.iterdir()
+    }
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["wan", "hunyuanvideo"])
 @pytest.mark.parametrize("name", ["methods", "qk_matching", "lambda_2", "separability"])
-def test_other_families(study, name, family):
-    folder = draw(study(name, family))
-    assert table(folder, name)
+def test_other_families(drawn, name, family):
+    assert table(drawn(name, family)[1], name)
 
 
-def test_separability_of_all_heads_is_gramcol_and_of_the_chosen_ones_imap(study):
-    own = study("separability", "cogvideox", "imap_layer=[1,2]", "imap_sep_topk=2")
+@pytest.mark.slow
+def test_separability_of_all_heads_is_gramcol_and_of_the_chosen_ones_imap(drawn):
+    own, folder = drawn("separability", "cogvideox", "imap_layer=[1,2]", "imap_sep_topk=2")
     rows = {
         (row["kind"], row["score"], row["separability"], row["k"]): row["value"]
-        for row in table(draw(own), "separability")
+        for row in table(folder, "separability")
     }
     values = {"imap_layers": [], "sel_imap_layers": []}
     for sample in own.samples:
@@ -117,14 +146,14 @@ def test_the_k_that_is_asked_for_is_among_those_shown():
     assert counts_of(3, 2) == [1, 2, 3]
 
 
-def test_methods_are_in_the_papers_order(study):
-    named = list(dict.fromkeys(row["map"] for row in table(draw(study("methods")), "methods")))
+def test_methods_are_in_the_papers_order(drawn):
+    named = list(dict.fromkeys(row["map"] for row in table(drawn("methods")[1], "methods")))
     assert named == ["cross attention", "ConceptAttention", "GramCol", "IMAP"]
 
 
-def test_lambda_2_is_of_the_step_that_the_clip_is_noised_to(study):
-    own = study("lambda_2")
-    rows = table(draw(own), "lambda_2")
+def test_lambda_2_is_of_the_step_that_the_clip_is_noised_to(drawn):
+    own, folder = drawn("lambda_2")
+    rows = table(folder, "lambda_2")
     with Lambda2Probe(own.backbone, 1, first=1) as probe:
         own.read(own.samples[0], 1)
     with Lambda2Probe(own.backbone, 2, first=2) as other:
@@ -134,9 +163,8 @@ def test_lambda_2_is_of_the_step_that_the_clip_is_noised_to(study):
     assert not np.allclose(expected, [x for values in other.choice().lambda_2.values() for x in values], rtol=1e-3)
 
 
-def test_qk_matching_is_the_cross_attention_map_of_the_layer(study):
-    own = study("qk_matching")
-    folder = draw(own)
+def test_qk_matching_is_the_cross_attention_map_of_the_layer(drawn):
+    own, folder = drawn("qk_matching")
     maps, rows = np.load(folder / "qk_matching.npy"), table(folder, "qk_matching")
     sample = own.samples[0]
     word = sample.concepts[0]
@@ -151,9 +179,9 @@ def test_qk_matching_is_the_cross_attention_map_of_the_layer(study):
         assert float(row["peak_of_mean_on_object"]) == pytest.approx(share)
 
 
-def test_timesteps_are_read_alone(study):
-    own = study("timesteps")
-    folder = draw(own)
+@pytest.mark.slow
+def test_timesteps_are_read_alone(drawn):
+    own, folder = drawn("timesteps")
     sample, maps = own.samples[0], np.load(folder / "timesteps.npy")
     word = sample.motions[0]
     for i, row in enumerate(table(folder, "timesteps")):
@@ -162,9 +190,10 @@ def test_timesteps_are_read_alone(study):
         assert 0 < float(row["timestep"]) < 1000
 
 
-def test_heads_of_the_selected_layers_have_the_scores_that_a_run_records(study):
-    own = study("heads", "cogvideox", "imap_layer=[1,3]")
-    rows = table(draw(own), "heads")
+@pytest.mark.slow
+def test_heads_of_the_selected_layers_have_the_scores_that_a_run_records(drawn):
+    own, folder = drawn("heads", "cogvideox", "imap_layer=[1,3]")
+    rows = table(folder, "heads")
     assert sorted({row["layer"] for row in rows}) == ["1", "3"] and len(rows) == 2 * own.backbone.num_heads
     recorded = [own.read(sample).maps.scores for sample in own.samples]
     for row in rows:
@@ -173,7 +202,7 @@ def test_heads_of_the_selected_layers_have_the_scores_that_a_run_records(study):
 
 
 @pytest.mark.parametrize("name", ["heads", "separability"])
-def test_scores_need_the_truth_which_is_told_before_a_model_is_loaded(study, loaded, clips, tmp_path, name):
+def test_scores_need_the_truth_before_a_model_is_loaded(study, loaded, clips, tmp_path, name):
     bare = tmp_path / "bare.mp4"
     bare.write_bytes((clips.parent / json.loads(clips.read_text())[0]["video_path"]).read_bytes())
     with pytest.raises(ImapError, match=rf"bare.mp4 has no truth-bare.npz beside it, and {name} scores"):
@@ -181,9 +210,10 @@ def test_scores_need_the_truth_which_is_told_before_a_model_is_loaded(study, loa
     assert not loaded
 
 
+@pytest.mark.slow
 def test_the_truth_of_a_clip_is_not_laid_over_another_cut_of_it(study):
-    own = study("heads", "cogvideox", "height=128", "width=128", "video.resize=crop")
-    with pytest.raises(ImapError, match="is of 9x128x192, and the clip was read as 9x128x128"):
+    own = study("heads", "cogvideox", "width=96", "video.resize=crop")
+    with pytest.raises(ImapError, match="is of 9x96x144, and the clip was read as 9x96x96"):
         draw(own)
 
 
@@ -209,6 +239,7 @@ def test_what_the_figure_is_not_of_is_refused_before_a_model_is_loaded(study, lo
     assert not loaded
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["heads", "separability"])
 @pytest.mark.parametrize("words", [("spaceship, wall", ""), ("", "stays, dances")])
 def test_words_that_the_truth_does_not_have_are_named(study, clips, tmp_path, name, words):
@@ -218,12 +249,14 @@ def test_words_that_the_truth_does_not_have_are_named(study, clips, tmp_path, na
         draw(study(name, "cogvideox", asked))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["heads", "separability"])
-def test_prompt_tokens_make_no_difference(study, name):
-    plain = table(draw(study(name, "wan")), name)
+def test_prompt_tokens_make_no_difference(drawn, study, name):
+    plain = table(drawn(name, "wan")[1], name)
     assert table(draw(study(name, "wan", "prompt_tokens=true")), name) == plain
 
 
+@pytest.mark.slow
 def test_only_the_layers_that_are_drawn_are_looked_at(study, monkeypatch):
     seen, own = [], study("heads", "cogvideox", "imap_layer=[2]")
     plain = observed.standardized_columns
@@ -243,23 +276,26 @@ def test_the_rule_that_kept_the_layers_is_told_and_whose_the_threshold_is():
     assert none == ["kept: the better half, for none is above 0.7", "left out", dots, "0.7, ours"]
 
 
-def test_runtime_says_what_is_part_of_what_and_of_what_it_is(study):
-    rows = table(draw(study("runtime")), "runtime")
+@pytest.mark.slow
+def test_runtime_says_what_is_part_of_what_and_of_what_it_is(drawn):
+    rows = table(drawn("runtime")[1], "runtime")
     stages, (_, here, paper) = [row["stage"] for row in rows], rows[0]
     of_inference = [x.split("(")[0].strip() for x in stages if x.startswith(" ")]
     assert of_inference == ["of which Gram columns", "of which QK-matching", "of which head selection"]
     assert stages[stages.index("inference, reading maps") + 1].startswith(" ")
     assert float(rows[stages.index("inference without maps")][here]) > 0
-    assert here == "seconds of tiny_cogvideox, CPU, 9x128x192, 3 steps, float32" and "CogVideoX-5B, A100" in paper
+    assert here == "seconds of tiny_cogvideox, CPU, 9x96x144, 3 steps, float32" and "CogVideoX-5B, A100" in paper
 
 
+@pytest.mark.slow
 def test_a_shorter_list_leaves_no_map_of_the_longer_one(study, clips, tmp_path):
     assert (draw(study("teaser")) / "teaser-2.npy").is_file()
     folder = draw(study("teaser", "cogvideox", asked_for(clips, tmp_path)))
     assert [path.name for path in sorted(folder.glob("teaser-*.npy"))] == ["teaser-1.npy"]
 
 
-def test_figures_import_no_door():
+@pytest.mark.slow
+def test_figures_do_not_import_the_runner():
     code = "import sys, imap.figures.study; sys.exit('imap.runs.runner' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
@@ -269,6 +305,7 @@ def test_automatic_layers_are_refused(study):
         study("methods", "cogvideox", "imap_layer=auto")
 
 
-def test_names_are_told():
-    told = subprocess.run([sys.executable, "-m", "imap.figures", "nothing"], capture_output=True, text=True)
-    assert told.returncode == 1 and all(name in told.stderr for name in (*NAMES, "unknown figure 'nothing'"))
+@pytest.mark.slow
+def test_an_unknown_figure_is_answered_with_the_known_ones():
+    ended = subprocess.run([sys.executable, "-m", "imap.figures", "nothing"], capture_output=True, text=True)
+    assert ended.returncode == 1 and all(name in ended.stderr for name in (*FIGURES, "unknown figure 'nothing'"))
