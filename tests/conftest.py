@@ -1,5 +1,6 @@
 """Shared by the tests: tiny pipelines, and the optional folders with the release's arrays and real clips."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -26,6 +27,7 @@ def composed(command: str, *arguments: str) -> DictConfig:
 @pytest.fixture(scope="session", autouse=True)
 def _threads():
     torch.set_num_threads(1)  # tiny tensors: a second thread costs more than it brings
+    gc.freeze()  # imageio collects garbage after each clip, which takes 0.2 s with all libraries loaded
 
 
 @pytest.fixture(scope="session")

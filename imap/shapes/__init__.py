@@ -1,1 +1,1 @@
-"""A small world with exact ground truth: what is where in a clip, and when it moves."""
+"""The embedded world: small clips and models with exact ground truth of what is where, and when it moves."""

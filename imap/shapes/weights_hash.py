@@ -1,4 +1,4 @@
-"""What tells one set of weights from another."""
+"""Hash of a pipeline's weights and configurations, which identifies a set of weights."""
 
 import hashlib
 import json
@@ -7,22 +7,31 @@ from typing import Any
 
 from torch import nn
 
-OF_LIBRARIES = ("transformers_version", "torch_dtype", "dtype", "architectures")  # in configs, and not about the model
+LIBRARY_KEYS = (
+    "transformers_version",
+    "torch_dtype",
+    "dtype",
+    "architectures",
+)  # written by libraries, not the model's
 
 
 def weights_hash(components: Mapping[str, Any]) -> str:
-    """Of a pipeline's components: 16 digits of the weights, and of the configurations of whatever has one."""
-    found = hashlib.sha256()
+    """First 16 digits of the SHA-256 of a pipeline's components.
+
+    Args:
+        components: Components by name. The hash covers the weights of modules, and every component's configuration.
+    """
+    digits = hashlib.sha256()
     for name, component in sorted(components.items()):
-        found.update(json.dumps([name, _told(component)], sort_keys=True, default=str).encode())
+        digits.update(json.dumps([name, _configuration(component)], sort_keys=True, default=str).encode())
         if isinstance(component, nn.Module):
             for key, value in component.state_dict().items():
-                found.update(f"{name}.{key}".encode())
-                found.update(value.float().cpu().numpy().tobytes())
-    return found.hexdigest()[:16]
+                digits.update(f"{name}.{key}".encode())
+                digits.update(value.float().cpu().numpy().tobytes())
+    return digits.hexdigest()[:16]
 
 
-def _told(component: Any) -> dict[str, Any]:
+def _configuration(component: Any) -> dict[str, Any]:
     config = getattr(component, "config", {})
     plain = dict(config) if isinstance(config, Mapping) else config.to_dict()
-    return {key: x for key, x in plain.items() if not key.startswith("_") and key not in OF_LIBRARIES}
+    return {key: x for key, x in plain.items() if not key.startswith("_") and key not in LIBRARY_KEYS}

@@ -1,4 +1,4 @@
-"""Scores agree with counts made by hand and by brute force, and knowledge of nothing scores what it should."""
+"""Scores agree with counts by hand and with brute force; a constant map scores at chance."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ def drawn():
     return rng.normal(size=truth.shape) + truth, truth
 
 
-def test_average_precision_of_an_order_counted_by_hand():
+def test_average_precision_agrees_with_a_count_by_hand():
     x, truth = np.array([4.0, 3, 2, 1]).reshape(1, 2, 2), np.array([1, 0, 1, 0], bool).reshape(1, 2, 2)
     assert average_precision(x, truth) == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)
 
@@ -25,7 +25,7 @@ def test_a_flat_map_scores_the_share_of_true_cells(drawn):
     assert auc(np.zeros(truth.shape), truth, ~truth) == 0.5
 
 
-def test_auc_counts_pairs_and_leaves_other_cells_out(drawn):
+def test_auc_counts_pairs_of_positive_and_negative_cells(drawn):
     x, truth = drawn
     positive, negative = truth.copy(), ~truth
     negative[:3] = False
@@ -33,14 +33,14 @@ def test_auc_counts_pairs_and_leaves_other_cells_out(drawn):
     assert auc(x, positive, negative) == pytest.approx(((pairs > 0) + 0.5 * (pairs == 0)).mean())
 
 
-def test_best_iou_is_the_best_over_every_threshold(drawn):
+def test_best_iou_is_the_best_over_all_thresholds(drawn):
     x, truth = drawn
     x = x.round(1)  # ties
     brute = max((truth & (x >= level)).sum() / (truth | (x >= level)).sum() for level in np.unique(x))
     assert best_iou(x, truth) == pytest.approx(brute)
 
 
-def test_in_object_auc_knows_when_and_not_where():
+def test_in_object_auc_depends_on_time_and_not_on_place():
     place = np.zeros((4, 3, 3), bool)
     place[:, 1, 1] = True
     moving = np.array([False, True, True, False])
@@ -52,14 +52,14 @@ def test_in_object_auc_knows_when_and_not_where():
     assert in_object_auc(outside, place, moving) == 0.5
 
 
-def test_temporal_correlation_is_pearsons():
+def test_temporal_correlation_is_pearsons_correlation():
     moving = np.array([0, 1, 1, 0, 0], bool)
     energy = np.array([1.0, 4, 2, 2, 0])
     x = np.broadcast_to(energy[:, None, None], (5, 2, 3))
     assert temporal_correlation(x, moving) == pytest.approx(np.corrcoef(energy, moving)[0, 1])
 
 
-def test_what_a_clip_does_not_define_is_nan_and_no_part_of_a_mean():
+def test_undefined_scores_are_nan_and_left_out_of_the_mean():
     x, nothing, all_true = np.ones((2, 2, 2)), np.zeros((2, 2, 2), bool), np.ones((2, 2, 2), bool)
     for value in (
         average_precision(x, nothing),
@@ -73,7 +73,7 @@ def test_what_a_clip_does_not_define_is_nan_and_no_part_of_a_mean():
     assert np.isnan(interval([float("nan")])[0])
 
 
-def test_the_interval_is_that_of_a_mean():
+def test_the_interval_agrees_with_the_normal_approximation():
     values = np.random.default_rng(1).normal(5, 2, size=100)
     mean, low, high = interval(values)
     assert mean == pytest.approx(values.mean())

@@ -1,4 +1,4 @@
-"""Training captions say nothing false, are drawn in the shares that they should be, and fit the text slots."""
+"""Training captions are true, have the configured shares, and fit into the text slots."""
 
 from collections import Counter
 
@@ -18,7 +18,7 @@ def kind_of(text, scene):
     return "word"
 
 
-def test_captions_are_drawn_in_their_shares_and_from_the_generator_alone():
+def test_captions_have_their_shares_and_depend_only_on_the_generator():
     shares = {"empty": 0.1, "one_word": 0.3}
     rng, again = np.random.default_rng(0), np.random.default_rng(0)
     drawn = [(scene, draw_caption(scene, rng, **shares)) for scene in scenes(0, 2000)]
@@ -28,7 +28,7 @@ def test_captions_are_drawn_in_their_shares_and_from_the_generator_alone():
     assert all(abs(share[kind] / 2000 - value) < 0.04 for kind, value in expected.items()), share
 
 
-def test_every_caption_is_made_of_known_words_and_fits_with_its_end_token():
+def test_every_caption_has_known_words_and_fits_with_its_end_token():
     tokenizer = backbone_of(RECIPES["cogvideox"].build(0))
     for scene in scenes(2, 20):
         assert set(scene.caption.split()) <= set(WORDS.split())

@@ -1,4 +1,4 @@
-"""Ground truth says of a map what its maker knows: where, when, both, or neither."""
+"""Scores of a map show what it contains: the place, the time, both, or neither."""
 
 import numpy as np
 import pytest
@@ -25,14 +25,14 @@ def of(scene, drawn, word):
     return next(truth for truth in truths(scene, drawn, 0, GRID) if truth.word == word)
 
 
-def test_each_noun_and_each_moving_verb_has_its_truth():
+def test_each_noun_and_each_moving_verb_has_a_truth():
     scene, drawn = clip("jumps")
-    found = truths(scene, drawn, 0, GRID)
-    assert [(type(x), x.word) for x in found] == [(NounTruth, "ball"), (NounTruth, "box"), (VerbTruth, "jumps")]
-    assert all(x.own.shape == (7, *GRID) for x in found[:2])
+    words = truths(scene, drawn, 0, GRID)
+    assert [(type(x), x.word) for x in words] == [(NounTruth, "ball"), (NounTruth, "box"), (VerbTruth, "jumps")]
+    assert all(x.own.shape == (7, *GRID) for x in words[:2])
 
 
-def test_a_map_of_the_object_finds_the_noun_and_not_the_other():
+def test_a_map_of_the_object_scores_for_its_noun_and_not_for_the_other():
     scene, drawn = clip("jumps")
     ball = of(scene, drawn, "ball")
     assert ball.scores(ball.own.astype(float)) == pytest.approx({"ap": 1, "auc": 1, "iou": 1, "own_other": 1})
@@ -42,7 +42,7 @@ def test_a_map_of_the_object_finds_the_noun_and_not_the_other():
     assert both["own_other"] == 0.5 and 0.3 < both["ap"] < 0.7
 
 
-def test_cells_on_an_objects_edge_are_not_counted():
+def test_cells_on_an_objects_edge_do_not_count():
     scene, drawn = clip("stays")
     ball = of(scene, drawn, "ball")
     edge = ~(ball.own | ball.none)
@@ -51,7 +51,7 @@ def test_cells_on_an_objects_edge_are_not_counted():
 
 
 @pytest.mark.parametrize("verb", ["jumps", "dips", "grows", "flashes"])
-def test_a_map_of_the_event_finds_the_verb_and_the_object_at_all_times_only_where(verb):
+def test_a_map_of_the_event_has_place_and_time_and_a_map_of_the_object_only_place(verb):
     scene, drawn = clip(verb)
     truth = of(scene, drawn, verb)
     event = truth.scores(truth.event.astype(float))
@@ -62,8 +62,8 @@ def test_a_map_of_the_event_finds_the_verb_and_the_object_at_all_times_only_wher
     assert still["in_object"] == 0 and still["correlation"] < -0.6
 
 
-def test_latent_frames_in_which_a_verb_begins_or_ends_are_not_counted():
-    scene, drawn = clip("jumps")  # from frame 8 to 16: latent frames 2 to 4 are of frames 5-8, 9-12, 13-16
+def test_latent_frames_at_the_start_and_end_of_a_verb_do_not_count():
+    scene, drawn = clip("jumps")  # frames 8 to 16; latent frames 2 to 4 have frames 5-8, 9-12, 13-16
     truth = of(scene, drawn, "jumps")
     assert truth.moving.tolist() == [False, False, False, True, True, False, False]
     assert truth.still.tolist() == [True, True, False, False, False, True, True]
@@ -71,15 +71,15 @@ def test_latent_frames_in_which_a_verb_begins_or_ends_are_not_counted():
     assert truth.scores(noisy) == truth.scores(truth.event.astype(float))
 
 
-def test_twins_are_one_noun_and_the_verb_tells_them_apart():
+def test_twins_share_a_noun_and_differ_in_the_verb():
     scene, drawn = clip("jumps", other_noun="ball")
-    found = truths(scene, drawn, 0, GRID)
-    assert [x.word for x in found] == ["ball", "jumps"]
-    assert not found[0].other.any() and np.isnan(found[0].scores(found[0].own.astype(float))["own_other"])
-    assert found[1].other.any() and not (found[1].other & found[1].own).any()
+    words = truths(scene, drawn, 0, GRID)
+    assert [x.word for x in words] == ["ball", "jumps"]
+    assert not words[0].other.any() and np.isnan(words[0].scores(words[0].own.astype(float))["own_other"])
+    assert words[1].other.any() and not (words[1].other & words[1].own).any()
 
 
-def test_frame_difference_is_where_something_changes():
+def test_frame_difference_shows_changes():
     scene, drawn = clip("jumps")
     change = frame_difference(drawn.frames[0], GRID)
     assert change.shape == (7, *GRID) and (change[0] == 0).all()
@@ -90,7 +90,7 @@ def test_frame_difference_is_where_something_changes():
     assert truth.scores(change)["correlation"] > 0.7
 
 
-def test_truth_that_was_rendered_is_that_of_the_scene(tmp_path):
+def test_rendered_truth_equals_the_scenes_truth(tmp_path):
     path = render(tmp_path, 1, (9, 64, 64), 8, 3, Conditions())
     scene = next(iter(scenes(3, 1, Conditions())))
     things = Things.load(next(tmp_path.glob("truth-*.npz")))

@@ -1,4 +1,4 @@
-"""The mathematics finds what was planted, to the number."""
+"""The method finds planted maps, scores and motion heads exactly."""
 
 import pytest
 import torch
@@ -19,9 +19,9 @@ def test_planted_maps_scores_and_heads_are_found(frames, size, heads, motion, co
     assert tuple(got.chosen.nonzero().flatten().tolist()) == case.motion_heads
 
 
-def test_each_region_is_told_from_the_others():
+def test_every_patch_belongs_to_one_text():
     case = planted()
     assert case.gramcol.max() == pytest.approx(4 * 2 / 3**0.5)
     assert case.gramcol.min() == pytest.approx(-4 / 3**0.5)
-    assert ((case.gramcol > 0).sum(dim=0) == 1).all()  # every patch belongs to one text
+    assert ((case.gramcol > 0).sum(dim=0) == 1).all()
     assert (case.gramcol[0, 0] > 0).nonzero().flatten().tolist() == [0, 1, 6, 7]

@@ -1,4 +1,4 @@
-"""The tiny pipelines are real ones: they load from a folder, sample, and their tokenizers take any text."""
+"""Tiny pipelines load from a folder and sample; their tokenizers accept any text."""
 
 import time
 from collections.abc import Callable
@@ -26,7 +26,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("tiny")
 
 
-def sample(pipeline: DiffusionPipeline, output_type: str, prompt: str = PROMPT, frames: int = 9):
+def sample(pipeline: DiffusionPipeline, output_type: str, prompt: str = PROMPT, frames: int = 5):
     pipeline.set_progress_bar_config(disable=True)
     generator = torch.Generator().manual_seed(5)
     return pipeline(
@@ -46,7 +46,7 @@ def weights(pipeline: DiffusionPipeline) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("family", tiny.FAMILIES)
-def test_a_seed_decides_the_weights_and_leaves_the_callers_random_numbers(family: str):
+def test_a_seed_determines_the_weights_and_not_the_callers_random_numbers(family: str):
     before = torch.random.get_rng_state()
     start = time.perf_counter()
     first = weights(tiny.build(family, seed=1))
@@ -57,14 +57,14 @@ def test_a_seed_decides_the_weights_and_leaves_the_callers_random_numbers(family
     tiny.build(family)
     assert torch.equal(torch.random.get_rng_state(), before)
     assert all(torch.equal(first[key], same[key]) for key in first)
-    # Biases and norms of the text encoders and VAEs start constant; every matrix of a transformer is random.
+    # Biases and norms of text encoders and VAEs are constant at first. Every matrix of a transformer is random.
     matrices = [key for key in first if key.startswith("transformer.") and first[key].ndim > 1]
     assert matrices and not any(torch.equal(first[key], other[key]) for key in matrices if "pos_embed" not in key)
     assert {value.dtype for value in first.values() if value.is_floating_point()} == {torch.float32}
 
 
 @pytest.mark.parametrize("family", tiny.FAMILIES)
-def test_a_saved_folder_samples_bit_for_bit_like_the_pipeline_in_memory(family: str, root: Path):
+def test_a_saved_folder_samples_exactly_like_the_pipeline_in_memory(family: str, root: Path):
     loaded = DiffusionPipeline.from_pretrained(tiny.folder(family, root))
     built = tiny.build(family)
     assert type(loaded) is type(built)
@@ -72,15 +72,15 @@ def test_a_saved_folder_samples_bit_for_bit_like_the_pipeline_in_memory(family: 
 
 
 @pytest.mark.parametrize("family", tiny.FAMILIES)
-def test_frames_are_finite_of_the_asked_size_and_depend_on_the_prompt(family: str):
+def test_frames_are_finite_have_the_given_size_and_depend_on_the_prompt(family: str):
     pipeline = tiny.build(family)
-    frames = sample(pipeline, "np")
+    frames = sample(pipeline, "np", frames=9)
     assert frames.shape == (1, 9, 32, 48, 3)
     assert np.isfinite(frames).all() and frames.std() > 0.01
     assert not torch.equal(sample(pipeline, "latent"), sample(pipeline, "latent", prompt="A blue dog jumps."))
 
 
-def test_a_padded_zero_text_vector_projects_to_a_constant_that_is_not_zero():
+def test_the_projection_of_a_zero_text_vector_is_not_zero():
     zero = torch.zeros(1, 32)
     wan = tiny.build("wan").transformer.condition_embedder.text_embedder
     cog = tiny.build("cogvideox").transformer.patch_embed.text_proj
@@ -90,7 +90,7 @@ def test_a_padded_zero_text_vector_projects_to_a_constant_that_is_not_zero():
 
 
 @pytest.mark.parametrize("family", tiny.FAMILIES)
-def test_no_modulation_starts_as_the_identity(family: str):
+def test_no_modulation_is_the_identity(family: str):
     biases = {key: value for key, value in weights(tiny.build(family)).items() if key.startswith("transformer.")}
     modulations = [value for key, value in biases.items() if ".linear.bias" in key or "scale_shift_table" in key]
     assert modulations and all(value.abs().mean() > 0.01 for value in modulations)
@@ -100,10 +100,10 @@ def test_cogvideox_in_the_2b_layout_adds_sin_cos_positions_and_samples():
     pipeline = cogvideox.build(rotary=False)
     assert not pipeline.transformer.config.use_rotary_positional_embeddings
     assert isinstance(pipeline.scheduler, CogVideoXDDIMScheduler)
-    assert sample(pipeline, "latent", frames=5).isfinite().all()
+    assert sample(pipeline, "latent").isfinite().all()
 
 
-def test_a_folder_is_written_once_and_leaves_nothing_beside_it(root: Path):
+def test_a_folder_is_written_once_without_other_files(root: Path):
     first = tiny.folder("wan", root / "once")
     written = (first / "model_index.json").stat().st_mtime_ns
     assert tiny.folder("wan", root / "once") == first
@@ -111,14 +111,14 @@ def test_a_folder_is_written_once_and_leaves_nothing_beside_it(root: Path):
     assert [path.name for path in (root / "once").iterdir()] == [first.name]
 
 
-def test_a_folder_that_has_lost_a_file_is_written_again(root: Path):
+def test_an_incomplete_folder_is_written_again(root: Path):
     folder = tiny.folder("cogvideox", root / "broken")
     lost = folder / "vae" / "config.json"
     lost.unlink()
     assert tiny.folder("cogvideox", root / "broken") == folder and lost.is_file()
 
 
-def test_a_process_that_loses_the_race_takes_the_winners_folder(root: Path):
+def test_a_process_uses_the_complete_folder_of_another_process(root: Path):
     def build_while_another_process_finishes() -> DiffusionPipeline:
         saved("wan", lambda: tiny.build("wan", seed=1), root / "race")
         return tiny.build("wan", seed=2)
@@ -129,16 +129,14 @@ def test_a_process_that_loses_the_race_takes_the_winners_folder(root: Path):
     assert [path.name for path in (root / "race").iterdir()] == [folder.name]
 
 
-def test_a_cache_that_cannot_be_written_gives_way_to_the_temporary_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_the_temporary_folder_replaces_a_cache_that_is_not_writable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "file").write_text("a file where the cache folder should be")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
     assert tiny.folder("cogvideox").parent == tmp_path / "temporary" / "imap"
 
 
-def test_an_unknown_family_is_named_with_the_known_ones():
+def test_the_error_of_an_unknown_family_lists_the_known_ones():
     with pytest.raises(ValueError, match="cogvideox, wan, hunyuanvideo, got 'sora'"):
         tiny.build("sora")
 
@@ -151,7 +149,7 @@ def test_hunyuanvideos_template_has_95_tokens_before_any_prompt(prompt: str):
     before = template.split("{}")[0]
     tokens = tokenizer(template.format(prompt), return_offsets_mapping=True)
     assert len(tokens.input_ids[:crop]) == crop and tokens.input_ids[:crop] == tokenizer(before).input_ids
-    # The kept tokens are the prompt's and, once, <|eot_id|>.
+    # The pipeline keeps the prompt's tokens and one <|eot_id|>.
     assert all(first >= len(before) for first, _ in tokens.offset_mapping[crop:])
     end = tokenizer.convert_tokens_to_ids("<|eot_id|>")
     assert tokens.input_ids[-1] == end and tokens.input_ids[crop:].count(end) == 1

@@ -1,9 +1,9 @@
-"""The benchmark as run from the command line: model in, table out."""
+"""The benchmark of the command line: it reads a model and writes tables of scores."""
 
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 
 from imap.backbones import backbone_of
 from imap.config.method import method_settings
-from imap.config.model import model_settings
+from imap.config.model import Model, model_settings
 from imap.config.run import check_renoise_timestep, positive
 from imap.errors import ImapError
 from imap.runs.checkpoint import read_checkpoint
@@ -28,87 +28,101 @@ from imap.shapes.world.scenes import Scene
 from imap.shapes.world.split import SPLITS
 
 log = logging.getLogger("imap")
-Part = tuple[str, Callable[..., Iterator[tuple[int, list[Record]]]]]  # name, and what scores its clips
-VERSION = 3  # of what is scored and how: raised when the same settings would give other records
+Part = tuple[str, Callable[..., Iterator[tuple[int, list[Record]]]]]  # name, and function that scores its clips
+VERSION = 3  # version of the scoring; increase it when the same settings give other records
 METHOD = ("num_inference_steps", "renoise_timestep", "imap_layer", "imap_sep_topk", "imap_qk_matching_target")
 
 
 def benchmark(config: Any) -> None:
-    """Run the benchmark as configured, print its tables and write them."""
+    """Score every map of a model on a frozen split, from a Hydra configuration; print the tables and write them.
+
+    Args:
+        config: Configuration shapes_benchmark.
+
+    Raises:
+        ImapError: A setting is wrong, or the model cannot be loaded.
+    """
     logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
-    told = OmegaConf.to_container(config, resolve=True)
-    if told["split"] not in SPLITS:
-        raise ImapError(f"unknown split {told['split']!r}; known are {', '.join(SPLITS)}")
-    split = SPLITS[told["split"]]
-    recipe = recipe_for(told["backbone"]["name"])
-    untrained = recipe if told["untrained"] else None
-    scenes = split.scenes()[: None if told["clips"] is None else positive("clips", told["clips"])]
-    positive("noises", told["noises"])
-    settings, paper = {name: told[name] for name in METHOD}, told["backbone"]["paper"]
-    check_renoise_timestep(told["renoise_timestep"], positive(METHOD[0], told[METHOD[0]]), None, full=False)
-    model = model_settings(told["backbone"])
-    sizes = read_checkpoint(model)
-    card = Path(sizes.source) / "README.md"
-    if told["card"] and (told["sweep"] or not card.is_file()):
+    settings: Any = OmegaConf.to_container(config, resolve=True)
+    if settings["split"] not in SPLITS:
+        raise ImapError(f"unknown split {settings['split']!r}; known are {', '.join(SPLITS)}")
+    split = SPLITS[settings["split"]]
+    recipe = recipe_for(settings["backbone"]["name"])
+    untrained = recipe if settings["untrained"] else None
+    scenes = split.scenes()[: None if settings["clips"] is None else positive("clips", settings["clips"])]
+    reading, model, source = _reading(settings)
+    card = Path(source) / "README.md"
+    if settings["card"] and (settings["sweep"] or not card.is_file()):
         raise ImapError(
             f"card=true writes the gates of a run with sweep=false into {card}, a card of imap.shapes.train"
         )
-    method = {name: settings[name] for name in METHOD[2:]}
-    layers = method_settings(method, paper, sizes.num_layers, sizes.num_heads, "first").imap_layer
-    settings["imap_layer"] = list(layers)
-    settings["maps_layers"] = [min(layers), max(layers) + 1]  # read no layer that is not asked for
-    pipe = load(model, sizes.source)
+    pipe = load(model, source)
     pipe.set_progress_bar_config(disable=True)
-    clip = (paper["num_frames"], paper["height"], paper["width"])
-    reading = Reading(clip, told["noises"], settings)
-    out = Path(told["output_dir"])
+    out = Path(settings["output_dir"])
     out.mkdir(parents=True, exist_ok=True)
 
-    title = (
-        f"{told['backbone']['name']}, split {split.name} ({split.hash}), {len(scenes)} clips, {told['noises']} noises"
-    )
-    asked = {name: told[name] for name in ("untrained", "sweep")}
-    record_file = RecordFile(
-        out / "records.jsonl",
-        {
-            "version": VERSION,
-            "title": title,
-            "model": model.recorded(),
-            "weights": weights_hash(pipe.components),
-            "clip": clip,
-            **settings,
-            **asked,
-        },
-    )
-    parts = _sweep(pipe, scenes, reading) if told["sweep"] else _all_rows(pipe, scenes, reading, untrained)
+    name, noises = settings["backbone"]["name"], settings["noises"]
+    title = f"{name}, split {split.name} ({split.hash}), {len(scenes)} clips, {noises} noises"
+    facts = {
+        "version": VERSION,
+        "title": title,
+        "model": model.recorded(),
+        "weights": weights_hash(pipe.components),
+        "clip": reading.clip,
+        **reading.settings,
+        "untrained": settings["untrained"],
+        "sweep": settings["sweep"],
+    }
+    record_file = RecordFile(out / "records.jsonl", facts)
+    parts = _sweep(pipe, scenes, reading) if settings["sweep"] else _all_rows(pipe, scenes, reading, untrained)
     for part, score in parts:
-        for number, found in score(skip=record_file.done(part)):
-            record_file.add(part, number, found)
-    _write(out, title, record_file.records, scenes, told, card if told["card"] else None)
+        for clip, records in score(skip=record_file.done(part)):
+            record_file.add(part, clip, records)
+    _write(out, title, record_file.records, scenes, settings, card if settings["card"] else None)
+
+
+def _reading(settings: Mapping[str, Any]) -> tuple[Reading, Model, str]:
+    """How clips are read, the model's settings, and the folder of its weights."""
+    positive("noises", settings["noises"])
+    method, paper = {name: settings[name] for name in METHOD}, settings["backbone"]["paper"]
+    check_renoise_timestep(settings["renoise_timestep"], positive(METHOD[0], settings[METHOD[0]]), None, full=False)
+    model = model_settings(settings["backbone"])
+    checkpoint = read_checkpoint(model)
+    map_settings = {name: method[name] for name in METHOD[2:]}
+    layers = method_settings(map_settings, paper, checkpoint.num_layers, checkpoint.num_heads, "first").imap_layer
+    method["imap_layer"] = list(layers)
+    method["maps_layers"] = [min(layers), max(layers) + 1]  # skip the other layers
+    clip = (paper["num_frames"], paper["height"], paper["width"])
+    return Reading(clip, settings["noises"], method), model, checkpoint.source
 
 
 def _write(
-    out: Path, title: str, records: list[Record], scenes: list[Scene], told: dict[str, Any], card: Path | None
+    out: Path,
+    title: str,
+    records: list[Record],
+    scenes: list[Scene],
+    settings: Mapping[str, Any],
+    card: Path | None,
 ) -> None:
-    """table.md, records.csv and summary.json; and the gates into a model's card. told: what the run was asked for."""
+    """Write table.md, records.csv and summary.json, and the gates into a model's card if one is given."""
     command = f"`{' '.join(['python -m imap.shapes.benchmark', *sys.argv[1:]])}`"
     tables = [f"# {title}", command, *_tables(records, scenes)]
-    if not told["sweep"]:
+    if not settings["sweep"]:
         tables += ["## Gates", gates(records)]
     text = "\n\n".join(tables) + "\n"
     (out / "table.md").write_text(text, encoding="utf-8")
     write_records(records, out / "records.csv")
-    scored = {"title": title, "settings": told, **{kind: summary(records, kind) for kind in ("noun", "verb")}}
+    scored = {"title": title, "settings": settings, **{kind: summary(records, kind) for kind in ("noun", "verb")}}
     (out / "summary.json").write_text(json.dumps(scored, indent=1), encoding="utf-8")
     log.info("%s\n%s", text, out)
     if card:
-        note = f"{len(scenes)} clips of {told['split']}, {told['noises']} noises ({command}):"
+        note = f"{len(scenes)} clips of {settings['split']}, {settings['noises']} noises ({command}):"
         card.write_text(with_maps(card.read_text(encoding="utf-8"), gates(records), note), encoding="utf-8")
         log.info("%s", card)
 
 
 def _tables(records: list[Record], scenes: list[Scene]) -> list[str]:
-    """Headings and tables: by kind of word, of verbs by whether the two things are alike, and by verb."""
+    """Headings and tables: nouns, verbs, verbs with and without twins, and each verb."""
     twins = {clip for clip, scene in enumerate(scenes) if len(scene.concepts) == 1}
     verbs = sorted({record.word for record in records if record.kind == "verb"})
     parts: list[tuple[str, str, list[Record]]] = [
@@ -118,30 +132,33 @@ def _tables(records: list[Record], scenes: list[Scene]) -> list[str]:
         ("Verbs, the two things of different nouns", "verb", [x for x in records if x.clip not in twins]),
         *((verb, "verb", [x for x in records if x.word == verb]) for verb in verbs),
     ]
-    return [part for title, kind, own in parts for part in (f"## {title}", markdown(summary(own, kind), kind))]
+    return [text for title, kind, rows in parts for text in (f"## {title}", markdown(summary(rows, kind), kind))]
 
 
 def _all_rows(pipe: Any, scenes: list[Scene], reading: Reading, untrained: Recipe | None) -> Iterator[Part]:
+    """Parts of a full benchmark: baselines, then random weights, then the model."""
     backbone = backbone_of(pipe)
     grid = (reading.clip[1] // backbone.spatial_factor, reading.clip[2] // backbone.spatial_factor)
     yield "baselines", partial(score_baselines, scenes, reading, grid)
-    for noise in range(reading.noises if untrained else 0):  # with random weights of its own for each noise
-        transformer = untrained.build(seed=noise + 1).transformer.to(pipe.transformer.device, pipe.transformer.dtype)
-        random = type(pipe)(**{**pipe.components, "transformer": transformer})
-        own = replace(reading, noises=1, first_noise=noise)
-        yield f"untrained {noise + 1}", partial(score_model, random, scenes, own, UNTRAINED)
+    if untrained is not None:
+        for noise in range(reading.noises):  # each noise has other random weights
+            transformer = untrained.build(seed=noise + 1).transformer
+            transformer = transformer.to(pipe.transformer.device, pipe.transformer.dtype)
+            random = type(pipe)(**{**pipe.components, "transformer": transformer})
+            one_noise = replace(reading, noises=1, first_noise=noise)
+            yield f"untrained {noise + 1}", partial(score_model, random, scenes, one_noise, UNTRAINED)
     yield "model", partial(score_model, pipe, scenes, reading)
 
 
 def _sweep(pipe: Any, scenes: list[Scene], reading: Reading) -> Iterator[Part]:
-    """Each layer alone at the configured steps, then all layers at several steps."""
+    """Parts of a sweep: each layer alone at the configured steps, then all layers at several steps."""
     for layer in reading.settings["imap_layer"]:
-        own = _changed(reading, imap_layer=[layer], maps_layers=[layer, layer + 1])
-        yield f"layer {layer}", partial(score_model, pipe, scenes, own, f", layer {layer}")
+        one_layer = _changed(reading, imap_layer=[layer], maps_layers=[layer, layer + 1])
+        yield f"layer {layer}", partial(score_model, pipe, scenes, one_layer, f", layer {layer}")
     steps = reading.settings["num_inference_steps"]
     for index in range(1, steps, max(1, steps // 10)):
-        own = _changed(reading, renoise_timestep=[index])
-        yield f"step {index}", partial(score_model, pipe, scenes, own, f", step {index}")
+        one_step = _changed(reading, renoise_timestep=[index])
+        yield f"step {index}", partial(score_model, pipe, scenes, one_step, f", step {index}")
 
 
 def _changed(reading: Reading, **settings: Any) -> Reading:

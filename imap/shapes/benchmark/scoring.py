@@ -1,4 +1,4 @@
-"""Every map of a model over the clips of a split, scored against ground truth: one record per clip, word and row."""
+"""Scores of every map of a model on the clips of a split: one record per clip, word and table row."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ from imap.shapes.world.scenes import Scene
 from imap.shapes.world.truth import NounTruth, VerbTruth, frame_difference, truths
 
 BATCH = 10  # clips drawn at a time
-NOISES = 1000  # seeds of noise for each clip, so that no two clips are read with the same
-POSTERIORS = 10**9  # seeds of the VAE's samples, apart from those
-ROWS = {  # of the table, by the key of a map; {} is the surrogate's name where it is not the published one
+NOISES = 1000  # noise seeds per clip, so that no two clips share a noise
+POSTERIORS = 10**9  # first seed of the VAE's samples
+ROWS = {  # table rows by map key; {} is the suffix of the consensus surrogate
     "cross_attention_maps_layers": "cross attention",
     "concept_attention_maps_layers": "ConceptAttention",
     "imap_layers": "GramCol{}",
@@ -29,7 +29,16 @@ SURROGATES = {"per_head": "", "consensus": ", consensus surrogate"}
 
 @dataclass(frozen=True)
 class Record:
-    """Scores of one map: the table's row, the clip's number, the word, its kind (noun or verb), the noise's seed."""
+    """Scores of one map.
+
+    Attributes:
+        row: Row of the table.
+        clip: Number of the clip.
+        kind: "noun" or "verb".
+        word: The word.
+        noise: Number of the noise.
+        scores: Scores by name.
+    """
 
     row: str
     clip: int
@@ -41,9 +50,16 @@ class Record:
 
 @dataclass(frozen=True)
 class Reading:
-    """How clips are read: the settings of `imap.renoise`, and the noises that each is read with."""
+    """How the benchmark reads clips.
 
-    clip: tuple[int, int, int]  # frames, height, width
+    Attributes:
+        clip: Frames, height and width.
+        noises: Noises per clip.
+        settings: Settings of `imap.renoise`.
+        first_noise: Number of the first noise.
+    """
+
+    clip: tuple[int, int, int]
     noises: int
     settings: Mapping[str, Any]
     first_noise: int = 0
@@ -52,18 +68,29 @@ class Reading:
 def score_model(
     pipe: Any, scenes: Sequence[Scene], reading: Reading, suffix: str = "", skip: Collection[int] = ()
 ) -> Iterator[tuple[int, list[Record]]]:
-    """Clip by clip, the records of a model's own maps, for both surrogates, and of GramCol with the oracle surrogate.
-    suffix: after each row's name. skip: clips that are left out."""
+    """Score a model's maps with both surrogates, and GramCol with the oracle surrogate, clip by clip.
+
+    Args:
+        pipe: The pipeline.
+        scenes: Scenes of the split.
+        reading: How clips are read.
+        suffix: Suffix of each row's name.
+        skip: Numbers of clips to skip.
+
+    Yields:
+        Number of a clip, and its records.
+    """
     backbone = backbone_of(pipe)
     for clip, drawn, i in _drawn(scenes, reading.clip, f"reading{suffix}", skip):
-        scene, records = scenes[clip], []
+        scene = scenes[clip]
+        records: list[Record] = []
         words = (*scene.concepts, *scene.motions)
         generator = torch.Generator().manual_seed(POSTERIORS + clip)
         with torch.no_grad():
             latents = backbone.encode_clip(to_video(drawn.frames[i : i + 1]), generator)
         grid = backbone.grid(latents)
-        shown = {truth.word: truth for truth in truths(scene, drawn, i, (grid.height, grid.width))}
-        places = [shown[word].own if word in shown else None for word in words]
+        by_word = {truth.word: truth for truth in truths(scene, drawn, i, (grid.height, grid.width))}
+        places = [by_word[word].own if word in by_word else None for word in words]
         for noise in range(reading.first_noise, reading.first_noise + reading.noises):
             oracle = OracleSurrogate(places, reading.settings["imap_layer"])
             for surrogate, name in SURROGATES.items():
@@ -80,13 +107,13 @@ def score_model(
                 ).maps
                 for key, row in ROWS.items():
                     if key in maps and (not name or "{}" in row):
-                        for truth in shown.values():
+                        for truth in by_word.values():
                             x = maps.of(truth.word, key)
                             records.append(_record(row.format(name) + suffix, clip, truth, noise, x))
-                for word, truth in shown.items():
-                    found = {"on_thing": oracle.on_thing(words.index(word), bool(name))}
-                    records.append(Record(f"GramCol{name}{suffix}", clip, kind_of(truth), word, noise, found))
-            for word, truth in shown.items():
+                for word, truth in by_word.items():
+                    share = {"on_thing": oracle.on_object(words.index(word), consensus=bool(name))}
+                    records.append(Record(f"GramCol{name}{suffix}", clip, kind_of(truth), word, noise, share))
+            for word, truth in by_word.items():
                 x = oracle.maps()[words.index(word)].reshape(truth.own.shape)
                 records.append(_record(f"oracle surrogate{suffix}", clip, truth, noise, x))
         yield clip, records
@@ -95,11 +122,24 @@ def score_model(
 def score_baselines(
     scenes: Sequence[Scene], reading: Reading, grid: tuple[int, int], skip: Collection[int] = ()
 ) -> Iterator[tuple[int, list[Record]]]:
-    """Clip by clip, the records of maps that need no model: chance, a flat map, what changes, the mover's place at all
-    times, and how high a cell lies: things jump and dip to where they never rest, so that height alone tells *when* of
-    those verbs, right for one and wrong for the other."""
+    """Score maps that need no model, clip by clip.
+
+    The maps are random values, a constant, the frame difference, the moving object's place in all frames, and the
+    height in the picture. Objects jump and dip to heights at which they never rest. So height alone indicates when they
+    move, with the right sign for one of these verbs and the wrong sign for the other.
+
+    Args:
+        scenes: Scenes of the split.
+        reading: How clips are read.
+        grid: Rows and columns of latent cells.
+        skip: Numbers of clips to skip.
+
+    Yields:
+        Number of a clip, and its records.
+    """
     for clip, drawn, i in _drawn(scenes, reading.clip, "baselines", skip):
-        change, records = frame_difference(drawn.frames[i], grid), []
+        change = frame_difference(drawn.frames[i], grid)
+        records: list[Record] = []
         height = np.broadcast_to(-np.arange(grid[0], dtype=float)[:, None], change.shape)
         for word, truth in enumerate(truths(scenes[clip], drawn, i, grid)):
             rng = np.random.default_rng([clip, word])
@@ -116,19 +156,19 @@ def score_baselines(
 def _drawn(
     scenes: Sequence[Scene], size: tuple[int, int, int], title: str, skip: Collection[int]
 ) -> Iterator[tuple[int, Drawn, int]]:
-    """Number of each clip that is not to be skipped, the batch that it is drawn in, and its place there."""
+    """Number of each clip that is not skipped, its drawn batch, and its index in the batch."""
     wanted = [clip for clip in range(len(scenes)) if clip not in skip]
     with tqdm(total=len(scenes), initial=len(scenes) - len(wanted), desc=title, unit="clip", mininterval=2) as bar:
         for start in range(0, len(wanted), BATCH):
-            own = wanted[start : start + BATCH]
-            drawn = draw([scenes[clip] for clip in own], *size)
-            for i, clip in enumerate(own):
+            batch = wanted[start : start + BATCH]
+            drawn = draw([scenes[clip] for clip in batch], *size)
+            for i, clip in enumerate(batch):
                 yield clip, drawn, i
                 bar.update()
 
 
 def kind_of(truth: NounTruth | VerbTruth) -> str:
-    """noun or verb."""
+    """Kind of a word: "noun" or "verb"."""
     return "noun" if isinstance(truth, NounTruth) else "verb"
 
 

@@ -1,4 +1,4 @@
-"""Records of scores as tables: means over clips with 95 % bootstrap intervals."""
+"""Tables of scores: means over clips with 95 % bootstrap intervals."""
 
 import csv
 from collections import defaultdict
@@ -26,22 +26,22 @@ TITLES = {
         "on_thing": "surrogate on it",
     },
 }
-UNTRAINED = ", untrained"  # ends the rows of the model with random weights
-OWN = ("cross attention", "ConceptAttention", "GramCol", "IMAP")  # how the names of a model's rows start
-# what shipped weights are held to: kind, score, whose maps, least value
+UNTRAINED = ", untrained"  # suffix of the rows of a model with random weights
+MODEL_ROWS = ("cross attention", "ConceptAttention", "GramCol", "IMAP")  # first words of a model's rows
+# gates of shipped weights: title, kind of word, score, rows, least value
 GATES = (
-    ("nouns: AP of the best map", "noun", "ap", OWN, 0.9),
+    ("nouns: AP of the best map", "noun", "ap", MODEL_ROWS, 0.9),
     ("nouns: AP of GramCol, either surrogate", "noun", "ap", ("GramCol",), 0.7),
-    ("nouns: own/other AUC of the best map", "noun", "own_other", OWN, 0.9),
+    ("nouns: own/other AUC of the best map", "noun", "own_other", MODEL_ROWS, 0.9),
     ("verbs: in-object AUC, best of GramCol and IMAP", "verb", "in_object", ("GramCol", "IMAP"), 0.7),
-    ("verbs: spatio-temporal AP of the best map", "verb", "ap", OWN, 0.4),
+    ("verbs: spatio-temporal AP of the best map", "verb", "ap", MODEL_ROWS, 0.4),
 )
 Interval = tuple[float, float, float]
 Summary = dict[str, dict[str, Interval]]  # [row][score]
 
 
 def by_clip(records: Iterable[Record], kind: str) -> dict[str, dict[str, dict[int, float]]]:
-    """[row][score][clip]: the mean over the clip's words and noises."""
+    """Mean of each score over a clip's words and noises, as [row][score][clip]."""
     values: dict[str, dict[str, dict[int, list[float]]]] = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
     for record in records:
         if record.kind == kind:
@@ -55,7 +55,7 @@ def by_clip(records: Iterable[Record], kind: str) -> dict[str, dict[str, dict[in
 
 
 def summary(records: Iterable[Record], kind: str) -> Summary:
-    """Mean and 95 % interval over clips of each score."""
+    """Mean over clips and 95 % interval of each score, for one kind of word."""
     return {
         row: {score: interval(list(clips.values())) for score, clips in scores.items()}
         for row, scores in by_clip(records, kind).items()
@@ -63,50 +63,61 @@ def summary(records: Iterable[Record], kind: str) -> Summary:
 
 
 def difference(records: Iterable[Record], kind: str, score: str, row: str, other: str) -> Interval:
-    """Mean and 95 % interval of how much a row has more than another on the clips that both were scored on."""
-    found = by_clip(records, kind)
-    own, less = (found.get(name, {}).get(score, {}) for name in (row, other))
-    return interval([own[clip] - less[clip] for clip in own.keys() & less.keys()])
+    """Mean difference between two rows and its 95 % interval, over the clips that both rows have.
+
+    Args:
+        records: Records of a benchmark.
+        kind: Kind of word.
+        score: Name of the score.
+        row: Row with the first value.
+        other: Row whose value is subtracted.
+    """
+    values = by_clip(records, kind)
+    first, second = (values.get(name, {}).get(score, {}) for name in (row, other))
+    return interval([first[clip] - second[clip] for clip in first.keys() & second.keys()])
 
 
-def markdown(found: Summary, kind: str) -> str:
-    """A summary as a Markdown table."""
+def markdown(scored: Summary, kind: str) -> str:
+    """Markdown table of a summary."""
     titles = TITLES[kind]
     lines = ["| map | " + " | ".join(titles.values()) + " |", "|---" * (len(titles) + 1) + "|"]
-    for row, scores in found.items():
+    for row, scores in scored.items():
         cells = [_cell(scores.get(score)) for score in titles]
         lines.append(f"| {row} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
 def gates(records: Sequence[Record]) -> str:
-    """GATES as a Markdown table, what the best map of each reaches; and two of differences between rows, clip by clip,
-    with their 95 % intervals."""
-    found = {kind: summary(records, kind) for kind in TITLES}
+    """Markdown table of the gates, with the best map's value.
+
+    After GATES come gates of differences between rows, clip by clip, with 95 % intervals.
+    """
+    scored = {kind: summary(records, kind) for kind in TITLES}
     lines = ["| gate | must reach | reaches | map |", "|---" * 4 + "|"]
 
-    def add(title: str, asked: str, value: str, row: str, met: bool) -> None:
-        lines.append(f"| {title} | {asked} | {value}{'' if met else ', not met'} | {row} |")
+    def add(title: str, required: str, value: str, row: str, met: bool) -> None:
+        lines.append(f"| {title} | {required} | {value}{'' if met else ', not met'} | {row} |")
 
     for title, kind, score, rows, least in GATES:
-        value, row = _best(found[kind], score, rows)
+        value, row = _best(scored[kind], score, rows)
         add(title, _number(least, 3), _number(value, 3), row, value >= least)
-    row = _best(found["verb"], "in_object", ("GramCol", "IMAP"))[1]
-    if row in found["verb"]:
-        more = difference(records, "verb", "in_object", row, "cross attention")
-        knows = found["verb"][row]["in_object"][1] > 0.5  # two maps that know nothing may differ too
-        add("verbs: the same less cross attention's", "above 0, beyond chance", _cell(more), row, more[1] > 0 and knows)
-    for row in found["noun"]:
-        if row.startswith(OWN) and row.endswith(UNTRAINED):
-            more = difference(records, "noun", "ap", row, "random")
-            add("nouns: AP of untrained weights less random", "within .050", _cell(more), row, abs(more[0]) <= 0.05)
+    row = _best(scored["verb"], "in_object", ("GramCol", "IMAP"))[1]
+    if row in scored["verb"]:
+        gain = difference(records, "verb", "in_object", row, "cross attention")
+        above_chance = scored["verb"][row]["in_object"][1] > 0.5  # two maps without knowledge may also differ
+        is_met = gain[1] > 0 and above_chance
+        add("verbs: the same less cross attention's", "above 0, beyond chance", _cell(gain), row, is_met)
+    for row in scored["noun"]:
+        if row.startswith(MODEL_ROWS) and row.endswith(UNTRAINED):
+            gain = difference(records, "noun", "ap", row, "random")
+            add("nouns: AP of untrained weights less random", "within .050", _cell(gain), row, abs(gain[0]) <= 0.05)
     return "\n".join(lines)
 
 
-def _best(found: Summary, score: str, rows: tuple[str, ...]) -> tuple[float, str]:
-    """Highest value of the trained model's rows whose names start with one of `rows`, and the row."""
-    own = [row for row in found if row.startswith(rows) and not row.endswith(UNTRAINED) and score in found[row]]
-    return max(((found[row][score][0], row) for row in own), default=(float("nan"), "-"))
+def _best(scored: Summary, score: str, rows: tuple[str, ...]) -> tuple[float, str]:
+    """Highest value among the trained model's rows whose names start with one of `rows`, and its row."""
+    trained = [row for row in scored if row.startswith(rows) and not row.endswith(UNTRAINED) and score in scored[row]]
+    return max(((scored[row][score][0], row) for row in trained), default=(float("nan"), "-"))
 
 
 def _number(x: float, digits: int = 2) -> str:
@@ -122,7 +133,7 @@ def _cell(value: Interval | None) -> str:
 
 
 def write_records(records: Sequence[Record], path: Path) -> None:
-    """All records as CSV, one line per score."""
+    """Write all records as CSV, one line per score."""
     with path.open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
         rows.writerow(["row", "clip", "kind", "word", "noise", "score", "value"])

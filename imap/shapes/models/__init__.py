@@ -1,4 +1,4 @@
-"""The small pipelines: real diffusers classes, sized so that two CPU cores can train them."""
+"""Small pipelines of real diffusers classes, which two CPU cores can train."""
 
 from imap.errors import ImapError
 from imap.shapes.models.base import Recipe
@@ -8,10 +8,14 @@ from imap.shapes.models.wan import Wan
 
 
 def recipe_for(backbone: str) -> Recipe:
-    """Recipe of a backbone configuration by its name. Raises ImapError for one that is not of the embedded world."""
+    """Recipe of a backbone configuration, by its name.
+
+    Raises:
+        ImapError: The configuration is not one of the embedded world.
+    """
     if backbone.removeprefix("shapes_") not in RECIPES or not backbone.startswith("shapes_"):
         known = ", ".join(f"shapes_{family}" for family in RECIPES)
-        raise ImapError(f"backbone={backbone} is no model of the embedded world; it can be {known}")
+        raise ImapError(f"backbone={backbone} is not a model of the embedded world; choose one of {known}")
     return RECIPES[backbone.removeprefix("shapes_")]
 
 

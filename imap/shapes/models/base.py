@@ -1,11 +1,10 @@
-"""What training must know of a family: how its pipeline is laid out, how it adds noise, and what it predicts."""
+"""Interface between training and a model family: construction of the pipeline, noise, and training target."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
-from diffusers import DiffusionPipeline
 from torch import Tensor, nn
 
 from imap.shapes.world.scenes import NOUNS, VERBS
@@ -19,25 +18,35 @@ TRAIN_TIMESTEPS = 1000
 
 
 class Recipe(ABC):
-    """A small pipeline of one family, and its training objective."""
+    """A small pipeline of one family, with its training objective."""
 
     family: ClassVar[str]
 
     @abstractmethod
-    def build(self, seed: int = 0) -> DiffusionPipeline:
-        """The pipeline on the CPU in float32, not yet trained; the same seed gives the same weights."""
+    def build(self, seed: int = 0) -> Any:
+        """The untrained pipeline on the CPU in float32; the same seed gives the same weights."""
 
     @abstractmethod
-    def set_statistics(self, vae: nn.Module, mean: Tensor, std: Tensor) -> None:
-        """Tell the VAE's configuration the mean and deviation (channels,) of its latents over the world."""
+    def set_statistics(self, vae: Any, mean: Tensor, std: Tensor) -> None:
+        """Write the mean and deviation (channels,) of the world's latents into the VAE's configuration."""
 
     @abstractmethod
     def text(self, pipe: Any, captions: Sequence[str]) -> dict[str, Tensor]:
-        """Text arguments of the transformer, through the pipeline's own encoding."""
+        """Text arguments of the transformer, encoded by the pipeline."""
 
     @abstractmethod
-    def noised(self, pipe: Any, clean: Tensor, noise: Tensor, level: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Latents at noise levels (b,) in [0, 1), their timesteps (b,), and what the transformer should predict."""
+    def add_noise(self, pipe: Any, clean: Tensor, noise: Tensor, level: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Add noise to latents.
+
+        Args:
+            pipe: The pipeline.
+            clean: Latents (b, ...).
+            noise: Standard normal noise of the same shape.
+            level: Noise levels (b,) in [0, 1).
+
+        Returns:
+            Noisy latents, their timesteps (b,), and the transformer's target.
+        """
 
     @abstractmethod
     def predict(self, pipe: Any, latents: Tensor, timesteps: Tensor, text: dict[str, Tensor]) -> Tensor:
@@ -45,21 +54,36 @@ class Recipe(ABC):
 
 
 @torch.no_grad()
-def shut(linear: nn.Linear, gates: Sequence[int], parts: int = 6) -> None:
-    """Keep some of the `parts` equal parts of what a norm's layer modulates by at zero, for good.
+def freeze_gates_at_zero(linear: nn.Linear, gates: Sequence[int], parts: int = 6) -> None:
+    """Set some modulation outputs of an adaptive norm to zero, and keep them at zero during training.
 
-    Where they are the gates by which a block rewrites the text, words stay what the encoder said. Else a model of this
-    size makes the few words its scratch pad, and its video no longer finds them by their meaning.
+    These outputs are the gates with which a block changes the text. With closed gates the text states stay the
+    encoder's. A model of this size would otherwise store other information in the few text tokens. Video tokens would
+    then no longer find words by their meaning.
+
+    Args:
+        linear: Layer that computes the norm's shifts, scales and gates.
+        gates: Indices of the parts to close.
+        parts: Number of equal parts of the layer's output.
     """
-    open_ = torch.ones(parts, linear.out_features // parts)
-    open_[list(gates)] = 0
+    is_open = torch.ones(parts, linear.out_features // parts)
+    is_open[list(gates)] = 0
     for parameter in linear.parameters():
-        mask = open_.flatten() if parameter.ndim == 1 else open_.view(-1, 1)
+        mask = is_open.flatten() if parameter.ndim == 1 else is_open.view(-1, 1)
         parameter.mul_(mask)
         parameter.register_hook(lambda gradient, mask=mask: gradient * mask.to(gradient))
 
 
 def flow(clean: Tensor, noise: Tensor, level: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Rectified flow, as Wan and HunyuanVideo were trained: the straight line from clip to noise, and its direction."""
+    """Rectified flow, the objective of Wan and HunyuanVideo: a straight line from clip to noise, and its direction.
+
+    Args:
+        clean: Latents (b, ...).
+        noise: Noise of the same shape.
+        level: Noise levels (b,) in [0, 1).
+
+    Returns:
+        Noisy latents, timesteps (b,), and the target `noise - clean`.
+    """
     sigma = level.view(-1, *[1] * (clean.ndim - 1))
     return torch.lerp(clean, noise, sigma), level * TRAIN_TIMESTEPS, noise - clean

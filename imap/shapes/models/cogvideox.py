@@ -1,4 +1,4 @@
-"""A small CogVideoX, laid out like the 5B: joint attention over [text, video], rotary positions, v-prediction."""
+"""A small CogVideoX in the layout of the 5B: joint attention over [text, video], rotary positions, v-prediction."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from diffusers import (
     CogVideoXPipeline,
     CogVideoXTransformer3DModel,
 )
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import T5Config, T5EncoderModel
 
 from imap.shapes.models.base import (
@@ -22,26 +22,27 @@ from imap.shapes.models.base import (
     TRAIN_TIMESTEPS,
     WORDS,
     Recipe,
-    shut,
+    freeze_gates_at_zero,
 )
-from imap.shapes.models.words import bind_t5, tell_alike
+from imap.shapes.models.words import bind_t5, share_embeddings
 from imap.shapes.world.scenes import NOUNS, VERBS
 from imap.testing.tiny import tokenizers
 from imap.testing.tiny.seeding import seeded
 
 
 class CogVideoX(Recipe):
-    """CogVideoXPipeline, its T5 set by `bind_t5`."""
+    """CogVideoXPipeline whose T5 weights are set by `bind_t5`."""
 
     family = "cogvideox"
 
     def build(self, seed: int = 0) -> CogVideoXPipeline:
-        tokenizer = tokenizers.sentencepiece(WORDS)
+        tokenizer: Any = tokenizers.sentencepiece(WORDS)
         with seeded(seed):
             text_encoder = T5EncoderModel(_text_config(len(tokenizer))).eval()
-            nouns, verbs = (tokenizer.convert_tokens_to_ids([f"▁{word}" for word in words]) for words in (NOUNS, VERBS))
+            nouns: Any = tokenizer.convert_tokens_to_ids([f"▁{noun}" for noun in NOUNS])
+            verbs: Any = tokenizer.convert_tokens_to_ids([f"▁{verb}" for verb in VERBS])
             bind_t5(text_encoder, nouns, verbs)
-            tell_alike(text_encoder, tokenizer, "▁")
+            share_embeddings(text_encoder, tokenizer, "▁")
             return CogVideoXPipeline(
                 tokenizer=tokenizer,
                 text_encoder=text_encoder,
@@ -55,7 +56,7 @@ class CogVideoX(Recipe):
                 ),
             )
 
-    def set_statistics(self, vae: nn.Module, mean: Tensor, std: Tensor) -> None:
+    def set_statistics(self, vae: Any, mean: Tensor, std: Tensor) -> None:
         vae.register_to_config(scaling_factor=float(1 / std.square().mean().sqrt()))
 
     def text(self, pipe: Any, captions: Sequence[str]) -> dict[str, Tensor]:
@@ -63,7 +64,7 @@ class CogVideoX(Recipe):
         embeddings, _ = pipe.encode_prompt(list(captions), do_classifier_free_guidance=False, max_sequence_length=slots)
         return {"encoder_hidden_states": embeddings}
 
-    def noised(self, pipe: Any, clean: Tensor, noise: Tensor, level: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def add_noise(self, pipe: Any, clean: Tensor, noise: Tensor, level: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         timesteps = (level * TRAIN_TIMESTEPS).long()
         noisy = pipe.scheduler.add_noise(clean, noise, timesteps)
         return noisy, timesteps, pipe.scheduler.get_velocity(clean, noise, timesteps)
@@ -94,17 +95,21 @@ def _transformer() -> CogVideoXTransformer3DModel:
         sample_frames=25,
         use_rotary_positional_embeddings=True,
     )
-    for block in transformer.transformer_blocks:
-        for norm in (block.norm1, block.norm2):  # shift, scale and gate of the video, and of the text
-            shut(norm.linear, [5])
+    blocks: Any = transformer.transformer_blocks
+    for block in blocks:
+        for norm in (block.norm1, block.norm2):  # parts: shift, scale and gate of the video, then of the text
+            freeze_gates_at_zero(norm.linear, [5])
     return transformer
 
 
 def _vae() -> AutoencoderKLCogVideoX:
+    levels: dict[str, Any] = {  # type hints of diffusers allow only one level
+        "block_out_channels": (8, 16, 16, 16),
+        "down_block_types": ("CogVideoXDownBlock3D",) * 4,
+        "up_block_types": ("CogVideoXUpBlock3D",) * 4,
+    }
     return AutoencoderKLCogVideoX(
-        block_out_channels=(8, 16, 16, 16),
-        down_block_types=("CogVideoXDownBlock3D",) * 4,
-        up_block_types=("CogVideoXUpBlock3D",) * 4,
+        **levels,
         layers_per_block=1,
         norm_num_groups=4,
         latent_channels=LATENT_CHANNELS,

@@ -1,4 +1,4 @@
-"""A small HunyuanVideo: dual-stream blocks with a mask on padded text, no single-stream block, rectified flow."""
+"""A small HunyuanVideo: dual-stream blocks with masked text padding, no single-stream block, rectified flow."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,8 +9,8 @@ from diffusers import (
     HunyuanVideoPipeline,
     HunyuanVideoTransformer3DModel,
 )
-from torch import Tensor, nn
-from transformers import CLIPTextConfig, CLIPTextModel, LlamaConfig, LlamaModel, PreTrainedTokenizerFast
+from torch import Tensor
+from transformers import CLIPTextConfig, CLIPTextModel, LlamaConfig, LlamaModel
 
 from imap.shapes.models.base import (
     HEAD_WIDTH,
@@ -22,9 +22,9 @@ from imap.shapes.models.base import (
     WORDS,
     Recipe,
     flow,
-    shut,
+    freeze_gates_at_zero,
 )
-from imap.shapes.models.words import bind_llama, bind_refiner, tell_alike
+from imap.shapes.models.words import bind_llama, bind_refiner, share_embeddings
 from imap.shapes.world.scenes import NOUNS, VERBS
 from imap.testing.tiny import tokenizers
 from imap.testing.tiny.seeding import seeded
@@ -33,19 +33,22 @@ POOLED_WIDTH = 16
 
 
 class HunyuanVideo(Recipe):
-    """HunyuanVideoPipeline, its Llama and token refiner set by `bind_llama` and `bind_refiner`."""
+    """HunyuanVideoPipeline whose Llama and token refiner are set by `bind_llama` and `bind_refiner`."""
 
     family = "hunyuanvideo"
 
     def build(self, seed: int = 0) -> HunyuanVideoPipeline:
-        llama, clip = tokenizers.llama(WORDS), tokenizers.clip(WORDS)
+        llama: Any = tokenizers.llama(WORDS)
+        clip: Any = tokenizers.clip(WORDS)
         with seeded(seed):
             text_encoder = LlamaModel(_text_config(llama)).eval()
-            nouns, verbs = (llama.convert_tokens_to_ids([f"Ġ{word}" for word in words]) for words in (NOUNS, VERBS))
+            nouns: Any = llama.convert_tokens_to_ids([f"Ġ{noun}" for noun in NOUNS])
+            verbs: Any = llama.convert_tokens_to_ids([f"Ġ{verb}" for verb in VERBS])
             bind_llama(text_encoder, nouns, verbs)
-            tell_alike(text_encoder, llama, "Ġ")
+            share_embeddings(text_encoder, llama, "Ġ")
             transformer = _transformer().eval()
-            bind_refiner(transformer.context_embedder, text_encoder.embed_tokens.weight[nouns])
+            embeddings: Any = text_encoder.embed_tokens.weight
+            bind_refiner(transformer.context_embedder, embeddings[nouns])
             return HunyuanVideoPipeline(
                 tokenizer=llama,
                 text_encoder=text_encoder,
@@ -56,27 +59,27 @@ class HunyuanVideo(Recipe):
                 scheduler=FlowMatchEulerDiscreteScheduler(shift=7.0),
             )
 
-    def set_statistics(self, vae: nn.Module, mean: Tensor, std: Tensor) -> None:
+    def set_statistics(self, vae: Any, mean: Tensor, std: Tensor) -> None:
         vae.register_to_config(scaling_factor=float(1 / std.square().mean().sqrt()))
 
     def text(self, pipe: Any, captions: Sequence[str]) -> dict[str, Tensor]:
-        # padding is masked out, so that a short one trains as the pipeline's 256 slots would
+        # padding is masked, so 16 slots give the same training as the pipeline's 256
         embeddings, pooled, mask = pipe.encode_prompt(list(captions), max_sequence_length=TEXT_SLOTS)
         return {"encoder_hidden_states": embeddings, "pooled_projections": pooled, "encoder_attention_mask": mask}
 
-    def noised(self, pipe: Any, clean: Tensor, noise: Tensor, level: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def add_noise(self, pipe: Any, clean: Tensor, noise: Tensor, level: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return flow(clean, noise, level)
 
     def predict(self, pipe: Any, latents: Tensor, timesteps: Tensor, text: dict[str, Tensor]) -> Tensor:
         return pipe.transformer(latents, timestep=timesteps, return_dict=False, **text)[0]
 
 
-def _text_config(tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:
+def _text_config(tokenizer: Any) -> LlamaConfig:
     return LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=TEXT_WIDTH,
         intermediate_size=16,
-        num_hidden_layers=3,  # the pipeline reads the states before the last two: after the first layer
+        num_hidden_layers=3,  # the pipeline reads the states before the last two layers: after the first
         num_attention_heads=4,
         num_key_value_heads=4,
         attention_bias=True,
@@ -87,8 +90,8 @@ def _text_config(tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:
     )
 
 
-def _pooled_text_config(tokenizer: PreTrainedTokenizerFast) -> CLIPTextConfig:
-    # no layers: the pooled vector knows no word, so that words act through their own tokens alone
+def _pooled_text_config(tokenizer: Any) -> CLIPTextConfig:
+    # Without layers the pooled vector contains no word. So words act only through their tokens.
     return CLIPTextConfig(
         vocab_size=len(tokenizer),
         hidden_size=POOLED_WIDTH,
@@ -106,7 +109,7 @@ def _pooled_text_config(tokenizer: PreTrainedTokenizerFast) -> CLIPTextConfig:
 def _transformer() -> HunyuanVideoTransformer3DModel:
     transformer = HunyuanVideoTransformer3DModel(
         num_layers=LAYERS,
-        num_single_layers=0,  # no maps come from them, and words that they look up would be lost
+        num_single_layers=0,  # imap reads no maps from them, and they would also read words
         num_refiner_layers=1,
         num_attention_heads=HEADS,
         attention_head_dim=HEAD_WIDTH,
@@ -118,14 +121,17 @@ def _transformer() -> HunyuanVideoTransformer3DModel:
         pooled_projection_dim=POOLED_WIDTH,
         guidance_embeds=False,
     )
-    for block in transformer.transformer_blocks:
-        shut(block.norm1_context.linear, [2, 5])  # shift, scale and gate of attention, and of the feed-forward
+    blocks: Any = transformer.transformer_blocks
+    for block in blocks:
+        # parts: shift, scale and gate of attention, then of the feed-forward
+        freeze_gates_at_zero(block.norm1_context.linear, [2, 5])
     return transformer
 
 
 def _vae() -> AutoencoderKLHunyuanVideo:
+    levels: dict[str, Any] = {"block_out_channels": (8, 16, 16, 16)}  # type hints of diffusers allow only one level
     return AutoencoderKLHunyuanVideo(
-        block_out_channels=(8, 16, 16, 16),
+        **levels,
         layers_per_block=1,
         norm_num_groups=4,
         latent_channels=LATENT_CHANNELS,

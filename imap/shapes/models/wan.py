@@ -4,46 +4,48 @@ from collections.abc import Sequence
 from typing import Any
 
 from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanPipeline, WanTransformer3DModel
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import UMT5Config, UMT5EncoderModel
 
 from imap.shapes.models.base import HEAD_WIDTH, HEADS, LATENT_CHANNELS, LAYERS, TEXT_WIDTH, WORDS, Recipe, flow
-from imap.shapes.models.words import bind_t5, tell_alike
+from imap.shapes.models.words import bind_t5, share_embeddings
 from imap.shapes.world.scenes import NOUNS, VERBS
 from imap.testing.tiny import tokenizers
 from imap.testing.tiny.seeding import seeded
 
 
 class Wan(Recipe):
-    """WanPipeline, its UMT5 set by `bind_t5`."""
+    """WanPipeline whose UMT5 weights are set by `bind_t5`."""
 
     family = "wan"
 
     def build(self, seed: int = 0) -> WanPipeline:
-        tokenizer = tokenizers.sentencepiece(WORDS)
+        tokenizer: Any = tokenizers.sentencepiece(WORDS)
+        scheduler: Any = UniPCMultistepScheduler(
+            prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0
+        )
         with seeded(seed):
             text_encoder = UMT5EncoderModel(_text_config(len(tokenizer))).eval()
-            nouns, verbs = (tokenizer.convert_tokens_to_ids([f"▁{word}" for word in words]) for words in (NOUNS, VERBS))
+            nouns: Any = tokenizer.convert_tokens_to_ids([f"▁{noun}" for noun in NOUNS])
+            verbs: Any = tokenizer.convert_tokens_to_ids([f"▁{verb}" for verb in VERBS])
             bind_t5(text_encoder, nouns, verbs)
-            tell_alike(text_encoder, tokenizer, "▁")
+            share_embeddings(text_encoder, tokenizer, "▁")
             return WanPipeline(
                 tokenizer=tokenizer,
                 text_encoder=text_encoder,
                 vae=_vae().eval(),
                 transformer=_transformer().eval(),
-                scheduler=UniPCMultistepScheduler(
-                    prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0
-                ),
+                scheduler=scheduler,
             )
 
-    def set_statistics(self, vae: nn.Module, mean: Tensor, std: Tensor) -> None:
+    def set_statistics(self, vae: Any, mean: Tensor, std: Tensor) -> None:
         vae.register_to_config(latents_mean=mean.tolist(), latents_std=std.tolist())
 
     def text(self, pipe: Any, captions: Sequence[str]) -> dict[str, Tensor]:
         embeddings, _ = pipe.encode_prompt(list(captions), do_classifier_free_guidance=False, max_sequence_length=512)
         return {"encoder_hidden_states": embeddings}
 
-    def noised(self, pipe: Any, clean: Tensor, noise: Tensor, level: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def add_noise(self, pipe: Any, clean: Tensor, noise: Tensor, level: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return flow(clean, noise, level)
 
     def predict(self, pipe: Any, latents: Tensor, timesteps: Tensor, text: dict[str, Tensor]) -> Tensor:

@@ -1,4 +1,4 @@
-"""How a training clip is told: mostly in full, sometimes in a word, sometimes not."""
+"""Captions of training clips: mostly full sentences, sometimes one word, sometimes empty."""
 
 import numpy as np
 
@@ -6,8 +6,14 @@ from imap.shapes.world.scenes import Scene
 
 
 def draw_caption(scene: Scene, rng: np.random.Generator, empty: float, one_word: float) -> str:
-    """A caption of the scene, drawn anew each time. empty: share that says nothing, for guidance; one_word: share of
-    the others that is a single word."""
+    """Draw a caption of a scene at random.
+
+    Args:
+        scene: The scene.
+        rng: Random numbers.
+        empty: Share of empty captions, for classifier-free guidance.
+        one_word: Share of single words among the other captions.
+    """
     if rng.random() < empty:
         return ""
     if rng.random() < one_word:

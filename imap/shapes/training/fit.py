@@ -1,4 +1,4 @@
-"""A training loop that can stop at any step and go on: everything it knows is in one file, written atomically."""
+"""A training loop that can stop at any step and resume. Its whole state is in one file, written atomically."""
 
 import os
 import time
@@ -22,9 +22,9 @@ SCHEDULED = ("optimizers", "schedules")
 
 
 class Fit:
-    """Trains `module` with a warm-up, a linear way down to zero, and a running mean (EMA) of its weights.
+    """Training of a module, with warm-up, linear decay to zero, and a running mean (EMA) of the weights.
 
-    What a step draws must depend on its number alone: then a run that was stopped ends in the same weights.
+    Random numbers of a step must depend only on its number. Then an interrupted run ends in the same weights.
     """
 
     def __init__(
@@ -37,7 +37,20 @@ class Fit:
         ema: float,
         anneal: float,
     ) -> None:
-        """settings: what a checkpoint at `path` must have been made with; it may have had fewer steps, not more."""
+        """Prepare the training, and restore the checkpoint if one exists.
+
+        Args:
+            module: Module to train.
+            path: Path of the checkpoint.
+            steps: Number of steps.
+            optimizers: Optimizers of the module's parameters.
+            settings: Settings that a checkpoint must match, except `steps`.
+            ema: Decay of the running mean.
+            anneal: Share of the steps in which the learning rate decays to zero.
+
+        Raises:
+            ImapError: The checkpoint has other settings, or more steps.
+        """
         self.module, self.path, self.steps, self.optimizers = module, path, steps, optimizers
         self.settings = {name: value for name, value in settings.items() if name != "steps"}
         warmup, down = max(1, min(50, steps)), max(1, round(anneal * steps))
@@ -50,10 +63,15 @@ class Fit:
         self.step, self.seconds, self.losses = 0, 0.0, []
         if path.is_file():
             self._restore(torch.load(path, map_location=next(module.parameters()).device, weights_only=True))
-        self.start = self.step  # where this process took over
 
-    def run(self, loss_of: Callable[[int], Tensor], every: int = 0, event: Callable[[int], str] | None = None) -> None:
-        """Go on to the last step. loss_of takes the step's number; event, each `every` steps, returns a text."""
+    def run(self, loss_of: Callable[[int], Tensor], every: int = 0, report: Callable[[int], str] | None = None) -> None:
+        """Train up to the last step.
+
+        Args:
+            loss_of: Loss of a step, by its number.
+            every: Steps between reports.
+            report: Text to print after a step, by the number of finished steps.
+        """
         saved = time.monotonic()
         bar = tqdm(range(self.step, self.steps), self.path.stem, initial=self.step, total=self.steps, mininterval=5)
         for step in bar:
@@ -71,8 +89,8 @@ class Fit:
             self.step = step + 1
             if step % 10 == 0:
                 bar.set_postfix(loss=f"{torch.stack(self.losses[-20:]).mean().item():.4f}")
-            if event is not None and self.step % every == 0 and self.step < self.steps:
-                bar.write(event(self.step))
+            if report is not None and self.step % every == 0 and self.step < self.steps:
+                bar.write(report(self.step))
             if time.monotonic() - saved > CHECKPOINT_SECONDS or self.step == self.steps:
                 self.save()
                 saved = time.monotonic()
@@ -90,13 +108,13 @@ class Fit:
     def _restore(self, state: dict[str, Any]) -> None:
         if state["settings"] != self.settings:
             raise ImapError(
-                f"{self.path} was trained with {state['settings']}, and {self.settings} is asked for; "
-                "ask for the same, or set another output_dir"
+                f"{self.path} was trained with {state['settings']}, but the settings now are {self.settings}; "
+                "use the same settings, or set another output_dir"
             )
         if state["step"] > self.steps:
             raise ImapError(
-                f"{self.path} has had {state['step']} steps, more than the {self.steps} that are asked for; "
-                "ask for as many, or set another output_dir"
+                f"{self.path} has {state['step']} steps, more than the {self.steps} of the settings; "
+                "set at least as many steps, or another output_dir"
             )
         for name in WEIGHTS:
             getattr(self, name).load_state_dict(state[name])
@@ -105,16 +123,16 @@ class Fit:
                 part.load_state_dict(saved)
         for optimizer, schedule in zip(self.optimizers, self.schedules, strict=True):
             for group, base in zip(optimizer.param_groups, schedule.base_lrs, strict=True):
-                group["lr"] = base * self.rate(state["step"])  # the saved one was of a way down to other steps
+                group["lr"] = base * self.rate(state["step"])  # the saved rate belongs to another number of steps
         self.step, self.seconds = state["step"], state["seconds"]
         self.losses = list(state["losses"].to(next(self.module.parameters()).device))
 
 
 def adamw(parameters: Iterable[nn.Parameter], lr: float) -> AdamW:
-    """AdamW as everything here is trained with it."""
+    """AdamW with the betas and weight decay of all trainings here."""
     return AdamW(parameters, lr=lr, betas=(0.9, 0.98), weight_decay=0.01)
 
 
-def _running_mean(decay: float, mean: Tensor, new: Tensor, count: Tensor) -> Tensor:
-    """Mean that forgets the first steps sooner than `decay` would."""
+def _running_mean(decay: float, mean: Tensor, new: Tensor, count: Any) -> Tensor:
+    """Running mean that forgets the first steps faster than `decay` does."""
     return torch.lerp(mean.float(), new.float(), 1 - torch.clamp((1 + count) / (10 + count), max=decay)).to(mean.dtype)

@@ -1,4 +1,4 @@
-"""Clips of the world as latents, encoded once and kept on disk in shards; captions are drawn again from the seeds."""
+"""Clips of the world as latents: encoded once, kept on disk in shards. Captions are drawn again from the seeds."""
 
 import json
 import os
@@ -18,20 +18,25 @@ from imap.shapes.world.scenes import Scene, scenes
 
 SHARD = 200  # clips
 BATCH = 20  # clips encoded at a time
-SEEDS = 20_000_000  # of the training clips, apart from every other use
+SEEDS = 20_000_000  # first seed of training clips; no other use has these seeds
 
 
 @dataclass(frozen=True)
-class Bank:
-    """latents (clips, ...) as the transformer is given them; cover (clips, frames, h, w), share of a cell that objects
-    fill; the scenes that they show."""
+class LatentCache:
+    """Encoded clips.
+
+    Attributes:
+        latents: (clips, ...), as the transformer reads them.
+        cover: (clips, frames, h, w), share of each latent cell that objects fill.
+        scenes: Scene of each clip.
+    """
 
     latents: Tensor
     cover: Tensor
     scenes: Sequence[Scene]
 
 
-def bank(
+def latent_cache(
     backbone: Any,
     folder: Path,
     clips: int,
@@ -39,23 +44,32 @@ def bank(
     seed: int,
     data: Mapping[str, Any],
     device: torch.device | str,
-) -> Bank:
-    """`clips` clips of (frames, height, width) through the backbone's VAE. Shards that are there, and that were made of
-    the same `data` (world, VAE), are not made again."""
+) -> LatentCache:
+    """Encode clips with the backbone's VAE, or read them from existing shards of the same data.
+
+    Args:
+        backbone: Backbone of the pipeline.
+        folder: Folder of the shards; it is created.
+        clips: Number of clips.
+        clip: Frames, height and width of a clip.
+        seed: Seed of the clips.
+        data: Description of the world and the VAE. Shards with another description are encoded again.
+        device: Device of the drawing and of the result.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     parts, shown = [], []
     for shard in tqdm(range(-(-clips // SHARD)), "encoding clips", unit=f"{SHARD} clips"):
         scene_seed = SEEDS + seed * 100_000 + shard
-        own = list(scenes(scene_seed, SHARD))
+        shard_scenes = list(scenes(scene_seed, SHARD))
         path = folder / f"{shard:05}.safetensors"
-        made_of = {"of": json.dumps({**data, "seed": scene_seed}, sort_keys=True)}
-        if _metadata(path) != made_of:
-            save_file(_encoded(backbone, own, clip, scene_seed, device), path.with_suffix(".part"), made_of)
+        metadata = {"of": json.dumps({**data, "seed": scene_seed}, sort_keys=True)}
+        if _metadata(path) != metadata:
+            save_file(_encoded(backbone, shard_scenes, clip, scene_seed, device), path.with_suffix(".part"), metadata)
             os.replace(path.with_suffix(".part"), path)
         parts.append(load_file(path))
-        shown += own
+        shown += shard_scenes
     latents, cover = (torch.cat([part[name] for part in parts])[:clips].to(device) for name in ("latents", "cover"))
-    return Bank(latents, cover, shown[:clips])
+    return LatentCache(latents, cover, shown[:clips])
 
 
 def _metadata(path: Path) -> dict[str, str] | None:
@@ -67,14 +81,14 @@ def _metadata(path: Path) -> dict[str, str] | None:
 
 @torch.no_grad()
 def _encoded(
-    backbone: Any, own: Sequence[Scene], clip: tuple[int, int, int], seed: int, device: torch.device | str
+    backbone: Any, shown: Sequence[Scene], clip: tuple[int, int, int], seed: int, device: torch.device | str
 ) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     latents, cover = [], []
-    for start in range(0, len(own), BATCH):
-        drawn = draw(own[start : start + BATCH], *clip, device)
+    for start in range(0, len(shown), BATCH):
+        drawn = draw(shown[start : start + BATCH], *clip, device)
         encoded = backbone.encode_clip(to_video(drawn.frames), generator)
         latents.append(encoded.half().cpu())
-        size = [n // backbone.spatial_factor for n in clip[1:]]
-        cover.append(to_grid(drawn.masks.any(dim=1), *size).half().cpu())
+        height, width = (pixels // backbone.spatial_factor for pixels in clip[1:])
+        cover.append(to_grid(drawn.masks.any(dim=1), height, width).half().cpu())
     return {"latents": torch.cat(latents), "cover": torch.cat(cover)}

@@ -1,6 +1,6 @@
-"""Muon: momentum whose update is made orthogonal, for the matrices of attention and feed-forward.
+"""Muon: momentum with orthogonalized updates, for the matrices of attention and feed-forward.
 
-torch.optim.Muon rounds to bfloat16, which takes a second a step on a CPU that has no bfloat16; this is in float32.
+torch.optim.Muon rounds to bfloat16. On a CPU without bfloat16 that takes a second per step. This version uses float32.
 Source: K. Jordan et al., Muon, 2024, https://kellerjordan.github.io/posts/muon
 """
 
@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-QUINTIC = (3.4445, -4.7750, 2.0315)  # draws singular values towards one
+QUINTIC = (3.4445, -4.7750, 2.0315)  # moves singular values towards one
 ITERATIONS = 5
 
 
 class Muon(torch.optim.Optimizer):
-    """Nesterov momentum, orthogonalized, for parameters of two dimensions; weight decay apart from it, as in AdamW."""
+    """Orthogonalized Nesterov momentum for matrices, with decoupled weight decay as in AdamW."""
 
     def __init__(
         self, params: Iterable[nn.Parameter], lr: float, momentum: float = 0.95, weight_decay: float = 0.01
@@ -24,7 +24,11 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:
-        """One update; a closure is refused."""
+        """Update the weights once.
+
+        Raises:
+            TypeError: A closure is given.
+        """
         if closure is not None:
             raise TypeError("Muon takes no closure")
         for group in self.param_groups:
@@ -43,8 +47,10 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonal(matrix: Tensor) -> Tensor:
-    """The matrix (m, n) with singular values brought near one: to 0.7 to 1.2, but for those that are a hundredth of
-    its norm and less, which stay below."""
+    """Move the singular values of a matrix (m, n) near one, to the range 0.7 to 1.2.
+
+    Singular values below a hundredth of the matrix norm stay smaller.
+    """
     a, b, c = QUINTIC
     x = matrix.mT if matrix.shape[0] > matrix.shape[1] else matrix
     x = x / (x.norm() + 1e-7)
