@@ -1,6 +1,5 @@
 """Maps: arrays by key and word; drawn, saved to a folder, loaded from it."""
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,17 +9,22 @@ import numpy as np
 
 from imap.atomic import write_folder
 from imap.errors import ImapError
+from imap.map_files import (
+    AGAIN,
+    ARRAYS,
+    FACTS,
+    LAYOUT,
+    META,
+    TOKEN_ARRAYS,
+    VIDEO,
+    VIEW,
+    read_array,
+    read_meta,
+    write_arrays,
+    write_meta,
+)
 from imap.media.video_io import write_video
 from imap.methods.registry import default_key, labels
-
-LAYOUT = 1  # version of a sample folder's layout
-META = "meta.json"
-VIDEO = "output.mp4"
-VIEW = "view"  # pictures of a sample
-ARRAYS = "npy"
-TOKEN_ARRAYS = "prompt_tokens"
-AGAIN = "remove the sample's folder and run it again"  # advice for damaged results
-FACTS = ("family", "prompt", "grid", "steps", "method", "read_from_prompt", "notes")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -186,10 +190,8 @@ class Maps(Mapping[str, np.ndarray]):
 
     def write(self, folder: Path, more: Mapping[str, Any]) -> None:
         """Write arrays and meta.json into a folder that exists."""
-        for group, arrays in ((ARRAYS, self.arrays), (f"{ARRAYS}/{TOKEN_ARRAYS}", self.token_arrays)):
-            for key, array in arrays.items():
-                (folder / group).mkdir(parents=True, exist_ok=True)
-                np.save(folder / group / f"{key}.npy", np.ascontiguousarray(array, dtype=np.float32))
+        write_arrays(folder / ARRAYS, self.arrays)
+        write_arrays(folder / ARRAYS / TOKEN_ARRAYS, self.token_arrays)
         meta = {
             "layout": LAYOUT,
             "texts": list(self.texts),
@@ -202,9 +204,7 @@ class Maps(Mapping[str, np.ndarray]):
             "scores": self.scores,
             **more,
         }
-        (folder / META).write_text(
-            json.dumps(meta, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8"
-        )
+        write_meta(folder, meta)
 
     @classmethod
     def load(cls, folder: str | Path) -> "Maps":
@@ -222,43 +222,13 @@ class Maps(Mapping[str, np.ndarray]):
             for name in ("heads", "scores")
         )
         return cls(
-            {key: _array(folder / ARRAYS / f"{key}.npy", len(meta["texts"])) for key in meta["keys"]},
+            {key: read_array(folder / ARRAYS / f"{key}.npy", len(meta["texts"])) for key in meta["keys"]},
             tuple(meta["texts"]),
             frozenset(meta["motions"]),
             heads,
             scores,
             {key: meta[key] for key in FACTS if key in meta},
-            {path.stem: _array(path, len(meta.get("tokens", ()))) for path in tokens},
+            {path.stem: read_array(path, len(meta.get("tokens", ()))) for path in tokens},
             tuple(meta.get("tokens", ())),
             meta.get("labels", {}),
         )
-
-
-def _array(path: Path, rows: int) -> np.ndarray:
-    """Maps (rows, frames, height, width) of a file. Raises ImapError for a missing or damaged file."""
-    try:
-        array = np.load(path, allow_pickle=False)
-    except FileNotFoundError:
-        raise ImapError(f"{path} is missing; {AGAIN}") from None
-    except (OSError, ValueError, EOFError) as error:
-        raise ImapError(f"{path} is damaged ({str(error).partition(chr(10))[0]}); {AGAIN}") from None
-    if array.ndim != 4 or len(array) != rows:
-        raise ImapError(f"{path} is damaged: maps of {rows} texts were expected, and it is {array.shape}; {AGAIN}")
-    return array
-
-
-def layout_of(folder: Path) -> int | None:
-    """Layout version in a folder's meta.json; None without one."""
-    try:
-        return json.loads((folder / META).read_text(encoding="utf-8")).get("layout")
-    except (OSError, ValueError, AttributeError):
-        return None
-
-
-def read_meta(folder: Path) -> dict[str, Any] | None:
-    """meta.json of a finished folder; None for a missing file or another layout."""
-    try:
-        meta = json.loads((folder / META).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return meta if isinstance(meta, dict) and meta.get("layout") == LAYOUT else None

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 import imap.atomic
-import imap.saliency
+import imap.map_files
 from imap import ImapError, Maps
 from imap.atomic import check_writable, restore, write_folder
+from imap.map_files import LAYOUT, read_meta
 from imap.runs.batch import difference
-from imap.saliency import LAYOUT, read_meta
 
 KEYS = ("imap", "sel_imap", "imap_layers", "sel_imap_layers")
 
@@ -135,7 +135,7 @@ def test_a_crash_between_two_files_of_a_save_leaves_nothing(tmp_path: Path, monk
             raise OSError(errno.ENOSPC, "no space left")
         save(*args)
 
-    monkeypatch.setattr(imap.saliency.np, "save", fails_at_the_third)
+    monkeypatch.setattr(imap.map_files.np, "save", fails_at_the_third)
     with pytest.raises(OSError, match="no space left"):
         some_maps().save(tmp_path / "a")
     assert list(tmp_path.iterdir()) == []

@@ -2,7 +2,7 @@
 
 import sys
 
-from imap.cli.main import main
+from imap.cli.commands import figures
 
 if __name__ == "__main__":
-    main(["figures", *sys.argv[1:]], program="python -m imap.figures")
+    figures(sys.argv[1:], "python -m imap.figures")

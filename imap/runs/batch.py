@@ -16,8 +16,8 @@ import imap
 from imap.atomic import restore, write_folder
 from imap.config.samples import Sample
 from imap.jobs.output import Output
+from imap.map_files import ARRAYS, META, VIDEO, VIEW, read_meta
 from imap.media.clips import write_video
-from imap.saliency import ARRAYS, META, VIDEO, VIEW, read_meta
 
 log = logging.getLogger("imap")
 PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "numpy", "imageio", "av")

@@ -16,11 +16,11 @@ from imap.errors import ImapError
 from imap.jobs.output import Output
 from imap.jobs.renoising import read_sample, renoise_video
 from imap.jobs.sampling import sample_video
+from imap.map_files import VIEW
 from imap.runs.batch import Tally, Task, run_tasks
 from imap.runs.loading import load
 from imap.runs.plan import RANDOM_WEIGHTS, Plan, plan
 from imap.runs.prefetch import prefetch
-from imap.saliency import VIEW
 from imap.tracing.layer_choice import Lambda2Probe, LayerChoice, choose_once
 from imap.tracing.prompt_cache import PromptCache
 from imap.view.look import Look

@@ -2,7 +2,7 @@
 
 import sys
 
-from imap.cli.main import main
+from imap.cli.commands import train
 
 if __name__ == "__main__":
-    main(["shapes", "train", *sys.argv[1:]], program="python -m imap.shapes.train")
+    train(sys.argv[1:], "python -m imap.shapes.train")

@@ -11,8 +11,8 @@ from tqdm import tqdm
 
 from imap.atomic import write_folder
 from imap.errors import ImapError
+from imap.map_files import VIEW
 from imap.media.video_io import write_video
-from imap.saliency import VIEW
 from imap.view import strip as strips
 from imap.view.look import Look
 from imap.view.moving import beside, narrowed, over, write_gif

@@ -21,6 +21,8 @@ from imap.view.sample import TEMPORAL, Shown, blank_frames
 from imap.view.strip import strip
 
 TALLEST = 320  # pixels of a moving picture
+COLOURS = 64  # of a gif
+NOTEBOOK_DPI = 90  # of figures that are stored in a notebook
 WINDOWS = ("qtagg", "qt5agg", "tkagg", "gtk3agg", "gtk4agg", "wxagg", "macosx")  # backends of matplotlib
 
 
@@ -70,11 +72,11 @@ def plot(maps: Maps, video: Any, key: str | None, caption: str | None, **look: A
         normalized = normalize(maps.of(text, key)[None], settings.normalization)
         ends = None if normalized.kind == "frame" else tuple(normalized.limits[0, 0].tolist())
         rows.append((text, maps.key_of(text, key), normalized.values[0], ends))
+    figure = strip(shown, rows, settings.colormap, settings.opacity, settings.space, settings.columns)
     if _in_notebook():
-        import matplotlib.pyplot as plt
-
-        plt.get_backend()  # with the inline backend, this lets the notebook draw figures
-    return strip(shown, rows, settings.colormap, settings.opacity, settings.space, settings.columns)
+        _draw_figures_inline()
+        figure.set_dpi(min(figure.dpi, NOTEBOOK_DPI))
+    return figure
 
 
 def show(maps: Maps, text: str, video: Any, key: str | None, fps: int, path: Any, **look: Any) -> Path | None:
@@ -114,7 +116,8 @@ def _fitted(frame: np.ndarray) -> np.ndarray:
 
 
 def _gif(frames: Sequence[np.ndarray], fps: int) -> bytes:
-    first, *rest = [Image.fromarray(frame) for frame in frames]
+    # without dithering, which makes files several times as large
+    first, *rest = [Image.fromarray(frame).quantize(COLOURS, dither=Image.Dither.NONE) for frame in frames]
     file = BytesIO()
     first.save(file, "gif", save_all=True, append_images=rest, duration=round(1000 / fps), loop=0)
     return file.getvalue()
@@ -128,6 +131,18 @@ def _in_notebook() -> bool:
         return False
     shell = get_ipython()
     return shell is not None and shell.has_trait("kernel")
+
+
+def _draw_figures_inline() -> None:
+    """Let the notebook draw figures that do not come from pyplot."""
+    from IPython.core.getipython import get_ipython
+    from IPython.core.pylabtools import select_figure_formats
+
+    shell: Any = get_ipython()
+    try:
+        shell.display_formatter.formatters["image/png"].lookup_by_type(Figure)
+    except KeyError:
+        select_figure_formats(shell, {"png"})
 
 
 def _has_window() -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from imap.saliency import META, VIEW
+from imap.map_files import META, VIEW
 from imap.view.look import Look
 from imap.view.pictures import write_pictures
 from imap.view.report import write_report

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from imap.errors import ImapError
+from imap.map_files import AGAIN, LAYOUT, META, VIDEO, layout_of, read_meta
 from imap.media.video_io import read_video
 from imap.methods.registry import CHOSEN
-from imap.saliency import AGAIN, LAYOUT, META, VIDEO, Maps, layout_of, read_meta
+from imap.saliency import Maps
 
 log = logging.getLogger("imap")
 TEMPORAL = 4  # video frames per latent frame after the first, in all supported models

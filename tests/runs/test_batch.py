@@ -13,9 +13,9 @@ import imap.runs.batch
 from imap import Maps
 from imap.config.samples import Sample, numbered
 from imap.jobs.output import Output
+from imap.map_files import read_meta
 from imap.media.clips import read_clip
 from imap.runs.batch import ERRORS, Tally, Task, is_finished, record_failure, request, run_tasks, versions
-from imap.saliency import read_meta
 
 SETTINGS = {"seed": 42, "height": 16, "method": {"imap_layer": [0, 1]}, "model": {"name": "tiny_wan"}}
 

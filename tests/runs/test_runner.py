@@ -21,9 +21,9 @@ from imap import ImapError, Maps
 from imap.cli.commands import run_samples
 from imap.cli.overrides import literal
 from imap.config.presets import config_folder
+from imap.map_files import read_meta
 from imap.media.clips import read_clip, write_video
 from imap.runs.batch import ERRORS
-from imap.saliency import read_meta
 from imap.testing import tiny
 from tests.conftest import FAMILIES
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from imap.cli.main import main
+from imap.cli.commands import benchmark
 
 if __name__ == "__main__":
-    main(["shapes", "benchmark", *sys.argv[1:]], program="python -m imap.shapes.benchmark")
+    benchmark(sys.argv[1:], "python -m imap.shapes.benchmark")

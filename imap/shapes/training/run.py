@@ -149,9 +149,10 @@ def export(pipe: Any, folder: Path, text: str) -> None:
     pipe.save_pretrained(part)
     for module in modules:
         module.float()
-    for path in part.rglob("*.json"):  # transformers 4 has the older class name, and 5 accepts it
-        written = path.read_text(encoding="utf-8")
-        path.write_text(written.replace("TokenizersBackend", "PreTrainedTokenizerFast"), encoding="utf-8")
+    for path in part.rglob("*.json"):
+        # transformers 4 knows only the older class name; 5 loads in the recorded dtype, which must fit the transformer
+        written = path.read_text(encoding="utf-8").replace("TokenizersBackend", "PreTrainedTokenizerFast")
+        path.write_text(written.replace('"dtype": "float16"', '"dtype": "float32"'), encoding="utf-8")
     (part / "README.md").write_text(text, encoding="utf-8")
     shutil.rmtree(folder, ignore_errors=True)
     part.rename(folder)

@@ -1,0 +1,62 @@
+"""Files of maps: npy/<key>.npy and meta.json of a folder."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from imap.errors import ImapError
+
+LAYOUT = 1  # version of a sample folder's layout
+META = "meta.json"
+VIDEO = "output.mp4"
+VIEW = "view"  # pictures of a sample
+ARRAYS = "npy"
+TOKEN_ARRAYS = "prompt_tokens"
+AGAIN = "remove the sample's folder and run it again"  # advice for damaged results
+FACTS = ("family", "prompt", "grid", "steps", "method", "read_from_prompt", "notes")
+
+
+def write_arrays(folder: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write <key>.npy, float32, into a folder that is made if there are any."""
+    for key, array in arrays.items():
+        folder.mkdir(parents=True, exist_ok=True)
+        np.save(folder / f"{key}.npy", np.ascontiguousarray(array, dtype=np.float32))
+
+
+def write_meta(folder: Path, meta: Mapping[str, Any]) -> None:
+    """Write meta.json."""
+    text = json.dumps(meta, indent=1, ensure_ascii=False, allow_nan=False)
+    (folder / META).write_text(f"{text}\n", encoding="utf-8")
+
+
+def read_array(path: Path, rows: int) -> np.ndarray:
+    """Maps (rows, frames, height, width) of a file. Raises ImapError for a missing or damaged file."""
+    try:
+        array = np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        raise ImapError(f"{path} is missing; {AGAIN}") from None
+    except (OSError, ValueError, EOFError) as error:
+        raise ImapError(f"{path} is damaged ({str(error).partition(chr(10))[0]}); {AGAIN}") from None
+    if array.ndim != 4 or len(array) != rows:
+        raise ImapError(f"{path} is damaged: maps of {rows} texts were expected, and it is {array.shape}; {AGAIN}")
+    return array
+
+
+def layout_of(folder: Path) -> int | None:
+    """Layout version in a folder's meta.json; None without one."""
+    try:
+        return json.loads((folder / META).read_text(encoding="utf-8")).get("layout")
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def read_meta(folder: Path) -> dict[str, Any] | None:
+    """meta.json of a finished folder; None for a missing file or another layout."""
+    try:
+        meta = json.loads((folder / META).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return meta if isinstance(meta, dict) and meta.get("layout") == LAYOUT else None
