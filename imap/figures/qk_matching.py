@@ -1,4 +1,4 @@
-"""How well each patch answers a word in the mean over a layer's heads (QK-matching), the best one in red."""
+"""How well each patch matches a word, as the mean over a layer's heads (QK-matching), with the best patch in red."""
 
 import numpy as np
 from einops import einsum, rearrange
@@ -8,34 +8,35 @@ from imap.figures.study import LOOK, Study, row, words_of
 from imap.methods.layer_maps import LayerActivations, LayerMaps, SlotWeights
 from imap.view.strip import Mark, columns_of, strips
 
-LAYERS = 4  # shown
+LAYERS = 4  # in the picture
 
 
 def matching(layer: LayerActivations, texts: SlotWeights) -> Tensor:
-    """<Q[h, f, p], K[h]> of the first text, its key averaged over the slots that it spans: (h, f, p) in float32."""
+    """<Q[h, f, p], K[h]> of the first text, (h, f, p) in float32; its key is the mean over the text's slots."""
     key = einsum(texts.rows[0], layer.keys.float(), "t, h t d -> h d")
     return einsum(key, layer.q.float(), "h d, h f p d -> h f p")
 
 
 def draw(study: Study) -> None:
-    """qk_matching.png, .pdf, the maps of all layers in qk_matching.npy, and qk_matching.csv: where the truth is known,
-    the share of frames in which the best patch lies on the noun, of the mean over heads, and of each head alone, which
-    is the text-surrogate token.
+    """Write qk_matching.png and .pdf, the maps of all layers as qk_matching.npy, and qk_matching.csv.
 
-    Of the first clip's first noun; without one of its first motion word, for which no share is known."""
+    The word is the first noun of the first clip, or its first motion word if there is no noun. The table has the share
+    of frames in which the best patch lies on the noun: for the mean over heads, and for each head alone (its best patch
+    is the surrogate). Without ground truth, or for a motion word, shares are NaN.
+    """
     sample = study.samples[0]
     word = words_of(sample)[0]
-    found: dict[int, np.ndarray] = {}  # by layer, (h, f, p)
+    matches: dict[int, np.ndarray] = {}  # by layer, (h, f, p)
 
     def observe(layer: int, step: int, attention: LayerActivations, texts: SlotWeights, read: LayerMaps) -> None:
-        found[layer] = matching(attention, texts).cpu().numpy()
+        matches[layer] = matching(attention, texts).cpu().numpy()
 
     output = study.read(sample, study.run.renoise_timestep[0], observe)
     height, width = next(iter(output.maps.values())).shape[2:]
     truth = study.truths(sample, output).get(word) if word in sample.concepts else None
-    layers = sorted(found)
-    means = {layer: found[layer].mean(axis=0) for layer in layers}
-    shares = {} if truth is None else {layer: on_object(truth.own, means[layer], found[layer]) for layer in layers}
+    layers = sorted(matches)
+    means = {layer: matches[layer].mean(axis=0) for layer in layers}
+    shares = {} if truth is None else {layer: on_object(truth.own, means[layer], matches[layer]) for layer in layers}
     rows, marks = [], []
     for index in np.unique(np.linspace(0, len(layers) - 1, LAYERS).round().astype(int)):
         layer = layers[index]
@@ -50,10 +51,18 @@ def draw(study: Study) -> None:
     study.write_maps(np.stack([rearrange(means[layer], "f (h w) -> f h w", h=height) for layer in layers]))
 
 
-def on_object(own: np.ndarray, mean: np.ndarray, heads: np.ndarray) -> tuple[float, float]:
-    """Share of the frames that show the object in which the best patch lies on it: of the mean (f, p), and averaged
-    over heads (h, f, p). own: (f, height, width) booleans."""
-    flat = rearrange(own, "f h w -> f (h w)")
-    seen = np.flatnonzero(flat.any(axis=1))
-    of_heads = [flat[seen, head.argmax(axis=1)[seen]].mean() for head in heads]
-    return float(flat[seen, mean.argmax(axis=1)[seen]].mean()), float(np.mean(of_heads))
+def on_object(cells: np.ndarray, mean: np.ndarray, heads: np.ndarray) -> tuple[float, float]:
+    """Share of frames in which the best patch lies on the object, among the frames that show it.
+
+    Args:
+        cells: booleans (f, height, width), the patches of the object.
+        mean: scores (f, p), the mean over heads.
+        heads: scores (h, f, p).
+
+    Returns:
+        The share for `mean`, and the mean of the shares of single heads.
+    """
+    flat = rearrange(cells, "f h w -> f (h w)")
+    visible = np.flatnonzero(flat.any(axis=1))
+    of_heads = [flat[visible, head.argmax(axis=1)[visible]].mean() for head in heads]
+    return float(flat[visible, mean.argmax(axis=1)[visible]].mean()), float(np.mean(of_heads))

@@ -1,4 +1,4 @@
-"""Where the time of one sampled video with maps goes, beside what the paper reports for the release."""
+"""Seconds by stage of sampling one video with maps, beside the paper's numbers for the release."""
 
 import tempfile
 import time
@@ -23,7 +23,7 @@ from imap.methods.motion_heads import SCORES
 WITH_MAPS, ENCODE, WRITE = "inference, reading maps", "encode the text", "write the maps"
 PAPER = ("CogVideoX-5B, A100", "as the paper reports")
 PART = "   of which {} (one step's, times the steps)"
-REPORTED = {  # seconds, by the paper; it does not say whether its inference has the two parts in it
+REPORTED = {  # seconds in the paper, which does not say whether inference includes the two parts
     ENCODE: 10.8,
     WITH_MAPS: 58.7,
     PART.format("QK-matching"): 0.08,
@@ -33,7 +33,11 @@ REPORTED = {  # seconds, by the paper; it does not say whether its inference has
 
 
 class Parts:
-    """An `observe` for `imap.trace` that does the parts of the maps once more, each on the clock."""
+    """An `observe` function of `imap.trace` that computes the parts of the maps again and times each.
+
+    Attributes:
+        seconds: by name of the part, summed over layers.
+    """
 
     def __init__(self, score: str, device: torch.device) -> None:
         self.device, self.score = device, SCORES[score].function
@@ -41,13 +45,13 @@ class Parts:
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
-        """Count the block's seconds."""
+        """Time a `with` block."""
         start = now(self.device)
         yield
         self.seconds[name] += now(self.device) - start
 
     def __call__(self, layer: int, step: int, attention: LayerActivations, texts: SlotWeights, read: LayerMaps) -> None:
-        """Time the parts on one layer, in the groups of heads that a trace takes."""
+        """Time the parts on one layer, in the same groups of heads as a trace."""
         for group in head_groups(attention.o, attention.keys.shape[1]):
             q, o, keys = (x[group].float() for x in (attention.q, attention.o, attention.keys))
             with self.part("head selection"):
@@ -59,9 +63,9 @@ class Parts:
 
 
 def draw(study: Study) -> None:
-    """runtime.png, .pdf and runtime.csv: of the first clip's prompt sampled with its maps, after a run to warm up.
+    """Write runtime.png and .pdf, and runtime.csv: the first clip's prompt is sampled with maps, after a warm-up run.
 
-    Indented rows are parts of the row above them; the inference without maps is a run of its own.
+    Indented rows are parts of the row above them. Inference without maps is measured in a separate run.
     """
     sample, device = study.samples[0], study.pipe._execution_device
     try:
@@ -86,13 +90,13 @@ def draw(study: Study) -> None:
         WRITE: written,
     }
     rows = [(name, x, REPORTED.get(name)) for name, x in measured.items()]
-    here = setting(study, device)
-    study.write_table(("stage", *(f"seconds of {', '.join(told)}" for told in (here, PAPER))), rows)
+    here = setup_of(study, device)
+    study.write_table(("stage", *(f"seconds of {', '.join(setup)}" for setup in (here, PAPER))), rows)
     study.write_figure(table(rows, here))
 
 
 def inference(study: Study, sample: Sample) -> float:
-    """Seconds of the denoising loop of `sample_video` when nothing looks on."""
+    """Seconds of the denoising loop of `sample_video` without a trace."""
     run, backbone, stages = study.run, study.backbone, Stages(study.pipe._execution_device)
     with torch.no_grad():
         text = backbone.encode_prompt(sample.prompt, run.negative_prompt if run.guidance_scale > 1 else None)
@@ -111,8 +115,8 @@ def inference(study: Study, sample: Sample) -> float:
     return stages.seconds["denoise"]
 
 
-def setting(study: Study, device: torch.device) -> tuple[str, str]:
-    """What was measured: the model and its device; the video, steps and data type."""
+def setup_of(study: Study, device: torch.device) -> tuple[str, str]:
+    """What is measured, in two lines: model and device; size, steps and data type."""
     run = study.run
     machine = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper()
     kind = str(study.pipe.transformer.dtype).removeprefix("torch.")
@@ -121,7 +125,12 @@ def setting(study: Study, device: torch.device) -> tuple[str, str]:
 
 
 def table(rows: list[tuple[str, float, float | None]], here: tuple[str, str]) -> Figure:
-    """Stages down; seconds here and as the paper reports them, each under what they are of."""
+    """A table: stages as rows, seconds here and in the paper as columns.
+
+    Args:
+        rows: (stage, seconds, seconds in the paper or None).
+        here: the two lines of `setup_of`, the heading of the first column.
+    """
     lines = [("seconds", here[0], PAPER[0]), ("", here[1], PAPER[1])]
     lines += [(name, f"{x:.3f}", _aligned(reported)) for name, x, reported in rows]
     figure = Figure(figsize=(7.2, 0.24 * len(lines) + 0.2), dpi=200)
@@ -139,6 +148,6 @@ def table(rows: list[tuple[str, float, float | None]], here: tuple[str, str]) ->
 
 
 def _aligned(reported: float | None) -> str:
-    """As reported, to hundredths, with blanks as wide as what it lacks: points stand below each other."""
+    """A number of the paper, padded with blanks so that decimal points align."""
     whole, point, fraction = ("–" if reported is None else f"{reported:g}").partition(".")
     return whole + (point or "\u2008") + fraction.ljust(2, "\u2007")

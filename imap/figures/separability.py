@@ -1,4 +1,4 @@
-"""IMAP by the score that tells motion heads and by how many of them are kept, beside GramCol."""
+"""IMAP by separability score and by the number k of heads that it keeps, beside GramCol (docs/method.md, 3.1)."""
 
 from collections import defaultdict
 
@@ -8,7 +8,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from imap.figures.observed import HeadMaps
+from imap.figures.head_maps import HeadMaps
 from imap.figures.study import Study, nothing_scored, words_of
 from imap.methods.motion_heads import SCORES, select_motion_heads
 
@@ -18,20 +18,22 @@ Curves = dict[tuple[str, str], dict[str, dict[int, float]]]  # [kind, score][sep
 
 
 def draw(study: Study) -> None:
-    """separability.png, .pdf and separability.csv: mean scores over clips and words of IMAP with the k best heads of
-    each selected layer, by separability score.
+    """Write separability.png and .pdf, and separability.csv with scores of IMAP, means over clips and words.
 
-    CHI and Fisher agree on the k best heads, for both grow with B / W alone: they are one curve. Raises ImapError for
-    clips whose truth has none of the words.
+    IMAP keeps the k best heads of each chosen layer, by each separability score. CHI and Fisher select the same k
+    heads, since both grow with B / W alone; their curves coincide.
+
+    Raises:
+        ImapError: The ground truth of the clips has none of the words.
     """
     method = study.run.method
     counts = counts_of(study.backbone.num_heads, method["imap_sep_topk"])
     values: dict[tuple[str, str, str, int], list[float]] = defaultdict(list)
     for sample in tqdm(study.samples, "reading", unit="clip"):
-        seen = HeadMaps(list(SCORES), method["imap_layer"], len(words_of(sample)))
-        output = study.read(sample, study.run.renoise_timestep[0], seen)
+        head_maps = HeadMaps(list(SCORES), method["imap_layer"], len(words_of(sample)))
+        output = study.read(sample, study.run.renoise_timestep[0], head_maps)
         truths = study.truths(sample, output)
-        layers = [seen.layers[layer] for layer in method["imap_layer"]]
+        layers = [head_maps.layers[layer] for layer in method["imap_layer"]]
         for name, score in SCORES.items():
             for k in counts:
                 kept = [select_motion_heads(scores[name], score, k) @ maps.flatten(1) / k for scores, maps in layers]
@@ -39,8 +41,8 @@ def draw(study: Study) -> None:
                 for text, x in zip(output.maps.texts, texts, strict=True):
                     if text in truths:
                         kind = "noun" if text in sample.concepts else "verb"
-                        for own, value in truths[text].scores(x).items():
-                            values[kind, own, name, k].append(value)
+                        for map_score, value in truths[text].scores(x).items():
+                            values[kind, map_score, name, k].append(value)
     curves: Curves = {
         panel: {name: {k: float(np.nanmean(values[(*panel, name, k)])) for k in counts} for name in SCORES}
         for panel in PANELS
@@ -50,31 +52,43 @@ def draw(study: Study) -> None:
         raise nothing_scored(study.samples)
     study.write_table(
         ("kind", "score", "separability", "k", "value"),
-        [(*panel, name, k, x) for panel, own in curves.items() for name, line in own.items() for k, x in line.items()],
+        [
+            (*panel, name, k, x)
+            for panel, lines in curves.items()
+            for name, line in lines.items()
+            for k, x in line.items()
+        ],
     )
     study.write_figure(plot(curves, len(study.samples)))
 
 
-def counts_of(heads: int, asked: int) -> list[int]:
-    """Values of k from one head to all, with the one that is asked for among them."""
+def counts_of(heads: int, topk: int) -> list[int]:
+    """Values of k from one head to all heads. They include `topk`, the setting, unless it is -1."""
     spread = np.unique(np.linspace(1, heads, min(heads, MOST)).round().astype(int)).tolist()
-    return sorted({*spread, asked} if asked > 0 else spread)
+    return sorted({*spread, topk} if topk > 0 else spread)
 
 
 def plot(curves: Curves, clips: int) -> Figure:
-    """A panel per score of the maps, a line per separability score (means over clips); all heads together are
-    GramCol."""
+    """One panel per score of the maps, one line per separability score. All heads together are GramCol.
+
+    Args:
+        curves: mean score by panel, separability score and k.
+        clips: number of clips in the means.
+    """
     figure = Figure(figsize=(2.5 * len(curves) + 0.9, 2.4), dpi=200, layout="constrained")
     FigureCanvasAgg(figure)
-    for axes, (panel, own) in zip(figure.subplots(1, len(curves), squeeze=False)[0], curves.items(), strict=True):
-        for style, (name, line) in zip(("o-", "s-", "D-", "^:"), own.items(), strict=True):
+    panels = figure.subplots(1, len(curves), squeeze=False)[0]
+    for axes, (panel, lines) in zip(panels, curves.items(), strict=True):
+        for style, (name, line) in zip(("o-", "s-", "D-", "^:"), lines.items(), strict=True):
             label = "Fisher (as CHI)" if name == "Fisher" else name
             axes.plot(list(line), list(line.values()), style, markersize=3, linewidth=1, label=label)
-        every = next(iter(own.values()))
-        axes.axhline(every[max(every)], color="0.3", linewidth=0.8, linestyle=(0, (4, 3)), label="GramCol, all heads")
-        axes.set(xlabel="motion heads a layer, $k$", ylabel=PANELS[panel])
-        axes.set_xticks(sorted(every) if len(every) <= 8 else sorted(every)[::2])
+        first = next(iter(lines.values()))  # all lines meet at all heads
+        axes.axhline(first[max(first)], color="0.3", linewidth=0.8, linestyle=(0, (4, 3)), label="GramCol, all heads")
+        axes.set(xlabel="motion heads per layer, $k$", ylabel=PANELS[panel])
+        axes.set_xticks(sorted(first) if len(first) <= 8 else sorted(first)[::2])
         axes.spines[["top", "right"]].set_visible(False)
     title = f"heads chosen by\n(means over {clips} clips)"
-    axes.legend(title=title, title_fontsize=7, fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    panels[-1].legend(
+        title=title, title_fontsize=7, fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5)
+    )
     return figure

@@ -1,4 +1,4 @@
-"""What every figure starts from: a loaded model, clips to read, and what they show where that is known."""
+"""What every figure starts from: a loaded model, clips, and their ground truth if there is one."""
 
 import csv
 import logging
@@ -29,16 +29,20 @@ from imap.view.strip import Row, save
 
 log = logging.getLogger("imap")
 LOOK = {"colormap": "inferno", "opacity": 0.8, "space": "bilinear"}
-OF_HEADS = ("heads", "separability")  # figures that form maps of single heads themselves,
-PLAIN = {"standardize": "text", "surrogate": "per_head", "softmax": False}  # and how
+OF_HEADS = ("heads", "separability")  # figures that compute maps of single heads (`HeadMaps`)
+HEAD_SETTINGS = {"standardize": "text", "surrogate": "per_head", "softmax": False}  # the only ones they support
 
 
 @dataclass(frozen=True)
 class Study:
-    """A model, what it is called, and the clips that a figure reads with it. out: the folder, and the name that its
-    files begin with.
+    """A model, and the clips that a figure reads with it.
 
-    run.method has every setting of the method, the paper's where none was given.
+    Attributes:
+        pipe: the diffusers pipeline.
+        model: its name.
+        run: the settings. `run.method` has a value for every setting of the method.
+        samples: the clips with their words.
+        out: path of the figure's files, without a suffix.
     """
 
     pipe: Any
@@ -49,13 +53,23 @@ class Study:
 
     @cached_property
     def backbone(self) -> Backbone:
-        """The model as the method sees it."""
+        """The adapter of the pipeline."""
         return backbone_of(self.pipe)
 
     def read(
         self, sample: Sample, step: int | None = None, observe: Callable[..., None] | None = None, **method: Any
     ) -> Output:
-        """Maps of a clip; step: the only index to noise it to; observe, method: of `imap.trace`, the rest as asked."""
+        """Maps of a clip, by renoising.
+
+        Args:
+            sample: the clip and its words.
+            step: index of the only step to noise it to; None takes `renoise_timestep`.
+            observe: as in `imap.trace`.
+            **method: settings of the method that replace those of `run`.
+
+        Returns:
+            The frames as read, the maps, and facts about the job.
+        """
         steps = self.run.renoise_timestep if step is None else (step,)
         try:
             run = replace(self.run, renoise_timestep=steps, method={**self.run.method, **method})
@@ -64,69 +78,78 @@ class Study:
             self.pipe.maybe_free_model_hooks()
 
     def shown(self, sample: Sample, output: Output) -> Shown:
-        """A read clip as the view takes it."""
+        """A clip that was read, as pictures need it."""
         meta = {"request": {"sample": {"prompt": sample.prompt}}}
         return Shown(_clip_of(sample), output.frames, self.run.fps, output.maps, meta)
 
     def timestep(self, step: int) -> int:
-        """The scheduler's timestep, of 1000, at a step index."""
+        """The scheduler's timestep (of 1000) at a step index."""
         self.backbone.set_schedule(self.run.num_inference_steps)
         return round(float(self.pipe.scheduler.timesteps[step]))
 
     def truths(self, sample: Sample, output: Output) -> dict[str, Any]:
-        """What a clip shows, a NounTruth or VerbTruth by word, of the truth beside it; empty where there is none.
+        """Ground truth by word, a NounTruth or VerbTruth each, from the file beside the clip. Empty without a file.
 
-        Raises ImapError where it is of another size or length than the clip was read at.
+        Raises:
+            ImapError: The clip was read at another size or length than the truth has.
         """
         path = truth_of(sample)
         if not path.is_file():
             return {}
         things = Things.load(path)
-        read = output.frames.shape[:3]
-        if tuple(things.masks.shape[1:]) != read:
+        rendered, read = tuple(things.masks.shape[1:]), output.frames.shape[:3]
+        if rendered != read:
             raise ImapError(
-                f"{path} is of {'x'.join(map(str, things.masks.shape[1:]))}, and the clip was read as "
-                f"{'x'.join(map(str, read))}; set video.resize=none and video.frames=none, and the clip's own size"
+                f"{path} has frames of {'x'.join(map(str, rendered))}, but the clip was read as "
+                f"{'x'.join(map(str, read))}; set video.resize=none, video.frames=none and the size of the clip"
             )
         return {truth.word: truth for truth in things.truths(next(iter(output.maps.values())).shape[2:])}
 
     def path(self, suffix: str) -> Path:
-        """Of one of the figure's files."""
+        """Path of one of the figure's files."""
         return self.out.with_name(self.out.name + suffix)
 
     def write_figure(self, figure: Figure, name: str = "") -> None:
-        """<out><name>.png and .pdf."""
+        """Write <out><name>.png and .pdf."""
         for suffix in (".png", ".pdf"):
             save(figure, self.path(name + suffix))
         log.info("%s, .pdf", self.path(f"{name}.png"))
 
     def write_table(self, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-        """<out>.csv, with numbers to six digits."""
+        """Write <out>.csv, with numbers to six digits."""
         with self.path(".csv").open("w", newline="", encoding="utf-8") as file:
             lines = csv.writer(file)
             lines.writerow(header)
             lines.writerows([f"{x:.6g}" if isinstance(x, float) else x for x in row] for row in rows)
 
     def write_maps(self, maps: np.ndarray, name: str = "") -> None:
-        """<out><name>.npy, float32."""
+        """Write <out><name>.npy as float32."""
         np.save(self.path(f"{name}.npy"), maps.astype(np.float32))
 
 
 def truth_of(sample: Sample) -> Path:
-    """Where the truth of a clip lies, if it has one."""
+    """Path of a clip's ground truth, whether the file exists or not."""
     clip = _clip_of(sample)
     return clip.with_name(f"truth-{clip.stem}.npz")
 
 
 def _clip_of(sample: Sample) -> Path:
-    assert sample.video_path is not None  # figures read clips, and a plan checks that each sample has one
+    assert sample.video_path is not None  # the plan of a renoising run checks that each sample has a clip
     return sample.video_path
 
 
 def begin(config: Any, name: str) -> Study:
-    """Check everything that a figure is asked for, then load the model. config: configs/figures.yaml, composed.
+    """Check all settings of a figure, then load the model.
 
-    Raises ImapError for what cannot be drawn.
+    Args:
+        config: configs/figures.yaml, composed by Hydra.
+        name: of the figure.
+
+    Returns:
+        What the figure's `draw` takes.
+
+    Raises:
+        ImapError: The figure cannot be drawn with these settings or clips.
     """
     composed: Any = OmegaConf.to_container(config, resolve=True)
     settings = composed | {"pictures": False, "test_full_denoise": False}
@@ -138,14 +161,14 @@ def begin(config: Any, name: str) -> Study:
     if todo.tally.skipped:
         raise ImapError(f"{todo.run.output_dir} holds a run of imap renoise; name another output_dir")
     if todo.tally.failed:
-        raise ImapError(f"{todo.tally.failed[0]} cannot be read; {todo.run.output_dir / ERRORS} tells why")
-    samples, found = [task.sample for task in todo.tasks], todo.checkpoint
-    paper, token = settings["backbone"]["paper"], found.adapter.default_concept_token
-    method = vars(method_settings(todo.run.method, paper, found.num_layers, found.num_heads, token))
+        raise ImapError(f"{todo.tally.failed[0]} cannot be read; {todo.run.output_dir / ERRORS} has the reason")
+    samples, checkpoint = [task.sample for task in todo.tasks], todo.checkpoint
+    paper, token = settings["backbone"]["paper"], checkpoint.adapter.default_concept_token
+    method = vars(method_settings(todo.run.method, paper, checkpoint.num_layers, checkpoint.num_heads, token))
     if name in OF_HEADS:
         check_heads(method, samples, name)
-    log.info("loading %s (%s, %s)", todo.checkpoint.source, todo.model.dtype, todo.model.device)
-    pipe = load(todo.model, todo.checkpoint.source)
+    log.info("loading %s (%s, %s)", checkpoint.source, todo.model.dtype, todo.model.device)
+    pipe = load(todo.model, checkpoint.source)
     if todo.model.source is None:
         log.warning(RANDOM_WEIGHTS, todo.model.name)
     pipe.set_progress_bar_config(disable=True)
@@ -153,43 +176,52 @@ def begin(config: Any, name: str) -> Study:
 
 
 def check_heads(method: Mapping[str, Any], samples: Iterable[Sample], name: str) -> None:
-    """Raise ImapError unless maps are formed as figures of single heads form theirs, and there is what scores them."""
-    for setting, value in PLAIN.items():
+    """Check the settings and clips of a figure of single heads.
+
+    Args:
+        method: all settings of the method.
+        samples: the clips.
+        name: of the figure.
+
+    Raises:
+        ImapError: A setting is not supported, a clip has no ground truth, or a clip has a single word.
+    """
+    for setting, value in HEAD_SETTINGS.items():
         if method[setting] != value:
-            raise ImapError(f"{name} is of {setting}={value}; leave {setting}={method[setting]} out")
+            raise ImapError(f"{name} needs {setting}={value}; remove {setting}={method[setting]}")
     for sample in samples:
         if not truth_of(sample).is_file():
             raise ImapError(
                 f"{sample.video_path} has no {truth_of(sample).name} beside it, and {name} scores maps against the "
-                "truth; make clips that have one with python -m imap.shapes.render (at any size)"
+                "ground truth; render clips that have one with `imap shapes render` (at any size)"
             )
         if len(words_of(sample)) < 2:
             raise ImapError(
-                f"{name} needs two words in every clip, and {sample.video_path} has {words_of(sample)[0]!r} alone: "
-                "over one text only a sign would be left; name another in concepts or motions"
+                f"{name} needs at least two words per clip, and {sample.video_path} has only {words_of(sample)[0]!r}; "
+                "standardization over a single text leaves only a sign, so add a word to concepts or motions"
             )
 
 
 def nothing_scored(samples: Iterable[Sample]) -> ImapError:
-    """What to say when the truth beside the clips is of none of the words."""
+    """The error for clips whose ground truth has none of the words."""
     words = dict.fromkeys(word for sample in samples for word in words_of(sample))
     return ImapError(
-        f"the truth beside the clips scores none of the words {', '.join(words)}; name nouns that are seen there, or "
-        "motion words that happen (stays is none)"
+        f"the ground truth of the clips has none of the words {', '.join(words)}; use nouns that the clips show, or "
+        "verbs that happen in them (not stays)"
     )
 
 
 def words_of(sample: Sample) -> tuple[str, ...]:
-    """Nouns and motion words, in the order of the maps' texts."""
+    """Concepts and motion words, in the order of the maps' texts."""
     return (*sample.concepts, *sample.motions)
 
 
 def first_word(sample: Sample) -> str:
-    """The word that a figure of a single word shows: the first motion word, or where there is none the first noun."""
+    """The word of a figure that shows one: the first motion word, or the first noun if there is none."""
     return (*sample.motions, *sample.concepts)[0]
 
 
 def row(text: str, label: str, x: np.ndarray) -> Row:
-    """A map (latent frames, h, w) as a row of a strip, scaled over the video."""
-    found = normalize(x[None], "video")
-    return (text, label, found.values[0], tuple(found.limits[0, 0]))
+    """A map (latent frames, h, w) as a row of a strip, normalized over the video."""
+    normalized = normalize(x[None], "video")
+    return (text, label, normalized.values[0], tuple(normalized.limits[0, 0]))

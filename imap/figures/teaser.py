@@ -9,17 +9,17 @@ CLIPS = 3
 
 
 def draw(study: Study) -> None:
-    """teaser.png, .pdf, the mean of each map by latent frame in teaser.csv, and the maps in teaser-<clip>.npy.
+    """Write teaser.png and .pdf, each map's mean by latent frame as teaser.csv, and the maps as teaser-<clip>.npy.
 
-    Clips without a motion word show GramCol of their nouns. Maps that an earlier run left of more clips are removed.
+    Clips without a motion word show GramCol of their nouns. Maps of an earlier run with more clips are removed.
     """
     blocks, numbers = [], []
     for sample in study.samples[:CLIPS]:
         output = study.read(sample)
         words = sample.motions or sample.concepts
-        key = "sel_imap_layers" if sample.motions else "imap_layers"
-        maps = [output.maps.of(word, key) for word in words]
-        blocks.append((study.shown(sample, output), [row(word, key, x) for word, x in zip(words, maps, strict=True)]))
+        maps = [output.maps.of(word) for word in words]
+        rows = [row(word, output.maps.key_of(word), x) for word, x in zip(words, maps, strict=True)]
+        blocks.append((study.shown(sample, output), rows))
         for word, x in zip(words, maps, strict=True):
             numbers += [(sample.prompt, word, frame, float(mean)) for frame, mean in enumerate(x.mean(axis=(1, 2)))]
         study.write_maps(np.stack(maps), f"-{len(blocks)}")

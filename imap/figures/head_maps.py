@@ -1,4 +1,4 @@
-"""Maps of single heads, which a run never keeps: seen layer by layer while a clip is read."""
+"""Maps of single heads. A run sums over heads, so these are computed layer by layer while a clip is read."""
 
 from collections.abc import Collection, Sequence
 
@@ -13,18 +13,28 @@ from imap.methods.motion_heads import SCORES
 
 
 class HeadMaps:
-    """An `observe` for `imap.trace`: `layers[layer]` has the named separability scores, (h,) each, and the standardized
-    Gram columns of the texts with a surrogate per head, (h, texts, f, p), on the host, of the last step read.
+    """An `observe` function of `imap.trace` that keeps scores and GramCol of every head, from the last step read.
 
-    wanted: the layers to keep. texts: how many there are; rows of the prompt's tokens may come behind theirs.
+    Each head has its own surrogates.
+
+    Attributes:
+        layers: by layer, the separability scores by name, (h,) each, and the standardized Gram columns
+            (h, texts, f, p). Both are on the CPU.
     """
 
     def __init__(self, scores: Sequence[str], wanted: Collection[int], texts: int) -> None:
+        """Keep nothing yet.
+
+        Args:
+            scores: names of separability scores.
+            wanted: layers to keep.
+            texts: number of texts. Rows of prompt tokens, which may follow theirs, are left out.
+        """
         self.scores, self.wanted, self.texts = scores, wanted, texts
         self.layers: dict[int, tuple[dict[str, Tensor], Tensor]] = {}
 
     def __call__(self, layer: int, step: int, attention: LayerActivations, texts: SlotWeights, read: LayerMaps) -> None:
-        """Keep what a layer gives, if it is wanted."""
+        """Keep one layer, if it is wanted."""
         if layer not in self.wanted:
             return
         scores: dict[str, list[Tensor]] = {name: [] for name in self.scores}
@@ -33,6 +43,6 @@ class HeadMaps:
             q, o, keys = (x[group].float() for x in (attention.q, attention.o, attention.keys))
             columns = standardized_columns(o, surrogates(matches(q, keys)), texts.weights, texts.rows[: self.texts])
             maps.append(rearrange(columns, "h f r p -> h r f p").cpu())
-            for name, found in scores.items():
-                found.append(SCORES[name].function(o).cpu())
+            for name, values in scores.items():
+                values.append(SCORES[name].function(o).cpu())
         self.layers[layer] = {name: torch.cat(x) for name, x in scores.items()}, torch.cat(maps)
