@@ -1,3 +1,5 @@
-"""Measurements: of time, works take turns in one process (lambda_2 has one for each size); each peak of memory has a
-process of its own. GPU.md lists those that wait for a GPU.
+"""Measurements of time and memory. GPU.md lists those that need a GPU.
+
+Timed alternatives take turns in one process (lambda_2 starts one per size). Each memory peak is measured in a new
+process.
 """

@@ -1,12 +1,11 @@
-"""Peak memory of sampling with and without a trace, over denoising steps and layers that are read (a narrow model has
-as many blocks).
+"""Peak memory of sampling with and without a trace, by denoising steps and layers read.
 
-python -m benchmarks.memory --model tiny_cogvideox      # each figure from a process of its own
+python -m benchmarks.memory --model tiny_cogvideox      # each number comes from a new process
 
-On a CPU the peak is that of the resident set during the call, less what was resident just before it (Linux, which lets
-a process reset its peak); on a GPU torch's own count. A traced call of a small video comes first in every process, so
-that code which is loaded on first use is in neither. A limit is met where the whole interval of `more` keeps to it;
-differences over steps and over layers are of medians.
+A narrow model has as many blocks as layers are read. On a CPU, the peak is that of the resident set during the call,
+minus the resident set before it (on Linux, where a process can reset its peak). On a GPU, it is torch's count. Every
+process first traces a small video, which loads the code that is loaded on first use. A limit is met if the whole
+interval of `more` is within it. Differences over steps and over layers are between medians.
 """
 
 import argparse
@@ -18,25 +17,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import DiffusionPipeline
 
 import imap
 from benchmarks.models import NARROW, add_model, build, chosen_size, dtype_on, tokens
-from benchmarks.record import alone, chosen_device, interval, judged, machine, parser, write
+from benchmarks.record import chosen_device, in_new_process, interval, judged, machine, parser, write
 from benchmarks.words import CONCEPTS, PROMPT
 from imap.backbones import backbone_of
 
 STEPS, LAYERS = (1, 4, 16), (4, 16)
 SMALL = {"height": 32, "width": 48, "num_frames": 5}
-# of the untraced peak: how much more a trace may take, and by how much that may differ over steps and over layers
+# limits, as fractions of the untraced peak: of the additional memory, and of its differences over steps and layers
 MOST, SPREAD = 0.05, 0.02
-MOST_MIB = 512  # more on a GPU
+MOST_MIB = 512  # limit of the additional memory on a GPU
 
-Peaks = Sequence[Sequence[float]]  # of each round (untraced, traced), MiB
+Peaks = Sequence[Sequence[float]]  # (untraced, traced) of each round, MiB
 
 
 def one_peak(model: str, device: torch.device, size: dict[str, int], steps: int, layers: int, traced: bool) -> float:
-    """MiB that a pipeline call adds at its peak."""
+    """MiB that a pipeline call adds to the memory in use, at its peak."""
     pipe = build(model, device, dtype_on(device), layers)
     pipe.set_progress_bar_config(disable=True)
     call(pipe, SMALL, 1, layers, traced=True)
@@ -45,8 +43,8 @@ def one_peak(model: str, device: torch.device, size: dict[str, int], steps: int,
     return peak(device) - before
 
 
-def call(pipe: DiffusionPipeline, size: dict[str, int], steps: int, layers: int, traced: bool) -> None:
-    """One conditional pipeline call, `layers` of its layers read."""
+def call(pipe: Any, size: dict[str, int], steps: int, layers: int, traced: bool) -> None:
+    """One conditional pipeline call. If `traced`, the first `layers` layers are read."""
     backbone = backbone_of(pipe)
     arguments = {**size, "num_inference_steps": steps, "output_type": "latent"}
     arguments |= backbone.guidance_arguments(1.0, conditional_only=True) | backbone.encode_prompt(PROMPT, None)
@@ -61,7 +59,7 @@ def call(pipe: DiffusionPipeline, size: dict[str, int], steps: int, layers: int,
 
 
 def held(device: torch.device) -> float:
-    """MiB in use now; the peak starts anew from here."""
+    """MiB in use now. Resets the peak."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return torch.cuda.memory_allocated(device) / 2**20
@@ -70,7 +68,7 @@ def held(device: torch.device) -> float:
 
 
 def peak(device: torch.device) -> float:
-    """MiB in use at most since `held`."""
+    """Peak MiB in use since the last call of `held`."""
     return torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else _status("VmHWM")
 
 
@@ -80,54 +78,69 @@ def _status(name: str) -> float:
 
 
 def row(peaks: Peaks) -> dict[str, Any]:
-    """Medians of the peaks in MiB, and how much more the trace takes."""
-    untraced, traced, more_mib = map(statistics.median, (*zip(*peaks, strict=True), differences(peaks)))
-    own = {"untraced_mib": round(untraced, 1), "traced_mib": round(traced, 1), "more_mib": round(more_mib, 1)}
-    return {**own, **judged(more(peaks), MOST, "more")}
+    """Medians of the peaks in MiB, and the additional memory of the trace."""
+    untraced, traced, extra_mib = map(statistics.median, (*zip(*peaks, strict=True), added_mib(peaks)))
+    medians = {"untraced_mib": round(untraced, 1), "traced_mib": round(traced, 1), "more_mib": round(extra_mib, 1)}
+    return {**medians, **judged(added(peaks), MOST, "more")}
 
 
-def differences(peaks: Peaks) -> list[float]:
+def added_mib(peaks: Peaks) -> list[float]:
     """traced - untraced, round by round."""
     return [traced - untraced for untraced, traced in peaks]
 
 
-def more(peaks: Peaks) -> list[float]:
-    """How much more the trace takes, of the untraced peak, round by round."""
+def added(peaks: Peaks) -> list[float]:
+    """Additional memory of the trace as a fraction of the untraced peak, round by round."""
     return [(traced - untraced) / untraced for untraced, traced in peaks]
 
 
-def requirements(found: dict[tuple[int, int], Peaks], device: torch.device) -> list[dict[str, Any]]:
-    """What the peaks of all (steps, layers) must show together, and whether they do."""
-    of = [more(peaks) for peaks in found.values()]
-    rows = [{"must": "most that a trace takes, of the untraced peak", **judged(_worst(of), MOST, "value")}]
-    medians, first = dict(zip(found, map(statistics.median, of), strict=True)), next(iter(found))
+def requirements(measured: dict[tuple[int, int], Peaks], device: torch.device) -> list[dict[str, Any]]:
+    """The limits that all peaks together must meet, and whether they do.
+
+    Args:
+        measured: peaks by (steps, layers).
+        device: where they were measured.
+
+    Returns:
+        A row for each limit.
+    """
+    fractions = [added(peaks) for peaks in measured.values()]
+    rows = [{"must": "most that a trace takes, of the untraced peak", **judged(_worst(fractions), MOST, "value")}]
+    medians = dict(zip(measured, map(statistics.median, fractions), strict=True))
+    first = next(iter(measured))
     for axis, name in enumerate(("steps", "layers")):
-        own = {case[axis]: x for case, x in medians.items() if case[1 - axis] == first[1 - axis]}
-        if len(own) > 1:  # one alone has nothing to differ from
-            spread = judged([max(own.values()) - min(own.values())], SPREAD, "value")
-            counts = ", ".join(map(str, sorted(own)))
+        by_count = {case[axis]: x for case, x in medians.items() if case[1 - axis] == first[1 - axis]}
+        if len(by_count) > 1:
+            spread = judged([max(by_count.values()) - min(by_count.values())], SPREAD, "value")
+            counts = ", ".join(map(str, sorted(by_count)))
             rows.append({"must": f"difference over {counts} {name}", **spread, "low": None, "high": None})
     if device.type == "cuda":
-        most = _worst([differences(peaks) for peaks in found.values()])
+        most = _worst([added_mib(peaks) for peaks in measured.values()])
         rows.append({"must": "most that a trace takes, MiB", **judged(most, MOST_MIB, "value")})
     return rows
 
 
-def _worst(of: Sequence[list[float]]) -> list[float]:
-    return max(of, key=lambda values: interval(values)[1])
+def _worst(cases: Sequence[list[float]]) -> list[float]:
+    return max(cases, key=lambda values: interval(values)[1])
 
 
 def cases(steps: Sequence[int], layers: Sequence[int]) -> list[tuple[int, int]]:
-    """(steps, layers) to measure: all steps with the first layers, then the other layers with the first steps."""
+    """(steps, layers) to measure: steps vary with the first of `layers`, and layers with the first of `steps`."""
     return [*((count, layers[0]) for count in steps), *((steps[0], count) for count in layers[1:])]
 
 
 def main() -> None:
-    command = parser(__doc__)
+    command = parser(__doc__ or "")
     add_model(command)
     command.add_argument("--one", nargs=3, type=int, metavar=("STEPS", "LAYERS", "TRACED"), help=argparse.SUPPRESS)
     command.add_argument("--steps", nargs="+", type=int, default=STEPS)
-    command.add_argument("--layers", nargs="+", type=int, default=LAYERS, help="all but the first: one count of steps")
+    command.add_argument(
+        "--layers",
+        nargs="+",
+        type=int,
+        default=LAYERS,
+        help="all but the first are measured with the first of --steps only",
+    )
     command.set_defaults(repeats=5)
     options = command.parse_args()
     device, size = chosen_device(options), chosen_size(options)
@@ -135,18 +148,18 @@ def main() -> None:
         steps, layers, traced = options.one
         print(json.dumps(one_peak(options.model, device, size, steps, layers, bool(traced))))
         return
-    rows, found = [], {}
+    rows, measured = [], {}
     about = {"model": options.model, "tokens": tokens(size)}
     for steps, layers in cases(options.steps, options.layers):
-        found[steps, layers] = peaks = [
-            [alone("benchmarks.memory", *sys.argv[1:], "--one", steps, layers, traced) for traced in (0, 1)]
+        measured[steps, layers] = peaks = [
+            [in_new_process("benchmarks.memory", *sys.argv[1:], "--one", steps, layers, traced) for traced in (0, 1)]
             for _ in range(options.repeats)
         ]
         case = {"steps": steps, "layers": layers, "blocks": layers if options.model in NARROW else "all"}
         rows.append({**about, **size, **case, **row(peaks), **machine(device)})
     write(rows, options.json)
     print()
-    write([{**about, **must} for must in requirements(found, device)], options.json)
+    write([{**about, **must} for must in requirements(measured, device)], options.json)
 
 
 if __name__ == "__main__":

@@ -1,22 +1,18 @@
-"""Pipelines to measure on: narrow ones, and the paper's five at full size, all with random weights."""
+"""Pipelines to measure: narrow ones, and the paper's five models at full size, all with random weights."""
 
 import argparse
+from typing import Any
 
 import torch
-from diffusers import (
-    CogVideoXTransformer3DModel,
-    DiffusionPipeline,
-    HunyuanVideoTransformer3DModel,
-    WanTransformer3DModel,
-)
+from diffusers import CogVideoXTransformer3DModel, HunyuanVideoTransformer3DModel, WanTransformer3DModel
 
 from imap.backbones.base import Backbone
 from imap.testing import tiny
 
 COG = {"text_embed_dim": 32, "time_embed_dim": 512}
 WAN = {"text_dim": 32, "attention_head_dim": 128}
-# full-size transformers and VAEs on the small pipelines' text encoders: only the text projection is narrower than the
-# real one
+# full-size transformers and VAEs with the small pipelines' text encoders: only the text projection is narrower than in
+# the real models
 FULL = {
     "cogvideox_2b": ("cogvideox", CogVideoXTransformer3DModel, {**COG, "num_attention_heads": 30, "num_layers": 30}),
     "cogvideox_5b": (
@@ -40,13 +36,13 @@ FULL = {
         {"text_embed_dim": 32, "pooled_projection_dim": 24},
     ),
 }
-VAE_DTYPES = {"wan": torch.float32}  # as the presets of configs/backbone/ say; the others' are as the transformer
+VAE_DTYPES = {"wan": torch.float32}  # as in configs/backbone/; the others have the dtype of the transformer
 NARROW = {f"tiny_{family}": family for family in tiny.FAMILIES}
 NAMES = (*NARROW, *FULL)
 
 
 def add_model(command: argparse.ArgumentParser) -> None:
-    """Let a command line choose a pipeline, and the size of its video."""
+    """Add options for the pipeline and the size of its video."""
     command.add_argument("--model", choices=NAMES, default="tiny_cogvideox")
     command.add_argument("--height", type=int, default=480)
     command.add_argument("--width", type=int, help="default: 832 for Wan, 720 for the others")
@@ -54,35 +50,43 @@ def add_model(command: argparse.ArgumentParser) -> None:
 
 
 def chosen_size(options: argparse.Namespace) -> dict[str, int]:
-    """Size of the video that was chosen, as pipelines take it."""
+    """Size of the video, as arguments of a pipeline call."""
     width = options.width or (832 if "wan" in options.model else 720)
     return {"height": options.height, "width": width, "num_frames": options.num_frames}
 
 
 def tokens(size: dict[str, int]) -> int:
-    """Visual tokens of a video of that size: all three families have patches of two by two latent cells."""
+    """Visual tokens of a video. All three families have patches of two by two latent cells."""
     frames = (size["num_frames"] - 1) // Backbone.temporal_factor + 1
     cells = 2 * Backbone.spatial_factor
     return frames * (size["height"] // cells) * (size["width"] // cells)
 
 
 def dtype_on(device: torch.device) -> torch.dtype:
-    """What models are measured in."""
+    """Data type of the measured models."""
     return torch.float32 if device.type == "cpu" else torch.bfloat16
 
 
-def opened(name: str, device: torch.device) -> DiffusionPipeline:
-    """A pipeline to measure on, without progress bars."""
+def open_pipeline(name: str, device: torch.device) -> Any:
+    """A pipeline to measure, without progress bars."""
     pipe = build(name, device, dtype_on(device))
     pipe.set_progress_bar_config(disable=True)
     return pipe
 
 
-def build(name: str, device: torch.device, dtype: torch.dtype, layers: int | None = None) -> DiffusionPipeline:
-    """A pipeline by name on a device, its full-size transformer and VAE made there, so that the host never holds them.
+def build(name: str, device: torch.device, dtype: torch.dtype, layers: int | None = None) -> Any:
+    """A pipeline by name on a device. A full-size transformer and VAE are made there, never in the host's memory.
 
-    layers: of a narrow one, instead of its own three or four.
+    Args:
+        name: one of NAMES.
+        device: where to build it.
+        dtype: of the weights, but see VAE_DTYPES.
+        layers: blocks of a narrow model, instead of its three or four.
+
+    Returns:
+        The diffusers pipeline.
     """
+    pipe: Any
     if name in NARROW:
         pipe = tiny.build(NARROW[name])
         if layers:
@@ -100,7 +104,7 @@ def build(name: str, device: torch.device, dtype: torch.dtype, layers: int | Non
             pipe.transformer = transformer(**config).eval().requires_grad_(False)
         torch.set_default_dtype(VAE_DTYPES.get(family, dtype))
         with device:
-            pipe.vae = type(pipe.vae)().eval().requires_grad_(False)  # its own defaults are the published sizes
+            pipe.vae = type(pipe.vae)().eval().requires_grad_(False)  # the default sizes are the published ones
     finally:
         torch.set_default_dtype(before)
     return pipe

@@ -1,22 +1,21 @@
-"""What a trace costs: one transformer step with and without it, in turn, over concepts, text keys, layers and scores.
+"""Cost of a trace: one denoising step with and without it, in turn, by concepts, text keys, layers and head scores.
 
 python -m benchmarks.overhead --model tiny_cogvideox
 python -m benchmarks.overhead --model cogvideox_5b --rows "5 concepts" prompt
 
-A row is met where the whole interval of its ratio keeps to the limit. On a CPU the clock is the processor time of the
-process.
+A limit is met if the whole interval of the ratio is within it. On a CPU, seconds are processor time of the process.
 """
 
 import statistics
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
-from diffusers import DiffusionPipeline
 
 import imap
-from benchmarks.models import add_model, chosen_size, opened, tokens
+from benchmarks.models import add_model, chosen_size, open_pipeline, tokens
 from benchmarks.record import chosen_device, in_turn, judged, machine, parser, ratios, write
 from benchmarks.words import CONCEPTS, PROMPT
 from imap.backbones import backbone_of
@@ -25,9 +24,16 @@ from imap.tracing.trace import Trace
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What is asked of a trace: how many concepts, whose keys, whether all layers are read (as they are where nothing
-    is said) or only the paper's, and the head score. limits: of traced / untraced, by device."""
+class TraceCase:
+    """A trace to measure.
+
+    Attributes:
+        count: number of concepts.
+        target: text keys, "concepts" or "prompt".
+        all_layers: read every layer, which is the default of a trace, or only the paper's.
+        score: separability score of the heads.
+        limits: upper limit of traced / untraced, by device.
+    """
 
     count: int = 5
     target: str = "concepts"
@@ -36,45 +42,45 @@ class Asked:
     limits: tuple[tuple[str, float], ...] = ()
 
 
-PAPER_TOKENS = 17_550  # the limits are for the paper's grid: the share of a trace falls with the tokens
+PAPER_TOKENS = 17_550  # limits hold from the paper's grid on: with more tokens, a trace takes a smaller share
 CLOSE, PROMPT_LIMIT = (("cpu", 1.05), ("cuda", 1.03)), (("cpu", 1.20),)
 ROWS = {
-    "1 concept": Asked(1),
-    "5 concepts": Asked(limits=CLOSE),
-    "20 concepts": Asked(20),
-    "5 concepts, the paper's layers alone": Asked(all_layers=False, limits=CLOSE),
-    "prompt": Asked(target="prompt", limits=PROMPT_LIMIT),
-    "prompt, the paper's layers alone": Asked(target="prompt", all_layers=False, limits=PROMPT_LIMIT),
-    **{f"5 concepts, {score}": Asked(score=score) for score in ("Fisher", "DBI", "Silhouette")},
+    "1 concept": TraceCase(1),
+    "5 concepts": TraceCase(limits=CLOSE),
+    "20 concepts": TraceCase(20),
+    "5 concepts, the paper's layers alone": TraceCase(all_layers=False, limits=CLOSE),
+    "prompt": TraceCase(target="prompt", limits=PROMPT_LIMIT),
+    "prompt, the paper's layers alone": TraceCase(target="prompt", all_layers=False, limits=PROMPT_LIMIT),
+    **{f"5 concepts, {score}": TraceCase(score=score) for score in ("Fisher", "DBI", "Silhouette")},
 }
 
 
-def settings(asked: Asked, paper: dict[str, Any]) -> dict[str, Any]:
-    """Settings of the trace."""
-    own = paper["imap_layer"]
+def trace_settings(case: TraceCase, paper: dict[str, Any]) -> dict[str, Any]:
+    """Settings of the trace. paper: the paper's settings for the family."""
+    layers = paper["imap_layer"]
     return {
-        "imap_layer": own,
-        "maps_layers": None if asked.all_layers else [own[0], own[0] + 1],
-        "imap_qk_matching_target": asked.target,
-        "imap_sep_score": asked.score,
+        "imap_layer": layers,
+        "maps_layers": None if case.all_layers else [layers[0], layers[0] + 1],
+        "imap_qk_matching_target": case.target,
+        "imap_sep_score": case.score,
         "imap_sep_topk": paper["imap_sep_topk"],
     }
 
 
-def limit(asked: Asked, size: dict[str, int], device: torch.device) -> float | None:
-    """What traced / untraced must keep to; None where nothing is said."""
-    return dict(asked.limits).get(device.type) if tokens(size) >= PAPER_TOKENS else None
+def limit(case: TraceCase, size: dict[str, int], device: torch.device) -> float | None:
+    """Upper limit of traced / untraced; None if there is none."""
+    return dict(case.limits).get(device.type) if tokens(size) >= PAPER_TOKENS else None
 
 
-def step(pipe: DiffusionPipeline, arguments: dict[str, Any], count: int, method: dict[str, Any]) -> Trace:
-    """One pipeline call under a trace of so many concepts."""
+def step(pipe: Any, arguments: dict[str, Any], count: int, method: dict[str, Any]) -> Trace:
+    """One pipeline call under a trace of the first `count` concepts."""
     with imap.trace(pipe, PROMPT, CONCEPTS[:count], **method) as trace:
         pipe(**arguments)
     return trace
 
 
 def measure(
-    pipe: DiffusionPipeline,
+    pipe: Any,
     paper: dict[str, Any],
     size: dict[str, int],
     names: list[str],
@@ -82,7 +88,20 @@ def measure(
     repeats: int,
     device: torch.device,
 ) -> list[dict[str, Any]]:
-    """A row for each of `names`: its traced step and an untraced one, of the same rounds."""
+    """Time an untraced step and the traced steps of several cases, in turn.
+
+    Args:
+        pipe: the diffusers pipeline.
+        paper: the paper's settings for its family.
+        size: height, width and num_frames of the video.
+        names: keys of ROWS.
+        guidance: scale of classifier-free guidance; 1 is one conditional pass.
+        repeats: rounds.
+        device: where the pipeline is.
+
+    Returns:
+        A row for each name.
+    """
     backbone = backbone_of(pipe)
     arguments = {
         **backbone.encode_prompt(PROMPT, "" if guidance > 1 else None),
@@ -92,9 +111,10 @@ def measure(
         "output_type": "latent",
         "generator": torch.Generator("cpu").manual_seed(0),
     }
-    works, read = [partial(pipe, **arguments)], []
+    works: list[Callable[[], Any]] = [partial(pipe, **arguments)]
+    read = []
     for name in names:
-        method = settings(ROWS[name], paper)
+        method = trace_settings(ROWS[name], paper)
         read.append(len(imap.trace(pipe, PROMPT, CONCEPTS[: ROWS[name].count], **method).method.layers))
         works.append(partial(step, pipe, arguments, ROWS[name].count, method))
     plain, *traced = in_turn(works, repeats, device)
@@ -106,23 +126,23 @@ def measure(
             "layers": f"{layers} of {backbone.num_layers}",
             "guidance": guidance,
             "untraced_s": round(statistics.median(plain), 4),
-            "traced_s": round(statistics.median(own), 4),
-            **judged(ratios(plain, own), limit(ROWS[name], size, device)),
-            "ratios": [round(x, 3) for x in ratios(plain, own)],
+            "traced_s": round(statistics.median(seconds), 4),
+            **judged(ratios(plain, seconds), limit(ROWS[name], size, device)),
+            "ratios": [round(x, 3) for x in ratios(plain, seconds)],
         }
-        for name, layers, own in zip(names, read, traced, strict=True)
+        for name, layers, seconds in zip(names, read, traced, strict=True)
     ]
 
 
 def main() -> None:
-    command = parser(__doc__)
+    command = parser(__doc__ or "")
     add_model(command)
     command.add_argument("--guidance", type=float, default=1.0, help="1: one conditional pass, as in renoising")
     command.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), metavar="ROW", help="; ".join(ROWS))
     options = command.parse_args()
     device = chosen_device(options)
     rows = measure(
-        opened(options.model, device),
+        open_pipeline(options.model, device),
         presets()[options.model].paper,
         chosen_size(options),
         options.rows,

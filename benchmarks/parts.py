@@ -1,4 +1,4 @@
-"""Pieces of the mathematics at the paper's shapes, each in turn with what it replaces.
+"""Parts of the computation at the paper's shapes, each in turn with the implementation that it replaces.
 
 python -m benchmarks.parts --threads 1     # CHI against scikit-learn, concept tokens against a second full attention,
                                            # Gram columns against the whole Gram matrix
@@ -21,11 +21,14 @@ from imap.methods.motion_heads import calinski_harabasz
 
 FRAMES, TEXT = 13, 226
 CHI, CONCEPT_TOKENS, GRAM_COLUMNS = PARTS = ("CHI of every head", "concept tokens", "Gram columns")
-LIMITS = {"cpu": 2.5, "cuda": 100.0}  # times as fast as scikit-learn, on a GPU with its copy to the host
+LIMITS = {
+    "cpu": 2.5,
+    "cuda": 100.0,
+}  # lower limit of times_faster than scikit-learn; on a GPU, its copy to the CPU is included
 
 
 def chi_of_sklearn(o: Tensor) -> list[float]:
-    """As the release does: each head to the host, labelled by frame."""
+    """CHI as in the release: each head is copied to the CPU and scored by scikit-learn."""
     from sklearn.metrics import calinski_harabasz_score
 
     labels = torch.arange(o.shape[1]).repeat_interleave(o.shape[2]).numpy()
@@ -33,12 +36,22 @@ def chi_of_sklearn(o: Tensor) -> list[float]:
 
 
 def chi(o: Tensor) -> Tensor:
-    """As a trace does: groups of heads in float32."""
+    """CHI as in a trace: groups of heads in float32."""
     return torch.cat([calinski_harabasz(o[group].float()) for group in head_groups(o, 1)])
 
 
 def parts(heads: int, patches: int, width: int, concepts: int, device: torch.device) -> dict[str, list[Callable]]:
-    """[what it replaces, ours] by name, on tensors as the model has them: bfloat16 on a GPU. Ours works in float32."""
+    """Both implementations of each part, on random tensors in the model's data type (bfloat16 on a GPU).
+
+    Args:
+        heads, width: number of heads and their width.
+        patches: patches of a frame.
+        concepts: number of concepts.
+        device: where to compute.
+
+    Returns:
+        [replaced, ours] by name. Ours computes in float32.
+    """
     generator, dtype = torch.Generator().manual_seed(0), torch.float32 if device.type == "cpu" else torch.bfloat16
 
     def randn(*shape: int) -> Tensor:
@@ -46,11 +59,16 @@ def parts(heads: int, patches: int, width: int, concepts: int, device: torch.dev
 
     o = randn(heads, FRAMES, patches, width)
     k, v = (rearrange(randn(heads, FRAMES, patches, width), "h f p d -> h (f p) d") for _ in range(2))
-    text = [randn(heads, concepts + 1, width) for _ in range(3)]
+    text_q, text_k, text_v = (randn(heads, concepts + 1, width) for _ in range(3))
     weights = torch.tensor([1.0] * concepts + [TEXT - concepts], device=device)
     index = torch.randint(patches, (heads, FRAMES, concepts + 1), generator=generator).to(device)
-    padded = [torch.cat([x, x[:, -1:].expand(-1, TEXT - concepts - 1, -1)], dim=1) for x in text]
-    whole = [torch.cat([a, b], dim=1)[None] for a, b in zip(padded, (k, k, v), strict=True)]
+
+    def with_text(text: Tensor, video: Tensor) -> Tensor:
+        """All text slots, the padding written out, then the video's tokens."""
+        padding = text[:, -1:].expand(-1, TEXT - concepts - 1, -1)
+        return torch.cat([text, padding, video], dim=1)[None]
+
+    all_q, all_k, all_v = with_text(text_q, k), with_text(text_k, k), with_text(text_v, v)
 
     def ours() -> Tensor:
         x = o.float()
@@ -66,15 +84,25 @@ def parts(heads: int, patches: int, width: int, concepts: int, device: torch.dev
     return {
         CHI: [lambda: chi_of_sklearn(o), lambda: chi(o)],
         CONCEPT_TOKENS: [
-            lambda: scaled_dot_product_attention(*whole),
-            lambda: concept_head_outputs(*text, weights, k, v),
+            lambda: scaled_dot_product_attention(all_q, all_k, all_v),
+            lambda: concept_head_outputs(text_q, text_k, text_v, weights, k, v),
         ],
         GRAM_COLUMNS: [full_gram, ours],
     }
 
 
 def measure(works: Sequence[Callable], limit: float | None, repeats: int, device: torch.device) -> dict[str, Any]:
-    """How long both take, and how many times as fast as what it replaces ours is: at least `limit` is asked for."""
+    """Time both implementations of a part in turn.
+
+    Args:
+        works: [replaced, ours].
+        limit: lower limit of `times_faster`, or None.
+        repeats: rounds.
+        device: where they compute.
+
+    Returns:
+        A row. The limit is met if the whole interval is above it.
+    """
     theirs, ours = in_turn(works, repeats, device)
     faster = ratios(ours, theirs)
     low, high = interval(faster)
@@ -90,7 +118,7 @@ def measure(works: Sequence[Callable], limit: float | None, repeats: int, device
 
 
 def main() -> None:
-    command = parser(__doc__)
+    command = parser(__doc__ or "")
     command.add_argument("--heads", type=int, default=48)
     command.add_argument("--patches", type=int, default=1350, help="of one frame: 30x45 at 480x720")
     command.add_argument("--width", type=int, default=64)

@@ -1,4 +1,4 @@
-"""What every benchmark asks of a trace: a prompt, and up to twenty concepts."""
+"""The prompt and the concepts of every benchmark."""
 
 CONCEPTS = ("horse", "field", "sky", "grass", "rider", *(f"thing {n}" for n in range(15)))
 PROMPT = "A rider on a horse gallops across a field of grass under a wide sky."

@@ -1,4 +1,4 @@
-"""Every benchmark at a small size: its rows, its limits, and that what is committed can be read."""
+"""Every benchmark at a small size: its rows and limits. The committed rows are valid, and the documentation agrees."""
 
 import gc
 import json
@@ -27,7 +27,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 
 @pytest.fixture(scope="module", autouse=True)
 def _quick_collections():
-    """imageio collects garbage whenever it opens or closes a file, and diffusers' modules are much to walk over."""
+    """Speed up garbage collections, which imageio starts whenever it opens or closes a file."""
     gc.freeze()
     yield
     gc.unfreeze()
@@ -38,12 +38,12 @@ def paper(family):
 
 
 def strict(line):
-    """A line as JSON, which knows no NaN."""
-    return json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    """A line as strict JSON, without NaN."""
+    return json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
 
 
 def written(rows, folder):
-    """The rows as they come back from their file."""
+    """Rows that were written to a file and read again."""
     record.write(rows, folder / "rows.jsonl")
     return [strict(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
 
@@ -54,11 +54,11 @@ def spend(seconds):
         pass
 
 
-def test_works_take_turns_and_every_other_round_goes_backwards():
+def test_functions_take_turns_and_every_other_round_runs_backwards():
     order = []
-    found = record.in_turn([lambda n=n: order.append(n) for n in range(3)], 3, CPU)
+    times = record.in_turn([lambda n=n: order.append(n) for n in range(3)], 3, CPU)
     assert order == [0, 1, 2, 2, 1, 0, 0, 1, 2, 2, 1, 0]
-    assert [len(own) for own in found] == [3, 3, 3]  # the first round is warming up
+    assert [len(rounds) for rounds in times] == [3, 3, 3]  # the first round is a warm-up
 
 
 def test_seconds_on_a_cpu_are_those_of_this_process():
@@ -67,25 +67,25 @@ def test_seconds_on_a_cpu_are_those_of_this_process():
 
 
 @pytest.mark.parametrize(("n", "skipped"), [(3, 0), (5, 0), (8, 0), (9, 1), (12, 2), (25, 7)])
-def test_an_interval_of_the_median_leaves_out_what_the_binomial_allows(n, skipped):
+def test_the_interval_of_the_median_follows_the_binomial_distribution(n, skipped):
     values = np.random.default_rng(0).permutation(n).astype(float)
     assert record.interval(values) == (skipped, n - 1 - skipped)
 
 
-def test_intervals_hold_the_median_of_noise_as_often_as_they_say():
+def test_intervals_enclose_the_median_of_noise_as_often_as_stated():
     draws = np.random.default_rng(0).exponential(size=(2000, 9))
-    held = [low <= math.log(2) <= high for low, high in map(record.interval, draws)]
-    assert 0.94 < np.mean(held) < 0.98  # 0.961 by the binomial
+    enclosed = [low <= math.log(2) <= high for low, high in map(record.interval, draws)]
+    assert 0.94 < np.mean(enclosed) < 0.98  # 0.961 by the binomial
 
 
-def test_a_limit_is_met_by_the_whole_interval():
+def test_a_limit_is_met_if_the_whole_interval_is_within_it():
     assert record.judged([1.01, 1.04, 1.02], 1.05)["met"] is True
     assert record.judged([1.01, 1.06, 1.02], 1.05)["met"] is False
     assert record.judged([9.0], None)["met"] is None
-    assert record.judged([0.07 - 0.05], 0.02)["met"] is True  # in floats a little more
+    assert record.judged([0.07 - 0.05], 0.02)["met"] is True  # in floats slightly more
 
 
-def test_what_is_no_json_is_not_written(tmp_path):
+def test_values_that_json_lacks_are_refused(tmp_path):
     with pytest.raises(ValueError, match="JSON"):
         record.write([{"ratio": float("nan")}], tmp_path / "rows.jsonl")
 
@@ -98,18 +98,18 @@ def test_overhead_has_a_row_for_each_trace(family, pipes, tmp_path):
     for row in rows:
         assert row["tokens"] == 3 * 2 * 3 and {name: row[name] for name in SIZES} == SIZES
         assert row["untraced_s"] > 0 and row["traced_s"] > 0 and 0.3 < row["low"] <= row["ratio"] <= row["high"] < 100
-        assert row["limit"] is row["met"] is None  # those are for the paper's grid
+        assert row["limit"] is row["met"] is None  # limits hold for the paper's grid
         every = presets()[f"tiny_{family}"].num_layers
         read = len(paper(family)["imap_layer"]) if "alone" in row["trace"] else every
         assert row["layers"] == f"{read} of {every}"
 
 
-def test_a_trace_that_is_slow_misses_its_limit(pipes, monkeypatch):
+def test_a_slow_trace_misses_its_limit(pipes, monkeypatch):
     step = overhead.step
 
-    def slow(*given):
-        spend(0.3)
-        return step(*given)
+    def slow(*arguments):
+        spend(0.1)
+        return step(*arguments)
 
     monkeypatch.setattr(overhead, "step", slow)
     monkeypatch.setattr(overhead, "PAPER_TOKENS", 0)
@@ -117,14 +117,14 @@ def test_a_trace_that_is_slow_misses_its_limit(pipes, monkeypatch):
     assert [(row["limit"], row["met"]) for row in rows] == [(1.05, False), (1.2, False), (None, None)]
 
 
-def test_limits_are_those_of_the_paper_grid_and_of_the_device():
+def test_limits_depend_on_the_grid_and_the_device():
     grid, gpu = {"height": 480, "width": 720, "num_frames": 49}, torch.device("cuda")
     five, prompt = overhead.ROWS["5 concepts"], overhead.ROWS["prompt"]
     assert overhead.limit(five, grid, CPU) == 1.05 and overhead.limit(five, grid, gpu) == 1.03
     assert overhead.limit(prompt, grid, CPU) == 1.2 and overhead.limit(five, SIZES, CPU) is None
 
 
-def test_rows_tell_how_freed_memory_was_kept(monkeypatch):
+def test_rows_record_the_settings_for_freed_memory(monkeypatch):
     for name in [name for name in os.environ if name.startswith("MALLOC_")]:
         monkeypatch.delenv(name)
     plain = record.machine(CPU)
@@ -132,34 +132,36 @@ def test_rows_tell_how_freed_memory_was_kept(monkeypatch):
     assert record.machine(CPU) == {**plain, "malloc_top_pad_": "4096"}
 
 
-@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peaks are reset as Linux does it")
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux can reset a peak")
 @pytest.mark.slow
-def test_memory_is_what_a_call_adds_at_its_peak():
-    # in a new process: one that has freed a lot takes from that, and its peak stays where it is
+def test_memory_is_the_peak_that_a_call_adds():
+    # in a new process: a process that has freed memory reuses it, and its peak does not rise
     code = """
         import torch
         from benchmarks.memory import held, peak
 
         cpu = torch.device("cpu")
         before = held(cpu)
-        torch.ones(64 * 2**20, dtype=torch.uint8)  # gone at once
+        torch.ones(64 * 2**20, dtype=torch.uint8)  # freed at once
         print(peak(cpu) - before)
         before = held(cpu)
         print(peak(cpu) - before)  # the earlier peak is forgotten
     """
     run = [sys.executable, "-c", textwrap.dedent(code)]
-    told = subprocess.run(run, check=True, stdout=subprocess.PIPE, text=True, env={**os.environ, **record.FREE_AT_ONCE})
-    first, second = map(float, told.stdout.split())
+    ended = subprocess.run(
+        run, check=True, stdout=subprocess.PIPE, text=True, env={**os.environ, **record.FREE_AT_ONCE}
+    )
+    first, second = map(float, ended.stdout.split())
     assert 60 < first < 80 and second < 8
 
 
-@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peaks are reset as Linux does it")
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux can reset a peak")
 @pytest.mark.slow
-def test_peaks_are_measured_in_a_process_of_their_own():
+def test_each_peak_is_measured_in_a_new_process():
     size = ["--height=128", "--width=192", "--num-frames=9"]
-    assert 0 < record.alone("benchmarks.memory", "--model=tiny_wan", *size, "--one", 2, 2, 1) < 200
-    found = record.alone("benchmarks.lambda_2", "--one", 2048)
-    assert 0.5 < found["lambda_2"] < 1 and 0 < found["mib"] < 16  # less than the attention matrix of a head
+    assert 0 < record.in_new_process("benchmarks.memory", "--model=tiny_wan", *size, "--one", 2, 2, 1) < 200
+    result = record.in_new_process("benchmarks.lambda_2", "--one", 2048)
+    assert 0.5 < result["lambda_2"] < 1 and 0 < result["mib"] < 16  # less than the attention matrix of a head
 
 
 def test_exponents_of_lambda_2_are_fitted_to_all_sizes_of_each_round():
@@ -174,48 +176,53 @@ def test_exponents_of_lambda_2_are_fitted_to_all_sizes_of_each_round():
     assert not lambda_2.rows([1000, 2000, 4000], [once(1), once(1), once(1.2)])[0]["met"]
 
 
-def test_lambda_2_is_measured_as_many_times_as_asked(monkeypatch):
-    asked = []
-    monkeypatch.setattr(
-        lambda_2, "alone", lambda *given: asked.append(given[-1]) or {"lambda_2": 1, "seconds": 1, "mib": given[-1]}
-    )
+def test_lambda_2_is_measured_once_per_size_and_round(monkeypatch):
+    calls = []
+
+    def measured(*arguments):
+        calls.append(arguments[-1])
+        return {"lambda_2": 1, "seconds": 1, "mib": arguments[-1]}
+
+    monkeypatch.setattr(lambda_2, "in_new_process", measured)
     monkeypatch.setattr("sys.argv", ["lambda_2", "--tokens", "8", "16", "--repeats", "2"])
     lambda_2.main()
-    assert asked == [8, 16, 8, 16]
+    assert calls == [8, 16, 8, 16]
 
 
-def test_requirements_on_memory_look_at_the_worst_and_at_differences():
+def test_memory_limits_apply_to_the_worst_case_and_to_differences():
     assert memory.cases((1, 4, 16), (4, 16)) == [(1, 4), (4, 4), (16, 4), (1, 16)]
     assert memory.cases([1], [4]) == [(1, 4)]
     peaks = {
         (1, 4): [(100, 102), (100, 101.9), (100, 104)],
         (4, 4): [(100, 104.004), (100, 104.004), (200, 202)],
-        (16, 4): [(100, 104), (100, 105), (100, 103.9)],  # just keeps to the limit
+        (16, 4): [(100, 104), (100, 105), (100, 103.9)],  # just within the limit
         (1, 16): [(100, 105.5), (50, 51), (100, 104)],
     }
-    rows = {case: memory.row(own) for case, own in peaks.items()}
+    rows = {case: memory.row(rounds) for case, rounds in peaks.items()}
     assert [row["met"] for row in rows.values()] == [True, True, True, False]
-    own = {"untraced_mib": 100, "traced_mib": 104.0, "more_mib": 4.0}  # medians, each of its own
-    assert rows[4, 4] == {**own, "more": 0.04, "low": 0.01, "high": 0.04, "limit": 0.05, "met": True}
+    medians = {"untraced_mib": 100, "traced_mib": 104.0, "more_mib": 4.0}  # of each column alone
+    assert rows[4, 4] == {**medians, "more": 0.04, "low": 0.01, "high": 0.04, "limit": 0.05, "met": True}
     most, of_steps, of_layers = memory.requirements(peaks, CPU)
     assert (most["value"], most["low"], most["high"], most["met"]) == (0.04, 0.02, 0.055, False)
-    # unrounded: 0.02004 is more than 0.02, though it is written as 0.02
+    # the limit applies to the unrounded 0.02004, though the row shows 0.02
     assert (of_steps["must"], of_steps["value"], of_steps["met"]) == ("difference over 1, 4, 16 steps", 0.02, False)
     assert (of_layers["must"], of_layers["value"], of_layers["met"]) == ("difference over 4, 16 layers", 0.02, True)
     assert of_steps["low"] is of_steps["high"] is None
     del peaks[1, 16]
-    found = memory.requirements(peaks, torch.device("cuda"))
-    assert [(row["high"], row["met"]) for row in found] == [(0.05, True), (None, False), (5, True)]
-    assert len(memory.requirements({(1, 4): peaks[1, 4]}, CPU)) == 1  # one case differs from no other
+    on_gpu = memory.requirements(peaks, torch.device("cuda"))
+    assert [(row["high"], row["met"]) for row in on_gpu] == [(0.05, True), (None, False), (5, True)]
+    assert len(memory.requirements({(1, 4): peaks[1, 4]}, CPU)) == 1  # a single case has no differences
 
 
 def test_growth_fits_an_exponent_to_sizes_in_turn(tmp_path, monkeypatch):
     rows = written(growth.measure("tokens", growth.sizes("tokens", [52, 104], 2), 2, CPU), tmp_path)
     assert [row["tokens"] for row in rows] == [52, 104] and rows[0]["from_the_last"] is None
-    assert rows[0]["limit"] == 1.1 and rows[0]["exponent_of_the_largest"] == rows[0]["exponent"]  # there are but two
-    # a made-up cost that grows with the square of the tokens
+    assert (
+        rows[0]["limit"] == 1.1 and rows[0]["exponent_of_the_largest"] == rows[0]["exponent"]
+    )  # there are only two sizes
+    # an artificial cost, the square of the tokens
     monkeypatch.setattr(
-        growth, "work", lambda attention, texts, rule: spend(1e-6 * attention.o[0, :, :, 0].numel() ** 2)
+        growth, "work", lambda attention, texts, config: spend(1e-6 * attention.o[0, :, :, 0].numel() ** 2)
     )
     rows = growth.measure("tokens", growth.sizes("tokens", [104, 208, 416], 2), 2, CPU)
     assert rows[0]["exponent"] == pytest.approx(2, abs=0.1) and rows[0]["met"] is False
@@ -223,19 +230,21 @@ def test_growth_fits_an_exponent_to_sizes_in_turn(tmp_path, monkeypatch):
 
 
 def test_a_fixed_cost_flattens_growth_less_at_the_largest_sizes(monkeypatch):
-    monkeypatch.setattr(growth, "in_turn", lambda works, repeats, device: [[1e-3 + n * 1e-5] * repeats for n in grown])
-    grown = (52, 104, 208, 416, 832)
-    (row, *_) = growth.measure("tokens", growth.sizes("tokens", grown, 2), 2, CPU)
+    tokens = (52, 104, 208, 416, 832)
+    monkeypatch.setattr(growth, "in_turn", lambda works, repeats, device: [[1e-3 + n * 1e-5] * repeats for n in tokens])
+    (row, *_) = growth.measure("tokens", growth.sizes("tokens", tokens, 2), 2, CPU)
     assert row["exponent"] < row["exponent_of_the_largest"] - 0.1 < 1
 
 
-def test_parts_are_as_many_times_as_fast_as_they_are(tmp_path):
+def test_parts_agree_with_what_they_replace_and_are_compared_in_time(tmp_path):
     made = parts.parts(2, 12, 8, 2, CPU)
     assert tuple(made) == parts.PARTS
-    theirs, ours = made[parts.CHI]
-    np.testing.assert_allclose(ours().numpy(), theirs(), rtol=1e-4)
-    theirs, ours = made[parts.GRAM_COLUMNS]
-    torch.testing.assert_close(ours().transpose(0, 1), theirs(), rtol=1e-4, atol=1e-4)
+    replaced, ours = made[parts.CHI]
+    np.testing.assert_allclose(ours().numpy(), replaced(), rtol=1e-4)
+    replaced, ours = made[parts.GRAM_COLUMNS]
+    torch.testing.assert_close(ours().transpose(0, 1), replaced(), rtol=1e-4, atol=1e-4)
+    replaced, ours = made[parts.CONCEPT_TOKENS]
+    torch.testing.assert_close(ours(), replaced()[0, :, :3], rtol=1e-4, atol=1e-4)
     row = parts.measure([lambda: spend(0.06), lambda: spend(0.02)], 2.5, 3, CPU)
     assert row["times_faster"] == pytest.approx(3, abs=0.2) and row["met"] is True
     assert parts.measure([lambda: spend(0.02), lambda: spend(0.02)], 2.5, 1, CPU)["met"] is False
@@ -249,8 +258,8 @@ def test_parts_are_as_many_times_as_fast_as_they_are(tmp_path):
 def test_a_list_of_clips_takes_one_forward_each_and_every_stage_has_its_share(pipes, tmp_path):
     path = tmp_path / "clip.mp4"
     write_video(path, np.random.default_rng(0).integers(0, 255, (9, 32, 48, 3), np.uint8), 8)
-    found = clip.measure(pipes("hunyuanvideo"), paper("hunyuanvideo"), SIZES, path, 2, 1, CPU)
-    rows = {row["stage"]: row for row in written(found, tmp_path)}
+    measured = clip.measure(pipes("hunyuanvideo"), paper("hunyuanvideo"), SIZES, path, 2, 1, CPU)
+    rows = {row["stage"]: row for row in written(measured, tmp_path)}
     names = {"decode_clip", "encode_clip", "encode_text", "forward", "finish", "maps", "write", "other"}
     assert set(rows) == names | {"all"}
     assert all(row["forwards_per_clip"] == 1 and row["clips"] == 2 for row in rows.values())
@@ -266,13 +275,13 @@ def test_a_clip_that_fails_ends_the_benchmark(pipes, tmp_path):
 
 def test_clips_are_timed_on_one_thread_of_a_cpu(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["clip", "--clip", "none.mp4", "--device", "cpu", "--threads", "2"])
-    monkeypatch.setattr(clip, "chosen_device", lambda options: pytest.fail("it went on"))
+    monkeypatch.setattr(clip, "chosen_device", lambda options: pytest.fail("it continued"))
     with pytest.raises(SystemExit):
         clip.main()
     assert "--threads 2: expected 1 on a CPU" in capsys.readouterr().err
 
 
-def test_a_full_size_wan_has_its_vae_in_float32(monkeypatch):
+def test_the_vae_of_a_full_size_wan_is_in_float32(monkeypatch):
     narrow = {"text_dim": 32, "attention_head_dim": 24, "num_attention_heads": 2, "num_layers": 1, "ffn_dim": 48}
     monkeypatch.setitem(models.FULL, "wan2_1_1_3b", ("wan", models.WanTransformer3DModel, narrow))
     pipe = models.build("wan2_1_1_3b", CPU, torch.bfloat16)
@@ -286,22 +295,23 @@ def test_committed_rows_are_json(path):
     assert rows and all(isinstance(row, dict) for row in rows)
 
 
-def test_every_figure_of_the_documentation_with_its_interval_is_in_a_committed_row():
-    section = (ROOT / "docs/performance.md").read_text()
+def test_every_number_of_the_documentation_with_an_interval_is_in_a_committed_row():
+    text = (ROOT / "docs/performance.md").read_text()
     number = r"(-?\d+(?:\.\d+)?)"
     # 1.009 (0.981 to 1.018), and 1.8 % (1.6 to 2.1)
-    shown = re.findall(rf"({number}( %)? \({number}(?: %)? to {number})", section)
+    shown = re.findall(rf"({number}( %)? \({number}(?: %)? to {number})", text)
     rows = [strict(line) for path in RESULTS.glob("*.jsonl") for line in path.read_text().splitlines()]
     # a median comes just before its interval
-    found = [list(row.values())[list(row).index("low") - 1 :][:3] for row in rows if "low" in row]
-    found = [own for own in found if None not in own]
+    committed = [list(row.values())[list(row).index("low") - 1 :][:3] for row in rows if "low" in row]
+    committed = [numbers for numbers in committed if None not in numbers]
 
-    def agree(texts, own, scale):
+    def agree(texts, numbers, scale):
         places = [len(text.partition(".")[2]) for text in texts]
         return all(
-            abs(float(text) - scale * x) <= 0.5 * 10**-n + 1e-9 for text, x, n in zip(texts, own, places, strict=True)
+            abs(float(text) - scale * x) <= 0.5 * 10**-n + 1e-9
+            for text, x, n in zip(texts, numbers, places, strict=True)
         )
 
     assert shown
     for whole, median, percent, low, high in shown:
-        assert any(agree([median, low, high], own, 100 if percent else 1) for own in found), whole
+        assert any(agree([median, low, high], numbers, 100 if percent else 1) for numbers in committed), whole
