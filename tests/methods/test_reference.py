@@ -355,12 +355,14 @@ def test_cogvideox_with_sincos_positions_is_the_plain_reference(record, target):
 
 @pytest.mark.parametrize("target", ["concepts", "prompt"])
 @pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.slow
 def test_without_guidance_the_maps_are_the_plain_reference(record, family, target):
     check(record, Setting(family, target), guidance_scale=1.0)
 
 
 @pytest.mark.parametrize("concept_token", ["first", "last", "mean"])
 @pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.slow
 def test_each_choice_of_a_concepts_token_is_the_plain_reference(record, family, concept_token):
     check(record, Setting(family, "concepts", concept_token=concept_token))
 
@@ -373,6 +375,7 @@ def test_the_softmax_over_texts_is_the_plain_reference(record, family, target):
 
 @pytest.mark.parametrize("softmax", [False, True], ids=["", "softmax"])
 @pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.slow
 def test_maps_of_every_prompt_token_are_the_plain_reference(record, family, softmax):
     count = encode(pipeline(family), family, PROMPT, 100)[1] + 1  # with the end token
     maps = check(record, Setting(family, "prompt", softmax=softmax, prompt_tokens=count))

@@ -146,6 +146,7 @@ def test_captions_name_the_objects_and_verbs():
 @pytest.mark.parametrize(
     "name", ["", "49_frames", *(pytest.param(x, marks=pytest.mark.slow) for x in ("paper_size", "paper_size_wan"))]
 )
+@pytest.mark.slow
 def test_the_shipped_clips_are_drawn_again(name):
     """A version of the world never changes its pictures: hashes of splits cover only the scenes' numbers."""
     videos = sorted((CLIPS / name).glob("*.mp4"))

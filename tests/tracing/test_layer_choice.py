@@ -95,6 +95,7 @@ def test_another_file_in_its_place_is_told(tmp_path, text):
         choose_once(tmp_path / "layers.json", {}, lambda: pytest.fail("measured"))
 
 
+@pytest.mark.slow
 def test_wans_attention_to_as_many_text_slots_as_there_are_patches_is_no_part_of_it(pipes, monkeypatch):
     pipe = pipes("wan")
     size = {"height": 128, "width": 128, "num_frames": 29}  # 8 latent frames of 8x8 patches: 512, as the text slots

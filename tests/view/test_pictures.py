@@ -151,6 +151,7 @@ def test_the_same_data_gives_the_same_bytes(pictured_copy):
     assert digests(write_pictures(open_sample(pictured_copy), Look(gif=True))) == first
 
 
+@pytest.mark.slow
 def test_other_looks_give_other_pictures_and_replace_the_old_ones(pictured_copy):
     first = (pictured_copy / "view/strip.png").read_bytes()
     view = write_pictures(
@@ -254,6 +255,7 @@ def test_a_bad_sample_does_not_stop_the_others_and_the_status_says_so(run, write
     assert "001-sample: no pictures: " in caplog.text and "Traceback" not in caplog.text and len(caplog.records) == 2
 
 
+@pytest.mark.slow
 def test_one_samples_report_lies_in_its_view_and_the_sample_is_written_again_like_any_other(run, write, monkeypatch):
     folder = samples_in(run)[0]
     for flag in ("--no-pictures", "--space=nearest"):  # alone, and replaced with the pictures

@@ -298,6 +298,7 @@ return seen;
 
 
 @sizes
+@pytest.mark.slow
 def test_five_hundred_samples_open_at_once_as_only_those_near_are_read(page_of_500, size, browse):
     seen = browse(page_of_500, MANY, size)
     assert seen["cards"] == 500 and seen["count"] == "500 samples" and seen["tall"] > 50
