@@ -1,4 +1,4 @@
-"""Real clips: checked, and resampled where that is asked for."""
+"""Real clips: checked, and resampled on request."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,10 +31,12 @@ FRAMES = ("none", "uniform", "first")
 
 @dataclass(frozen=True)
 class Fit:
-    """Which clip is wanted, and what may be done to one of another size or length.
+    """Size and length that a clip must have, and how another one is resampled.
 
-    resize: none, crop (scale to cover, cut the middle) or stretch. frames: none, uniform (spread evenly over the clip)
-    or first. None for a size or length takes the clip's own.
+    Attributes:
+        height, width, num_frames: size in pixels and length; None takes the clip's own.
+        resize: none, crop (scale to cover, cut the middle) or stretch.
+        frames: none, uniform (spread evenly over the clip) or first.
     """
 
     height: int | None = None
@@ -66,8 +68,7 @@ def as_clip(clip: str | Path | np.ndarray | Sequence[Any]) -> np.ndarray:
 
 
 def check_clip(shape: tuple[int, ...], fit: Fit, name: str) -> None:
-    """Raise ImapError for a clip (frames, height, width, 3) that has another size or length than wanted, and that may
-    not be resampled."""
+    """Raise ImapError for a clip (frames, height, width, 3) of another size or length that `fit` does not resample."""
     frames, height, width, _ = shape
     wanted, size = fit.num_frames or frames, (fit.height or height, fit.width or width)
     wrong = []
@@ -88,7 +89,7 @@ def check_clip(shape: tuple[int, ...], fit: Fit, name: str) -> None:
 
 
 def fit_clip(clip: np.ndarray, fit: Fit, name: str = "the clip") -> np.ndarray:
-    """The clip at the wanted size and length; raises as `check_clip` does."""
+    """The clip at the size and length of `fit`. Raises as `check_clip` does."""
     check_clip(clip.shape, fit, name)
     frames, height, width, _ = clip.shape
     wanted, size = fit.num_frames or frames, (fit.height or height, fit.width or width)

@@ -143,7 +143,7 @@ def _of_attention(q: Tensor, k: Tensor, mask: Tensor | None) -> Tensor:
             raise ImapError("lambda_2 needs a boolean attention mask, and this model adds its mask to the logits")
         kept = mask.reshape(-1, k.shape[1]).any(dim=0)
         q, k = q[:, kept], k[:, kept]
-    # a backend that the model asked for, such as cuDNN's, may not take float32
+    # the model's own backend, such as cuDNN's, may not take float32
     backends = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
     with torch.autocast(q.device.type, enabled=False), sdpa_kernel(backends):
         return second_eigenvalue(q, k)

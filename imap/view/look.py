@@ -1,4 +1,4 @@
-"""How maps are shown."""
+"""Settings of pictures."""
 
 from dataclasses import dataclass
 
@@ -12,8 +12,17 @@ MOST_COLUMNS = 9  # frames of a strip: its text is legible at the width of a pap
 
 @dataclass(frozen=True)
 class Look:
-    """How maps are shown. key: of the maps; auto is IMAP for motion words and GramCol for things. columns: the most
-    frames of a strip."""
+    """How maps are drawn.
+
+    Attributes:
+        key: of the maps, or their label; auto is IMAP for motion words and GramCol for things.
+        normalization: how values become [0, 1]: video, frame, percentile or shared.
+        colormap: a perceptually uniform colormap.
+        opacity: of the map over the video, 0 to 1.
+        space: how a map is enlarged: bilinear or nearest.
+        gif: also write overlays as gif.
+        columns: frames of a strip at most.
+    """
 
     key: str = "auto"
     normalization: str = "video"
@@ -30,4 +39,4 @@ class Look:
         if not 0 <= self.opacity <= 1:
             raise ImapError(f"opacity={self.opacity} is not between 0 and 1")
         if self.columns < 1:
-            raise ImapError(f"columns={self.columns} is no number of frames; a strip has at least 1")
+            raise ImapError(f"columns={self.columns} is not a number of frames; a strip has at least 1")

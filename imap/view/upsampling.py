@@ -1,4 +1,4 @@
-"""Maps at the size and rate of their video: time as the causal VAE made it, space smooth or in blocks."""
+"""Maps at the size and rate of their video: time as in the causal VAE, space smooth or in blocks."""
 
 import numpy as np
 from PIL import Image
@@ -7,14 +7,14 @@ SPACE = {"bilinear": Image.Resampling.BILINEAR, "nearest": Image.Resampling.NEAR
 
 
 def latent_frame(frame: int, latent_frames: int, frames: int) -> int:
-    """The latent frame of a video frame: the first one stands for one frame, each later one for as many, often 4."""
+    """The latent frame of a video frame: the first covers one frame, each later one the same number, often 4."""
     if latent_frames == 1 or frame == 0:
         return 0
     return 1 + (frame - 1) * (latent_frames - 1) // (frames - 1)
 
 
 def middle_frame(latent: int, latent_frames: int, frames: int) -> int:
-    """The video frame in the middle of those that a latent frame stands for."""
+    """The middle of the video frames that a latent frame covers."""
     own = [frame for frame in range(frames) if latent_frame(frame, latent_frames, frames) == latent]
     return own[len(own) // 2]
 
