@@ -3,7 +3,7 @@
 from typing import Any
 
 from imap.cli.help import setting_groups
-from imap.config.presets import config_folder, presets
+from imap.config.presets import presets
 
 COMMANDS = {
     "sampling": "imap sample",
@@ -46,7 +46,16 @@ def backbones() -> str:
 
 
 def _layers(layers: Any) -> str:
-    return ", ".join(map(str, layers)) if isinstance(layers, list) else str(layers)
+    """Layers as ranges, such as 1-5, 7-21, 23."""
+    if not isinstance(layers, list):
+        return str(layers)
+    runs: list[list[int]] = []
+    for layer in layers:
+        if runs and layer == runs[-1][-1] + 1:
+            runs[-1].append(layer)
+        else:
+            runs.append([layer])
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
 
 
 def _code(text: str) -> str:
@@ -55,8 +64,3 @@ def _code(text: str) -> str:
 
 def _escaped(text: str) -> str:
     return text.replace("|", "\\|").replace("<", "&lt;")
-
-
-def config_names() -> list[str]:
-    """Configurations that the page covers."""
-    return [path.stem for path in sorted(config_folder().glob("*.yaml"))]
