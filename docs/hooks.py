@@ -1,11 +1,12 @@
 """Hooks of mkdocs: the settings page comes from the comments of the configuration files."""
 
+import re
 from typing import Any
 
-from imap.cli.help import setting_groups
-from imap.config.presets import presets
+from imap.cli.help import backbones, setting_groups
+from imap.config.presets import Preset, presets
 
-COMMANDS = {
+COMMANDS = {  # configuration: its command
     "sampling": "imap sample",
     "renoising": "imap renoise",
     "figures": "imap figures NAME",
@@ -18,43 +19,53 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Fill the markers of the settings page."""
     if page.file.src_uri != "reference/settings.md":
         return markdown
-    return markdown.replace("<!-- settings -->", settings()).replace("<!-- backbones -->", backbones())
+    return markdown.replace("<!-- settings -->", settings()).replace("<!-- backbones -->", backbone_table())
 
 
 def settings() -> str:
-    """Tables of every command's settings."""
+    """Tables of the settings of every command."""
     parts = []
     for config_name, command in COMMANDS.items():
-        parts.append(f"## {command}")
+        parts.append(f"## {command} {{#{config_name}}}")
         for group in setting_groups(config_name):
+            anchor = re.sub(r"\W+", "-", f"{config_name} {group.title}".lower())
             rows = [f"| `{x.name}` | {_code(x.default)} | {_escaped(x.meaning)} |" for x in group.settings]
-            parts.append(
-                "\n".join([f"### {group.title}", "", "| setting | default | meaning |", "|---|---|---|", *rows])
-            )
+            head = [f"### {group.title} {{#{anchor}}}", "", "| setting | default | meaning |", "|---|---|---|"]
+            parts.append("\n".join(head + rows))
     return "\n\n".join(parts)
 
 
-def backbones() -> str:
-    """Table of the backbones and the paper's settings for them."""
-    rows = ["| `backbone=` | family | steps | size | `imap_layer` | target |", "|---|---|---|---|---|---|"]
-    for name, preset in presets().items():
-        paper = preset.paper
-        size = f"{paper['num_frames']}x{paper['height']}x{paper['width']}"
-        layers, target = _layers(paper["imap_layer"]), paper["imap_qk_matching_target"]
-        rows.append(f"| `{name}` | {preset.family} | {paper['num_inference_steps']} | {size} | {layers} | {target} |")
-    return "\n".join(rows)
+def backbone_table() -> str:
+    """Table of the backbones with their defaults, the published ones first."""
+    head = ["`backbone=`", "frames x height x width", "steps", "`renoise_timestep`", "`imap_layer`", "k", "target"]
+    rows = [f"| `{name}` | {_defaults(presets()[name])} |" for name in backbones("sampling")]
+    return "\n".join([f"| {' | '.join(head)} |", "|---" * len(head) + "|", *rows])
 
 
-def _layers(layers: Any) -> str:
-    """Layers as ranges, such as 1-5, 7-21, 23."""
-    if not isinstance(layers, list):
-        return str(layers)
+def _defaults(preset: Preset) -> str:
+    """Cells of a backbone's row."""
+    paper = preset.paper
+    cells = (
+        f"{paper['num_frames']}x{paper['height']}x{paper['width']}",
+        paper["num_inference_steps"],
+        _ranges(paper["renoise_timestep"]),
+        _ranges(paper["imap_layer"]),
+        f"{paper['imap_sep_topk']} of {preset.num_heads}",
+        paper["imap_qk_matching_target"],
+    )
+    return " | ".join(map(str, cells))
+
+
+def _ranges(numbers: Any) -> str:
+    """Numbers as ranges, such as 1-5, 7-21, 23."""
+    if not isinstance(numbers, list):
+        return str(numbers)
     runs: list[list[int]] = []
-    for layer in layers:
-        if runs and layer == runs[-1][-1] + 1:
-            runs[-1].append(layer)
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
         else:
-            runs.append([layer])
+            runs.append([number])
     return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
 
 
@@ -63,4 +74,6 @@ def _code(text: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    return text.replace("|", "\\|").replace("<", "&lt;")
+    """Plain text as Markdown. Braces become code: as text, Markdown takes them for attributes and drops them."""
+    parts = re.split(r"(\{[^}]*\})", text.replace("|", "\\|"))
+    return "".join(f"`{x}`" if x.startswith("{") else re.sub(r"([*_<\[\]])", r"\\\1", x) for x in parts)
