@@ -27,6 +27,8 @@ CONCEPTS, MOTIONS = ["ball", "dog"], ["rolling"]
 TOKENS = {"ball": [5], "dog": [15], "rolling": [6, 7]}  # of the prompt: "▁ball", "▁dog", "▁roll" and "s"
 SHAPES = {"cog5b": (1, 13, 16, 60, 90), "wan": (1, 16, 13, 60, 104)}
 WIDTHS = {"cog5b": 720, "wan": 832}
+pytestmark = pytest.mark.slow  # minutes, where the arrays are
+
 RUNS = ("cog5b/renoising", "wan/renoising", "variants/cog5b_prompt_target", "cog5b/sampling", "wan/sampling")
 
 # Two patches may answer a padded slot equally well within float32. CPUs round differently, so any of the two can win,
