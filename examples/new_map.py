@@ -1,4 +1,4 @@
-"""A saliency map of your own, in one function: python examples/new_map.py
+"""A new saliency map, in one function: python examples/new_map.py
 
 The soft GramCol replaces GramCol's single surrogate patch by a mean over all patches of the frame, weighted by how well
 they answer the word. imap accumulates it on the device, saves it and shows it like its own maps.
@@ -36,9 +36,10 @@ def main(folder: str = "outputs/new_map", steps: int = 20) -> imap.Maps:
     prompt = "a ball jumps while a kite grows"
     with imap.trace(pipe, prompt, ["ball", "kite"], ["jumps"], maps=[SOFT_GRAMCOL]) as trace:
         generator = torch.Generator().manual_seed(42)
-        call = pipe(prompt=prompt, num_inference_steps=steps, guidance_scale=4.0, generator=generator, output_type="np")
+        settings = {"num_inference_steps": steps, "guidance_scale": 4.0, "max_sequence_length": 16}
+        video = pipe(prompt=prompt, generator=generator, **settings).frames[0]
     maps = trace.maps()
-    print(f"{maps.save(folder, video=call.frames[0])}: look at it with  imap view {folder} --key soft_gramcol_layers")
+    print(f"{maps.save(folder, video=video)}: look at it with  imap view {folder} --key soft_gramcol_layers")
     return maps
 
 

@@ -1,4 +1,4 @@
-"""Read a clip of your own: python examples/own_clip.py clip.mp4 "a box jumps while a ring flashes" --motions jumps
+"""Maps of your clip: python examples/own_clip.py clip.mp4 "a box jumps while a ring flashes" --motions jumps
 
 Without --model it uses a small model that is part of imap, which knows coloured shapes only. Give the folder or hub id
 of a real one: --model THUDM/CogVideoX-5b --device cuda --height 480 --width 720 --num_frames 49

@@ -40,10 +40,12 @@ class Maps(Mapping[str, np.ndarray]):
         arrays: the maps by key.
         texts: the word of each row.
         motions: which of the texts are motion words.
-        heads, scores: [layer][step] the motion heads, best first, and the separability score of every head.
+        heads: the motion heads by layer and step, best first.
+        scores: the separability score of every head, by layer and step.
         facts: what else the trace knows, by the names of FACTS.
-        token_arrays, tokens: the same maps for every token of the prompt, with `prompt_tokens`.
-        labels: names of maps that the registry does not know: a user's own.
+        token_arrays: the same maps for every token of the prompt, with `prompt_tokens`.
+        tokens: the tokens of the prompt.
+        labels: names of maps that the registry does not know: those of `maps=[...]`.
     """
 
     arrays: Mapping[str, np.ndarray]
@@ -97,8 +99,17 @@ class Maps(Mapping[str, np.ndarray]):
 
     @property
     def concept_attention(self) -> np.ndarray:
-        """The ConceptAttention baseline of every text; KeyError for Wan, whose text has no head output."""
-        return self["concept_attention_maps_layers"]
+        """The ConceptAttention baseline of every text, (texts, frames, height, width).
+
+        Raises:
+            AttributeError: for models with cross attention, such as Wan: their text tokens have no head outputs.
+        """
+        key = "concept_attention_maps_layers"
+        if key not in self.arrays:
+            raise AttributeError(
+                f"no ConceptAttention: models with cross attention have none; there are {', '.join(self)}"
+            )
+        return self[key]
 
     def key_of(self, text: str, key: str | None = None) -> str:
         """Key of a text's map: `key`, which may be a label such as GramCol, or by default IMAP or GramCol."""
@@ -106,7 +117,7 @@ class Maps(Mapping[str, np.ndarray]):
             raise KeyError(f"no map of {text!r}; there are {', '.join(self.texts)}")
         if key is None:
             return default_key("motions" if text in self.motions else "things")
-        return next((own for own, label in self.names.items() if label.lower() == key.lower()), key)
+        return next((known for known, label in self.names.items() if label.lower() == key.lower()), key)
 
     def of(self, text: str, key: str | None = None) -> np.ndarray:
         """Map of one text, (frames, height, width): IMAP of a motion word, GramCol of a concept, or the map `key`."""
@@ -145,12 +156,15 @@ class Maps(Mapping[str, np.ndarray]):
         A notebook shows it inline. A script opens a window, or without a screen writes a gif.
 
         Args:
-            text, video, key, **look: as in `overlay`.
+            text: as in `overlay`.
+            video: as in `overlay`.
+            key: as in `overlay`.
+            **look: as in `overlay`.
             fps: frames per second.
-            path: write a gif there, instead of a window or picture.
+            path: write a .gif or .mp4 there, instead of a window or an inline picture.
 
         Returns:
-            Path of the gif if one was written.
+            Path of the file if one was written. It is printed too.
         """
         from imap.view.quick import show
 

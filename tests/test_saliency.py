@@ -76,7 +76,7 @@ def test_a_motion_word_shows_its_imap_and_a_noun_its_gramcol():
     assert np.array_equal(maps.of("ball", "sel_imap"), maps["sel_imap"][0])
 
 
-def test_a_name_that_is_not_there_is_told_with_those_that_are():
+def test_an_unknown_name_is_refused_with_the_known_ones():
     maps = some_maps()
     with pytest.raises(KeyError, match="no map of 'cat'; there are ball, żółw, mały, rolls"):
         maps.of("cat")
@@ -94,7 +94,7 @@ def test_a_folder_without_a_readable_meta_of_this_layout_holds_no_maps(meta: str
         Maps.load(tmp_path)
 
 
-def test_a_folder_that_has_lost_an_array_is_told(tmp_path: Path):
+def test_a_folder_without_one_of_its_arrays_is_refused(tmp_path: Path):
     some_maps().save(tmp_path / "a")
     (tmp_path / "a" / "npy" / "imap.npy").unlink()
     with pytest.raises((ImapError, FileNotFoundError), match=r"imap\.npy"):
@@ -171,7 +171,7 @@ def test_a_kill_between_the_two_moves_loses_nothing(new_is_there: bool, tmp_path
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
-def test_left_overs_of_a_killed_process_do_not_stand_in_the_way(tmp_path: Path):
+def test_partial_folders_of_a_killed_process_are_removed(tmp_path: Path):
     old, young = tmp_path / ".a.partial-1", tmp_path / ".b.partial-2"
     for left in (old, young):
         left.mkdir()
@@ -215,7 +215,7 @@ def test_a_folder_that_can_be_written_is_made_and_left_empty(tmp_path: Path):
 
 
 @pytest.mark.parametrize("folder", ["file", "file/below", "long" * 100])
-def test_a_folder_that_cannot_be_written_is_told_with_the_reason(folder: str, tmp_path: Path):
+def test_a_folder_that_cannot_be_written_is_refused_with_the_reason(folder: str, tmp_path: Path):
     (tmp_path / "file").write_text("a file")
     with pytest.raises(ImapError, match=r"^output_dir: cannot write to .*; choose another folder$"):
         check_writable(tmp_path / folder)

@@ -39,8 +39,8 @@ def card(shown: Shown, width: int, keys: Sequence[str]) -> dict[str, Any]:
 
 def _heads(maps: Maps) -> dict[str, Any]:
     """chosen: the motion heads of every layer and step, best first; count: how many heads there are to choose from."""
-    layers, steps = list(maps.heads), sorted({step for own in maps.heads.values() for step in own})
-    count = max((len(row) for own in maps.scores.values() for row in own.values()), default=0)
+    layers, steps = list(maps.heads), sorted({step for by_step in maps.heads.values() for step in by_step})
+    count = max((len(row) for by_step in maps.scores.values() for row in by_step.values()), default=0)
     chosen = [[maps.heads[layer].get(step, []) for step in steps] for layer in layers]
     return {"layers": layers, "steps": steps, "count": count, "chosen": chosen}
 
@@ -68,11 +68,11 @@ def _map(maps: np.ndarray) -> dict[str, Any]:
 
 
 def _settings(meta: Mapping[str, Any]) -> dict[str, str]:
-    """What a reader may ask of a run, in words."""
+    """Settings, timings and versions of a sample, in words."""
     found = {"video": meta.get("video", ""), "family": meta.get("family", "")}
     found |= {f"{name} (s)": f"{value:.2f}" for name, value in meta.get("seconds", {}).items()}
-    asked = meta.get("request", {})
-    found |= {name: _plain(value) for name, value in _flat(asked.get("settings", asked)).items()}
+    request = meta.get("request", {})
+    found |= {name: _plain(value) for name, value in _flat(request.get("settings", request)).items()}
     found |= {f"version of {name}": value for name, value in meta.get("versions", {}).items()}
     return {name: value for name, value in found.items() if value not in ("", None)}
 

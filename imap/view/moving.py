@@ -35,10 +35,10 @@ def beside(frames: np.ndarray | Sequence[np.ndarray], x: np.ndarray, look: Look)
 
 def _veils(frames: np.ndarray | Sequence[np.ndarray], x: np.ndarray, look: Look) -> Iterator[Veil]:
     """The coloured map over each frame, computed once per latent frame."""
-    for latent, own in groupby(range(len(frames)), lambda frame: latent_frame(frame, len(x), len(frames))):
+    for latent, group in groupby(range(len(frames)), lambda frame: latent_frame(frame, len(x), len(frames))):
         height, width = frames[0].shape[:2]
         laid = veil(enlarge(x[latent], height, width, look.space), look.colormap, look.opacity)
-        for _ in own:
+        for _ in group:
             yield laid
 
 

@@ -1,7 +1,7 @@
 """Pictures straight from Python: overlays, strips and moving pictures of maps that are not in a folder yet."""
 
-import re
 from collections.abc import Sequence
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -12,17 +12,20 @@ from PIL import Image
 
 from imap.errors import ImapError
 from imap.media.clips import as_clip
+from imap.media.video_io import write_video
 from imap.saliency import Maps
 from imap.view.look import Look
 from imap.view.moving import over
 from imap.view.normalization import normalize
 from imap.view.overlay import enlarged, side_by_side
+from imap.view.pictures import file_names
 from imap.view.sample import TEMPORAL, Shown, blank_frames
 from imap.view.strip import strip
 
 TALLEST = 320  # pixels of a moving picture
-COLOURS = 64  # of a gif
-NOTEBOOK_DPI = 90  # of figures that are stored in a notebook
+COLOURS = 128  # of a gif
+THINNED = 4  # every so many pixels choose the colours of a gif
+NOTEBOOK_DPI = 80  # of figures that are stored in a notebook
 WINDOWS = ("qtagg", "qt5agg", "tkagg", "gtk3agg", "gtk4agg", "wxagg", "macosx")  # backends of matplotlib
 
 
@@ -74,8 +77,8 @@ def plot(maps: Maps, video: Any, key: str | None, caption: str | None, **look: A
         rows.append((text, maps.key_of(text, key), normalized.values[0], ends))
     figure = strip(shown, rows, settings.colormap, settings.opacity, settings.space, settings.columns)
     if _in_notebook():
-        _draw_figures_inline()
         figure.set_dpi(min(figure.dpi, NOTEBOOK_DPI))
+    vars(figure)["_repr_png_"] = partial(_png, figure)  # notebooks draw by themselves only figures of pyplot
     return figure
 
 
@@ -93,9 +96,8 @@ def show(maps: Maps, text: str, video: Any, key: str | None, fps: int, path: Any
     if path is None and _has_window():
         _animate(frames, fps, f"{text}: {maps.names[maps.key_of(text, key)]}")
         return None
-    path = Path(path or f"imap-{re.sub(r'[^a-z0-9]+', '-', text.lower()).strip('-') or 'map'}.gif")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(_gif(frames, fps))
+    path = Path(path or f"imap-{file_names([text])[0]}.gif")
+    _write(path, frames, fps)
     print(path)
     return path
 
@@ -107,17 +109,34 @@ def _shown(maps: Maps, video: Any, caption: str | None = None) -> Shown:
 
 
 def _fitted(frame: np.ndarray) -> np.ndarray:
-    """A frame at most TALLEST pixels high."""
+    """A frame at most TALLEST pixels high, with even sides, as mp4 needs them."""
     height, width = frame.shape[:2]
     if height <= TALLEST:
         return frame
-    size = (round(width * TALLEST / height), TALLEST)
+    size = (2 * round(width * TALLEST / height / 2), TALLEST)
     return np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.BILINEAR))
 
 
+def _write(path: Path, frames: Sequence[np.ndarray], fps: int) -> None:
+    """Write a gif or an mp4."""
+    if path.suffix not in (".gif", ".mp4"):
+        raise ImapError(f"path={str(path)!r} ends in {path.suffix!r}; expected .gif or .mp4")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".mp4":
+        write_video(path, frames, fps)
+    else:
+        path.write_bytes(_gif(frames, fps))
+
+
 def _gif(frames: Sequence[np.ndarray], fps: int) -> bytes:
+    """An endless gif. All frames share one palette: still parts do not flicker, and files are smaller."""
+    thin = Image.fromarray(np.concatenate([frame[::THINNED, ::THINNED] for frame in frames]))
+    colours = thin.quantize(COLOURS - 1).getpalette() or []
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([*colours[: 3 * (COLOURS - 1)], 255, 255, 255])  # white, of the gap between pictures
     # without dithering, which makes files several times as large
-    first, *rest = [Image.fromarray(frame).quantize(COLOURS, dither=Image.Dither.NONE) for frame in frames]
+    none = Image.Dither.NONE
+    first, *rest = [Image.fromarray(frame).quantize(palette=palette, dither=none) for frame in frames]
     file = BytesIO()
     first.save(file, "gif", save_all=True, append_images=rest, duration=round(1000 / fps), loop=0)
     return file.getvalue()
@@ -133,16 +152,11 @@ def _in_notebook() -> bool:
     return shell is not None and shell.has_trait("kernel")
 
 
-def _draw_figures_inline() -> None:
-    """Let the notebook draw figures that do not come from pyplot."""
-    from IPython.core.getipython import get_ipython
-    from IPython.core.pylabtools import select_figure_formats
-
-    shell: Any = get_ipython()
-    try:
-        shell.display_formatter.formatters["image/png"].lookup_by_type(Figure)
-    except KeyError:
-        select_figure_formats(shell, {"png"})
+def _png(figure: Figure) -> bytes:
+    """A figure as a notebook shows it."""
+    file = BytesIO()
+    figure.savefig(file, format="png", dpi=min(figure.dpi, NOTEBOOK_DPI), pil_kwargs={"optimize": True})
+    return file.getvalue()
 
 
 def _has_window() -> bool:

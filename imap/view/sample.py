@@ -71,13 +71,13 @@ class Shown:
         """IMAP of a motion word, GramCol of a concept."""
         return self.maps.key_of(text)
 
-    def keys(self, complete: bool, asked: str = "") -> list[str]:
+    def keys(self, complete: bool, wanted: str = "") -> list[str]:
         """Keys of the maps in the order of the registry.
 
-        Unless `complete`, only those over the chosen layers, if there are any, and the key `asked`.
+        Unless `complete`, only those over the chosen layers, if there are any, and the key `wanted`.
         """
         present = list(self.maps.names)
-        chosen = [key for key in present if key.endswith(CHOSEN) or key == asked]
+        chosen = [key for key in present if key.endswith(CHOSEN) or key == wanted]
         return chosen if chosen and not complete else present
 
 

@@ -92,8 +92,8 @@ def strips(
         figure.text(0.08 / wide, 1 - (top + 0.06) / tall, caption, va="top", fontsize=9, parse_math=False)
         top += room
         _draw(figure, layout, top, [f"{frame / first.fps:.1f} s" for frame in middles], colormap)
-        own = [replace(mark, row=mark.row - before) for mark in marks if 0 <= mark.row - before < len(layout.rows)]
-        _mark(figure.axes[-1 - layout.scales], layout, own)
+        inside = [replace(mark, row=mark.row - before) for mark in marks if 0 <= mark.row - before < len(layout.rows)]
+        _mark(figure.axes[-1 - layout.scales], layout, inside)
         top, before = top + layout.sheet.shape[0] * inches + BOTTOM, before + len(layout.rows)
     return figure
 

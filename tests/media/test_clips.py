@@ -13,7 +13,7 @@ from imap.media.clips import Fit, check_clip, check_video_size, fit_clip, read_c
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _quick_collections():
+def _fast_garbage_collection():
     """imageio collects garbage whenever it opens or closes a file, and diffusers' modules are much to walk over."""
     gc.freeze()
     yield
@@ -131,7 +131,7 @@ def test_a_clip_that_fits_is_left_as_it_is():
         (Fit(32, 64, 9, "none", "uniform"), ["32x48", "32x64 is expected", "video.resize=crop"]),
     ],
 )
-def test_another_size_or_length_is_told_with_both_and_the_way_out(fit: Fit, parts: list[str]):
+def test_a_wrong_size_or_length_is_refused_with_both_and_a_fix(fit: Fit, parts: list[str]):
     with pytest.raises(ImapError) as error:
         check_clip((9, 32, 48, 3), fit, "a.mp4")
     assert str(error.value).startswith("a.mp4 ") and all(part in str(error.value) for part in parts)
@@ -139,7 +139,7 @@ def test_another_size_or_length_is_told_with_both_and_the_way_out(fit: Fit, part
         fit_clip(ramp(9, 32, 48), fit, "a.mp4")
 
 
-def test_an_unknown_way_to_fit_is_told_with_the_known_ones():
+def test_an_unknown_way_to_fit_is_refused_with_the_known_ones():
     with pytest.raises(ImapError, match=r"video\.resize='zoom' is not known; it can be none, crop, stretch"):
         Fit(resize="zoom")
     with pytest.raises(ImapError, match=r"video\.frames='last' is not known; it can be none, uniform, first"):
@@ -202,7 +202,7 @@ def cut_off(path: Path) -> None:
         ("silent.avi", silent_video, ""),
     ],
 )
-def test_a_file_that_is_no_video_is_told_in_one_line(name: str, write, message: str, tmp_path: Path):
+def test_a_file_that_is_no_video_is_refused_in_one_line(name: str, write, message: str, tmp_path: Path):
     write(tmp_path / name)
     with pytest.raises(ImapError) as error:
         read_clip(tmp_path / name)
@@ -230,7 +230,9 @@ def test_a_real_clip_is_read_whole_and_crops_to_the_size_of_wan(clips: Path):
         ((32, 48, 48), (16, 16), "set num_frames=49$"),
     ],
 )
-def test_a_size_that_the_model_cannot_take_is_told_with_the_nearest(size: tuple, multiple: tuple, message: str | None):
+def test_a_size_that_the_model_cannot_take_is_refused_with_the_nearest(
+    size: tuple, multiple: tuple, message: str | None
+):
     if message is None:
         check_video_size(*size, multiple, 4)
         return

@@ -1,4 +1,4 @@
-"""Headless Chromium, told over a pipe what to open and what to look at: no driver and no port."""
+"""Headless Chromium, driven over a pipe: no driver program and no port."""
 
 import fcntl
 import json
@@ -66,8 +66,10 @@ class Browser:
         self.ask("Target.closeTarget", targetId=target)
         thrown = [event["params"] for event in self.events if event["method"] == "Runtime.exceptionThrown"]
         errors = [*thrown, *([found] if "exceptionDetails" in found else [])]
-        told = [error["exceptionDetails"].get("exception", {}).get("description", str(error)) for error in errors]
-        assert not told, told
+        thrown_texts = [
+            error["exceptionDetails"].get("exception", {}).get("description", str(error)) for error in errors
+        ]
+        assert not thrown_texts, thrown_texts
         return found["result"].get("value")
 
     def ask(self, method: str, session: str | None = None, **params: Any) -> dict[str, Any]:

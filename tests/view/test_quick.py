@@ -7,10 +7,11 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 import imap
+from imap.media.video_io import read_video
 from imap.view import quick
 from imap.view.look import Look
 from imap.view.normalization import normalize
-from imap.view.overlay import coloured, overlay
+from imap.view.overlay import GAP, coloured, enlarged, overlay
 from imap.view.pictures import write_pictures
 from imap.view.sample import open_sample
 from imap.view.upsampling import enlarge
@@ -147,8 +148,35 @@ def test_a_video_that_does_not_fit_leaves_no_folder(maps, video, tmp_path):
 
 def test_a_users_map_is_named_in_pictures_and_report(maps, video, tmp_path):
     arrays = {**maps.arrays, "soft_layers": 3 * maps["imap_layers"]}
-    own = imap.Maps(arrays, maps.texts, maps.motions, maps.heads, maps.scores, labels={"soft_layers": "soft GramCol"})
-    shown = open_sample(own.save(tmp_path / "saved", video=video))
+    with_soft = imap.Maps(
+        arrays, maps.texts, maps.motions, maps.heads, maps.scores, labels={"soft_layers": "soft GramCol"}
+    )
+    shown = open_sample(with_soft.save(tmp_path / "saved", video=video))
     assert shown.maps.names["soft_layers"] == "soft GramCol" and list(shown.maps.names)[-1] == "soft_layers"
-    figure = own.plot(video, key="soft GramCol")
+    figure = with_soft.plot(video, key="soft GramCol")
     assert "soft GramCol" in [text.get_text() for axes in figure.axes for text in axes.texts]
+
+
+def test_a_moving_picture_is_written_as_gif_or_mp4(maps, video, tmp_path):
+    path = maps.show("ball", video, path=tmp_path / "made/ball.mp4")
+    assert read_video(path).shape == (FRAMES, 240, 2 * 320 + GAP, 3)
+    with pytest.raises(imap.ImapError, match=r"ends in '.webm'; expected .gif or .mp4"):
+        maps.show("ball", video, path=tmp_path / "ball.webm")
+    assert [path.name for path in tmp_path.iterdir()] == ["made"]
+
+
+def test_the_gap_of_a_gif_is_white_and_its_colours_near(maps, video, tmp_path):
+    dark = video // 4
+    with Image.open(maps.show("ball", dark, path=tmp_path / "ball.gif")) as gif:
+        frame = np.asarray(gif.convert("RGB")).astype(int)
+    assert (frame[:, 320 : 320 + GAP] == 255).all()
+    expected = enlarged(maps.overlay("ball", dark)[0])
+    assert np.abs(frame[:, 320 + GAP :] - expected).mean() < 4
+
+
+def test_a_model_without_concept_attention_says_so(maps):
+    arrays = {key: x for key, x in maps.arrays.items() if not key.startswith("concept_attention")}
+    without = imap.Maps(arrays, maps.texts, maps.motions)
+    assert not hasattr(without, "concept_attention") and without.imap.shape == maps.imap.shape
+    with pytest.raises(AttributeError, match="models with cross attention have none; there are sel_imap_layers, "):
+        without.concept_attention  # noqa: B018

@@ -22,7 +22,7 @@ from imap.view.sample import Problems, open_sample, samples_in
 
 REQUIRED = os.environ.get("IMAP_CHROMIUM") == "required"  # a missing browser is then a failure
 LAPTOP, PHONE = (1280, 800), (390, 844)
-sizes = pytest.mark.parametrize("size", [LAPTOP, PHONE], ids=["laptop", "phone"])
+sizes = pytest.mark.parametrize("size", [LAPTOP, pytest.param(PHONE, marks=pytest.mark.slow)], ids=["laptop", "phone"])
 
 READABLE = Path(__file__).with_name("readable.js").read_text(encoding="utf-8")
 
@@ -47,7 +47,7 @@ def browse(browser):
     return look
 
 
-# waits for the cards that are near, then does what a reader would, and tells what it saw
+# waits for the cards that are near, then acts as a reader would, and returns what it saw
 PROBE = """
 const seen = {};
 const press = (card, key, more = {}) =>
@@ -64,7 +64,7 @@ seen.heading = card.root.querySelector("h2").textContent;
 seen.other = cards[1] && cards[1].root.querySelector("h2").textContent;
 seen.about = card.about.textContent;
 seen.opened = cards.slice(0, 2).map(card => +card.range.value);
-seen.told_opened = card.time.textContent;
+seen.time_opened = card.time.textContent;
 card.frame = 0; card.draw();
 const first = screen_of(card);
 press(card, "ArrowRight");
@@ -107,22 +107,22 @@ seen.again = card.video !== null && screen_of(card) === clear;
 seen.distinct = new Set([first, second, motion, thing, by_frame, green, clear]).size;
 card.root.querySelector("details").open = true;
 await new Promise(done => setTimeout(done, 50));
-const heads = card.root.querySelector(".cells"), told = card.root.querySelector(".told");
+const heads = card.root.querySelector(".cells"), reading = card.root.querySelector(".reading");
 const { left, top, width, height } = heads.getBoundingClientRect();
 const marks = kind => heads.querySelector("path." + kind).getAttribute("d").match(/M[^M]*/g);
 seen.heads = [marks("cell"), marks("best"), marks("other")].map(found => found.length);
 seen.best = marks("best").map(mark => mark.slice(1).split("h")[0].split(" ").map(Number));
 seen.heads_wide = [width, card.root.querySelector(".box").clientWidth];
-seen.told = [];
+seen.readings = [];
 for (const [kind, x, y] of [["pointermove", 0.2, 0.2], ["pointerdown", 0.9, 0.9]]) {
   const at = { clientX: left + x * width, clientY: top + y * height, bubbles: true };
   heads.dispatchEvent(new PointerEvent(kind, at));
-  seen.told.push(told.textContent);
+  seen.readings.push(reading.textContent);
 }
 const frame = card.frame;
 heads.focus();
 heads.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowLeft", bubbles: true, cancelable: true }));
-seen.told.push(told.textContent);
+seen.readings.push(reading.textContent);
 seen.kept = card.frame === frame;
 seen.heads_about = card.root.querySelector("details .about").textContent;
 seen.header = getComputedStyle(document.querySelector("header")).position;
@@ -144,7 +144,7 @@ def test_a_reader_scrubs_and_switches_words_maps_and_scales(run, size, browse):
     assert seen["heading"].startswith("A ball rises.") and seen["other"].startswith('A "box" <b>falls</b> & stays.')
     assert seen["about"].startswith("IMAP of “rises & </script> falls”, scaled over the video: ")
     assert seen["opened"] == [peak_frame(run / name) for name in ("000-sample", "001-sample")]
-    assert seen["told_opened"].endswith(f" s, frame {seen['opened'][0]}")
+    assert seen["time_opened"].endswith(f" s, frame {seen['opened'][0]}")
     assert seen["frame"] == 1 and seen["last"] == 12
     assert seen["scrubbed"] == [12, "1.50 s, frame 12", 3, 1, 2]
     assert seen["turned"] == "ball" and seen["turned_about"] == "GramCol of “ball”, scaled over the video: 0.00 to 714"
@@ -159,14 +159,14 @@ def test_a_reader_scrubs_and_switches_words_maps_and_scales(run, size, browse):
     assert seen["heads"] == [4, 4, 4] and seen["heads_wide"][0] <= seen["heads_wide"][1]
     (x, y), right, below, _ = seen["best"]
     assert right[0] > x and right[1] == y and below[0] == x and below[1] > y
-    assert seen["told"] == [
+    assert seen["readings"] == [
         "layer 4, step 2: heads 0, 3 of 0 to 7, best first",
         "layer 7, step 5: heads 0, 7 of 0 to 7, best first",
         "layer 7, step 2: heads 0, 3 of 0 to 7, best first",
     ]
     assert seen["kept"] and "Down: layers; across: steps." in seen["heads_about"]
     assert seen["header"] == ("static" if size == PHONE else "sticky")
-    # GramCol means 2 * (35 - 335 ... 335 + noise): ball's own line ends at the top of the scale that all words share
+    # GramCol means 2 * (35 - 335 ... 335 + noise): the line of ball ends at the top of the scale that all words share
     top, bottom, *seconds, first, second = seen["curve"]
     assert seen["curve_heading"] == "mean of GramCol by frame, dots: peaks"
     assert [first, second] == ["ball", "rises & </scr…"]
@@ -238,14 +238,14 @@ return { count: byId("count").textContent, title: document.title, search: byId("
 
 
 @sizes
-@pytest.mark.parametrize("own", [False, True], ids=["run", "sample"])
-def test_a_single_sample_has_the_page_to_itself(run, size, own, browse):
+@pytest.mark.parametrize("alone", [False, True], ids=["run", "sample"])
+def test_a_single_sample_has_the_page_to_itself(run, size, alone, browse):
     shutil.rmtree(run / "001-sample")
     folder = run / "000-sample"
-    page = show_report(folder if own else run, samples_in(run), Look(), Problems())
-    assert page == (folder / "view/report.html" if own else run / "report.html")
+    page = show_report(folder if alone else run, samples_in(run), Look(), Problems())
+    assert page == (folder / "view/report.html" if alone else run / "report.html")
     seen = browse(page, SINGLE, size)
-    assert seen["count"] == "1 sample" and seen["title"] == ("000-sample" if own else "run") and not seen["search"]
+    assert seen["count"] == "1 sample" and seen["title"] == ("000-sample" if alone else "run") and not seen["search"]
     assert_readable(seen["closed"], size)
     assert_readable(seen["opened"], size)
     card, screen, scrub, curve, texts = (seen["boxes"][name] for name in ("card", "screen", "range", "curve", "texts"))
@@ -310,6 +310,7 @@ def test_five_hundred_samples_open_at_once_as_only_those_near_are_read(page_of_5
     assert seen["found"] == ["1 of 500 samples", ["A ball rises 1 times."]] and seen["again"] > 0
 
 
+@pytest.mark.slow
 def test_narrow_videos_of_a_large_run_keep_their_shape(page_of_500):
     found = re.findall(r'"width":(\d+),"height":(\d+),', page_of_500.read_text())
     assert found[:3] == [("160", "107"), ("160", "107"), ("64", "48")] and len(found) == 500
@@ -342,7 +343,7 @@ def test_scales_of_the_page_are_those_of_the_pictures_for_maps_without_spread_to
         kind, key = name.split()
         expected = normalize(maps[key], kind).values
         found = np.array(found).reshape(expected.shape)
-        # a byte is a 256th of the map's range over the video, of which a frame's own is a part
+        # a byte is a 256th of the map's range over the video, of which a frame's range is a part
         np.testing.assert_allclose(found, expected, atol=0.03 if kind == "frame" else 0.005, err_msg=name)
     assert 0.1 < seen["shared imap_layers"][1][0][0] < 0.9
 
@@ -352,7 +353,7 @@ const of = (layers, steps, count) => ({ layers: [...Array(layers).keys()], steps
   chosen: Array.from({ length: layers }, () => Array.from({ length: steps }, () => [count - 1, 0])) });
 const room = cards[0].root.clientWidth - 26, seen = [];
 for (const [layers, steps, count] of [[4, 1, 8], [42, 50, 48]]) {
-  const [, told, box] = headPicture(of(layers, steps, count), room), card = make("div", {}, told, box);
+  const [, reading, box] = headPicture(of(layers, steps, count), room), card = make("div", {}, reading, box);
   card.className = "heads"; card.style.width = room + "px"; document.body.prepend(card);
   const cells = box.querySelector(".cells"), { left, top, width, height } = cells.getBoundingClientRect();
   const last = { clientX: left + width - 4, clientY: top + height - 2, pointerType: "touch", bubbles: true };
@@ -360,7 +361,8 @@ for (const [layers, steps, count] of [[4, 1, 8], [42, 50, 48]]) {
   const labels = [...card.querySelectorAll(".axis text")].slice(1).map(text => text.getBoundingClientRect());
   const apart = labels.slice(1).every((label, i) => label.left >= labels[i].right);
   const mark = +cells.querySelector(".best").getAttribute("d").match(/h([0-9.]+)/)[1];
-  seen.push({ told: told.textContent, width, height, room, apart, mark, page: document.documentElement.scrollWidth });
+  const page = document.documentElement.scrollWidth;
+  seen.push({ reading: reading.textContent, width, height, room, apart, mark, page });
 }
 return seen;
 """
@@ -370,13 +372,13 @@ return seen;
 def test_motion_heads_of_small_and_large_models_can_be_read_and_tapped(run, size, browse):
     page = write_report(samples_in(run), run / "report.html", "run", Look(), Problems())
     small, large = browse(page, HEADS, size)
-    assert small["told"] == "layer 3, step 0: heads 7, 0 of 0 to 7, best first" and small["mark"] >= 8
-    assert large["told"] == "layer 41, step 49: heads 47, 0 of 0 to 47, best first" and large["mark"] >= 2
+    assert small["reading"] == "layer 3, step 0: heads 7, 0 of 0 to 7, best first" and small["mark"] >= 8
+    assert large["reading"] == "layer 41, step 49: heads 47, 0 of 0 to 47, best first" and large["mark"] >= 2
     for seen in (small, large):
         assert seen["apart"] and seen["page"] <= size[0] and seen["width"] <= max(seen["room"], 400)
 
 
-def test_the_page_opens_in_the_look_that_was_asked_for(run, browse):
+def test_the_page_opens_in_the_given_look(run, browse):
     look = Look("cross_attention_maps_layers", "frame", "viridis", 0.4, "nearest")
     script = """
       await cards[0].load();
@@ -388,12 +390,12 @@ def test_the_page_opens_in_the_look_that_was_asked_for(run, browse):
     assert about.startswith("cross attention of “rises & </script> falls”, scaled in each frame")
 
 
-def test_a_key_that_no_sample_has_is_told(run, caplog):
+def test_a_key_that_no_sample_has_is_logged(run, caplog):
     write_report(samples_in(run), run / "report.html", "run", Look("nothing"), Problems())
     assert "no sample has maps 'nothing'" in caplog.text
 
 
-def test_a_long_run_holds_the_maps_over_all_layers_only_where_they_are_asked_for(run, monkeypatch):
+def test_a_long_run_holds_the_maps_over_all_layers_only_on_request(run, monkeypatch):
     folder = samples_in(run)[0]
     meta = json.loads((folder / "meta.json").read_text())
     (folder / "meta.json").write_text(json.dumps({**meta, "keys": [*meta["keys"], "imap"]}))
