@@ -109,12 +109,12 @@ def refusal(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 LISTS = [
     ("input_json={files}/none.json", ["input_json", "there is no file", "none.json"]),
     ("input_json={files}/broken.json", ["broken.json is not valid JSON", "line 1"]),
-    ("input_json={files}/object.json", ["object.json must hold a list"]),
+    ("input_json={files}/object.json", ["object.json must be a list"]),
     ("input_json={files}/empty.json", ["at least one entry"]),
-    ("input_json={files}/unknown.json", ["entry 1: unknown key 'concept'; known are caption, concepts, object"]),
+    ("input_json={files}/unknown.json", ["entry 1: unknown key 'concept'; choose from caption, concepts, object"]),
     ("input_json={files}/silent.json", ["entry 0: the prompt is empty"]),
-    ("input_json={files}/wordless.json", ["entry 0: no text to look for"]),
-    ("input_json={files}/twice.json", ["entry 0: 'dog' is named twice"]),
+    ("input_json={files}/wordless.json", ["entry 0: no words to look for"]),
+    ("input_json={files}/twice.json", ["entry 0: 'dog' is a duplicate"]),
     ("input_json={files}/number.json", ["entry 0: expected words, got 5"]),
     ("input_json={files}/long.json", ["'small dog small dog", "17 tokens long", "holds 16"]),
     ("input_json={files}", ["cannot read", "Is a directory"]),
@@ -131,12 +131,12 @@ WORDS = [
     (["prompt=", "concepts=dog"], ["the prompt is empty"]),
     (["prompt=  ", "concepts=dog"], ["the prompt is empty"]),
     (["concepts=dog"], ["the prompt is empty"]),
-    (["prompt=A dog."], ["no text to look for", 'concepts="ball, dog"']),
-    (["prompt=A dog.", "concepts="], ["no text to look for"]),
-    (["prompt=A dog.", "concepts=dog", "concept_option=t"], ["no text to look for"]),
-    (["prompt=A dog.", "concepts=dog,,ball"], ["is empty", "stray comma"]),
-    (["prompt=A dog.", "concepts=dog, Dog"], ["'Dog' is named twice"]),
-    (["prompt=A dog.", "concepts=dog", "motions=dog"], ["'dog' is named twice among concepts and motions"]),
+    (["prompt=A dog."], ["no words to look for", 'concepts="ball, dog"']),
+    (["prompt=A dog.", "concepts="], ["no words to look for"]),
+    (["prompt=A dog.", "concepts=dog", "concept_option=t"], ["no words to look for"]),
+    (["prompt=A dog.", "concepts=dog,,ball"], ["is empty", "extra comma"]),
+    (["prompt=A dog.", "concepts=dog, Dog"], ["'Dog' is a duplicate"]),
+    (["prompt=A dog.", "concepts=dog", "motions=dog"], ["'dog' is a duplicate in concepts and motions"]),
     (
         ["prompt=A dog.", f"concepts={LONG}"],
         ["'small dog small dog", "17 tokens long, and the concept window holds 16"],
@@ -189,14 +189,17 @@ def test_a_setting_that_cannot_be_is_told(argument: str, parts: list[str], refus
 
 def test_a_negative_prompt_that_the_model_cannot_take_is_told(refusal):
     said = refusal("sampling", *ASKED, "backbone=tiny_hunyuanvideo", "negative_prompt=blurry")
-    assert "negative_prompt is set" in said and "leave it empty" in said
+    assert "takes no negative_prompt" in said and "leave it empty" in said
 
 
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
         (["backbone.attention_backend=flsh"], ["attention_backend='flsh' is not known", "default, flash"]),
-        (["backbone.attention_backend=flash", "imap_layer=auto"], ["imap_layer=auto reads", "attention_backend=flash"]),
+        (
+            ["backbone.attention_backend=flash", "imap_layer=auto"],
+            ["imap_layer=auto reads", "does not work with backbone.attention_backend=flash"],
+        ),
     ],
 )
 def test_a_kernel_that_cannot_be_is_told(refusal, arguments, parts):
@@ -218,11 +221,14 @@ def test_an_output_folder_that_cannot_be_written_is_told(folder: str, command: s
 
 
 PIPELINES = [
-    (["backbone.path={files}/no_index"], ["no_index is no folder in diffusers format", "model_index.json"]),
-    (["backbone.path={files}/none"], ["none is no folder in diffusers format"]),
+    (["backbone.path={files}/no_index"], ["no_index is not a folder in diffusers format", "model_index.json"]),
+    (["backbone.path={files}/none"], ["none is not a folder in diffusers format"]),
     (["backbone.path={files}/bare_index"], ["bare_index"]),
     (["backbone.path={files}/broken_index"], ["broken_index", "not a valid JSON file"]),
-    (["backbone=tiny_cogvideox", "backbone.path={wan}"], ["WanPipeline", "tiny_cogvideox needs a CogVideoXPipeline"]),
+    (
+        ["backbone=tiny_cogvideox", "backbone.path={wan}"],
+        ["is a WanPipeline", "tiny_cogvideox needs a CogVideoXPipeline"],
+    ),
     (["backbone=hunyuanvideo", "backbone.path={wan}"], ["hunyuanvideo needs a HunyuanVideoPipeline"]),
     (["backbone=wan2_1_1_3b", "backbone.path={wan}"], ["layers 0 to 3"]),
 ]
@@ -251,12 +257,12 @@ CLIPS = [
     (["video_path={files}/clip.mp4", "renoise_timestep=0.5"], ["renoise_timestep=0.5", "renoise_timestep=[30]"]),
     (
         ["video_path={files}/clip.mp4", "maps_timesteps=[0,1]"],
-        ["none of", "renoise_timestep=[1] lies in maps_timesteps"],
+        ["no step of renoise_timestep=[1] lies in maps_timesteps"],
     ),
     (["video_path={files}/clip.mp4", "maps_timesteps=1"], ["maps_timesteps=1 is not a range"]),
     ([], ["video_path is missing"]),
     (["video_path="], ["video_path is missing"]),
-    (["prompt=null", "concepts=null"], ["nothing to look at", "video_path=FILE", "input_json=FILE"]),
+    (["prompt=null", "concepts=null"], ["no sample is set", "video_path=FILE", "input_json=FILE"]),
     (["prompt=null", "concepts=null", "input_json={files}/no_clip.json"], ["entry 0: video_path is missing"]),
 ]
 
@@ -274,21 +280,21 @@ def test_nothing_is_written_for_a_run_that_is_refused(refusal, tmp_path: Path):
 
 def test_when_every_sample_of_a_list_is_bad_none_is_tried_and_each_has_its_reason(refusal, tmp_path: Path):
     said = refusal("sampling", "input_json={files}/all_long.json", lines=3)
-    assert "none of the 2 samples can be run" in said and "errors.jsonl tells why" in said
+    assert "none of the 2 samples can run" in said and "errors.jsonl for the reasons" in said
     reasons = [json.loads(line) for line in (tmp_path / "out" / "errors.jsonl").read_text().splitlines()]
     assert [reason["stage"] for reason in reasons] == ["check", "check"] and "17 tokens" in reasons[1]["error"]
 
 
 WHOLE = [
     ("sampling", ["input_json={files}/none.json"], "input_json: there is no file"),
-    ("sampling", ["prompt=A dog.", "concepts="], "no text to look for"),
+    ("sampling", ["prompt=A dog.", "concepts="], "no words to look for"),
     ("sampling", [*ASKED, "maps_timesteps=[0,3]"], "maps_timesteps=[0, 3] names step 2"),
-    ("sampling", [*ASKED, "backbone=tiny"], "unknown backbone 'tiny'; known are cogvideox_2b, cogvideox_5b, hunyuan"),
+    ("sampling", [*ASKED, "backbone=tiny"], "unknown backbone 'tiny'; choose from cogvideox_2b, cogvideox_5b, hunyuan"),
     ("sampling", [*ASKED, "promt=A dog."], "unknown setting 'promt'; did you mean prompt?"),
     (
         "sampling",
         [*ASKED, "renoise_timestep=[5]"],
-        "unknown setting 'renoise_timestep'; it is one of imap renoise (main_Renoising.py)",
+        "unknown setting 'renoise_timestep'; it is a setting of imap renoise (main_Renoising.py)",
     ),
     ("sampling", [*ASKED, "backbone.attention=x"], "unknown setting 'backbone.attention'; did you mean backbone.att"),
     ("sampling", [*ASKED, "video.resize=crop"], "unknown setting 'video.resize'"),

@@ -1,19 +1,20 @@
-"""What each command runs. Hydra composes the configuration; the work is in runs, view, figures and shapes."""
+"""One function per command. Hydra composes the configuration; runs, view, figures and shapes do the work."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import hydra
 
 from imap.cli.help import manual
+from imap.cli.main import exit_unknown
 from imap.cli.overrides import check_overrides, literal
 from imap.config.presets import config_folder
 from imap.errors import ImapError
 from imap.runs.log import errors_in_one_line, plain_log
 
-# flags of Hydra that make sense here; each comes before any value of its own
+# flags of Hydra that work here
 HYDRA_FLAGS = (
     "--hydra-help",
     "--version",
@@ -30,15 +31,15 @@ HYDRA_FLAGS = (
 
 
 def run_hydra(work: Callable[[Any], None], config_name: str, program: str, about: str, argv: Sequence[str]) -> None:
-    """Compose a configuration from the command line and run `work` on it.
+    """Compose a configuration from the command line and run `work` on it, or print --help.
 
-    Texts are taken as typed, mistakes are found before Hydra composes, and errors are one line.
+    Texts are taken as typed. Mistakes are found before Hydra composes. An error is one line, with status 1.
 
     Args:
-        work: gets the composed configuration.
+        work: receives the composed configuration.
         config_name: of a file in configs/.
-        program: name in usage lines.
-        about: what --help says first.
+        program: name of the command in usage lines.
+        about: what the command does, for --help.
         argv: settings and flags.
     """
     arguments = [literal(argument) for argument in argv]
@@ -56,21 +57,21 @@ def run_hydra(work: Callable[[Any], None], config_name: str, program: str, about
     except ImapError as error:
         sys.exit(f"imap: error: {error}")
     except KeyboardInterrupt:
-        sys.exit("imap: interrupted; run the same command again to go on")
+        sys.exit("imap: interrupted; run the same command again to continue")
 
 
 def sample(argv: Sequence[str], program: str = "imap sample") -> None:
-    """Sample videos from prompts with a stock pipeline, and write saliency maps of the words, frame by frame."""
+    """Sample videos from prompts with an unmodified pipeline. Write a saliency map per word and frame."""
     run_hydra(partial(run_samples, renoising=False), "sampling", program, sample.__doc__ or "", argv)
 
 
 def renoise(argv: Sequence[str], program: str = "imap renoise") -> None:
-    """Read real clips: noise each to a step of the schedule, run one forward pass, and write maps of the words."""
+    """Read the maps of real clips: add noise, run one forward pass, write a map per word and frame."""
     run_hydra(partial(run_samples, renoising=True), "renoising", program, renoise.__doc__ or "", argv)
 
 
 def run_samples(config: Any, renoising: bool) -> None:
-    """Sample or renoise. Exits with one line if nothing can start, and with status 1 if a sample failed."""
+    """Sample or renoise. Exit with one line if nothing can start, and with status 1 if a sample failed."""
     from imap.runs.runner import run_command  # loads torch and diffusers, which --help does not need
 
     plain_log()
@@ -91,15 +92,21 @@ def figures(argv: Sequence[str], program: str = "imap figures") -> None:
     """Draw a figure of the paper."""
     from imap.figures import FIGURES
 
-    name, *rest = argv or ["--help"]
-    if name not in FIGURES:
-        wanted = name in ("-h", "--help")
-        lines = [f"  {known:13} {shows}" for known, shows in FIGURES.items()]
-        text = f"usage: {program} NAME [setting=value ...]\n\nNAME is one of\n" + "\n".join(lines)
-        print(f"{text}\n\n{program} NAME --help lists the settings.", file=sys.stdout if wanted else sys.stderr)
-        sys.exit(0 if wanted else f"imap: error: unknown figure {name!r}")
-    about = f"{name}: {FIGURES[name]}, as PNG and PDF, with the numbers behind it as CSV or npy."
-    run_hydra(partial(draw_figure, name=name), "figures", f"{program} {name}", about, rest)
+    name, *settings = argv or ["--help"]
+    if name in ("-h", "--help"):
+        print_names(f"{program} NAME", "Draw a figure of the paper.", FIGURES)
+    elif name not in FIGURES:
+        exit_unknown("figure", name, FIGURES, program)
+    else:
+        about = f"Draw {name}: {FIGURES[name]}. Write PNG and PDF, and their numbers as CSV or npy."
+        run_hydra(partial(draw_figure, name=name), "figures", f"{program} {name}", about, settings)
+
+
+def print_names(usage: str, about: str, lines: Mapping[str, str]) -> None:
+    """Print the help of a command that takes a name. lines: what each name does."""
+    names = "\n".join(f"  {name:13} {line}" for name, line in lines.items())
+    print(f"usage: {usage} [...]\n\n{about}\n\n{usage.split()[-1]} is one of\n{names}")
+    print(f"\n{usage} --help lists the settings.")
 
 
 def draw_figure(config: Any, name: str) -> None:
@@ -117,15 +124,14 @@ def draw_figure(config: Any, name: str) -> None:
 def shapes(argv: Sequence[str], program: str = "imap shapes") -> None:
     """The embedded world: render clips, train small models, benchmark maps."""
     actions = {"render": render, "train": train, "benchmark": benchmark}
-    name, *rest = argv or ["--help"]
-    if name in actions:
-        actions[name](rest, f"{program} {name}")
-        return
-    wanted = name in ("-h", "--help")
-    lines = [f"  {action:10} {(function.__doc__ or '').splitlines()[0]}" for action, function in actions.items()]
-    text = f"usage: {program} ACTION [...]\n\n" + "\n".join(lines) + f"\n\n{program} ACTION --help lists the settings."
-    print(text, file=sys.stdout if wanted else sys.stderr)
-    sys.exit(0 if wanted else f"imap: error: unknown action {name!r} of {program}")
+    name, *arguments = argv or ["--help"]
+    if name in ("-h", "--help"):
+        lines = {action: (function.__doc__ or "").splitlines()[0] for action, function in actions.items()}
+        print_names(f"{program} ACTION", "Work with the embedded world, which has ground truth.", lines)
+    elif name not in actions:
+        exit_unknown("action", name, actions, program)
+    else:
+        actions[name](arguments, f"{program} {name}")
 
 
 def render(argv: Sequence[str], program: str = "imap shapes render") -> None:
@@ -140,28 +146,25 @@ def train(argv: Sequence[str], program: str = "imap shapes train") -> None:
 
     The same command resumes an interrupted training. A GPU is used if there is one.
     """
-    run_hydra(run_training, "shapes_train", program, train.__doc__ or "", argv)
+    run_hydra(train_modeling, "shapes_train", program, train.__doc__ or "", argv)
 
 
-def run_training(config: Any) -> None:
+def train_modeling(config: Any) -> None:
     """Train as configured."""
     with errors_in_one_line():
-        from imap.shapes.training.run import train as run
+        from imap.shapes.training.run import train as train_model
 
-        run(config)
+        train_model(config)
 
 
 def benchmark(argv: Sequence[str], program: str = "imap shapes benchmark") -> None:
-    """Score all maps against the ground truth of the embedded world.
-
-    The clips of a frozen split are renoised and read.
-    """
+    """Score all maps against the ground truth of the embedded world, on the clips of a frozen split."""
     run_hydra(run_benchmark, "shapes_benchmark", program, benchmark.__doc__ or "", argv)
 
 
 def run_benchmark(config: Any) -> None:
     """Run the benchmark as configured."""
     with errors_in_one_line():
-        from imap.shapes.benchmark.run import benchmark as run
+        from imap.shapes.benchmark.run import benchmark as score
 
-        run(config)
+        score(config)

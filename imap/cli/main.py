@@ -2,14 +2,15 @@
 
 import difflib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from importlib import import_module
 
-COMMANDS = {  # name: module of imap.cli and function, one line of help
-    "sample": ("commands:sample", "sample videos from prompts, with a saliency map per word and frame"),
-    "renoise": ("commands:renoise", "read the maps of real clips, one forward pass each"),
-    "view": ("commands:view", "draw overlays, strips and the report page of a finished run"),
-    "figures": ("commands:figures", "draw a figure of the paper: NAME is teaser, methods, heads ..."),
-    "shapes": ("commands:shapes", "the embedded world: render clips, train small models, benchmark maps"),
+COMMANDS = {  # name: its line in --help; imap.cli.commands has a function of the same name
+    "sample": "sample videos from prompts, with a saliency map per word and frame",
+    "renoise": "read the maps of real clips, one forward pass each",
+    "view": "draw overlays, strips and the report page of a finished run",
+    "figures": "draw a figure of the paper: NAME is teaser, methods, heads ...",
+    "shapes": "the embedded world: render clips, train small models, benchmark maps",
 }
 HELP = """imap shows which pixels of which frames a word refers to, in a generated or a real video.
 
@@ -19,9 +20,9 @@ commands:
 {commands}
 
 examples:
-  imap sample                                 a small trained model, on a CPU, in seconds
-  imap sample backbone=cogvideox_5b prompt="A horse gallops across a field." concepts="horse, field" motions=gallops
-  imap renoise backbone=wan2_1_14b video_path=horse.mp4 prompt="A horse gallops." concepts=horse motions=gallops
+  imap sample                      the built-in example: a small trained model, seconds on a CPU
+  imap sample backbone=cogvideox_5b prompt="A horse gallops." concepts=horse motions=gallops
+  imap renoise backbone=wan2_1_14b video_path=horse.mp4 prompt="A horse gallops." motions=gallops
   imap view outputs/sampling/shapes_wan --normalization percentile
 
 imap COMMAND --help lists the settings of a command. imap --version prints the version.
@@ -35,33 +36,39 @@ def main(argv: Sequence[str] | None = None, program: str | None = None) -> None:
         argv: command and settings; None takes them from the process.
         program: name in usage lines, for scripts that run one command; None is `imap COMMAND`.
     """
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    name = arguments[0] if arguments else "--help"
+    name, *arguments = (sys.argv[1:] if argv is None else list(argv)) or ["--help"]
     if name in ("-h", "--help", "help"):
         print(overview(), end="")
     elif name in ("-V", "--version"):
         from imap import __version__
 
         print(f"imap {__version__}")
-    elif name not in COMMANDS:
-        near = difflib.get_close_matches(name, COMMANDS, 1)
-        hint = f"; did you mean imap {near[0]}?" if near else f"; commands are {', '.join(COMMANDS)}"
-        print(f"imap: error: unknown command {name!r}{hint}", file=sys.stderr)
-        sys.exit(2)
+    elif name in COMMANDS:
+        command: Callable[[Sequence[str], str], None] = getattr(import_module("imap.cli.commands"), name)
+        command(arguments, program or f"imap {name}")
     else:
-        _function(COMMANDS[name][0])(arguments[1:], program or f"imap {name}")
+        exit_unknown("command", name, COMMANDS, "imap")
 
 
 def overview() -> str:
     """The text of `imap --help`."""
-    return HELP.format(commands="\n".join(f"  {name:<10} {line}" for name, (_, line) in COMMANDS.items()))
+    return HELP.format(commands="\n".join(f"  {name:<10} {line}" for name, line in COMMANDS.items()))
 
 
-def _function(place: str) -> Callable[[Sequence[str], str], None]:
-    from importlib import import_module
+def exit_unknown(kind: str, name: str, known: Iterable[str], program: str) -> None:
+    """End the process with one line that suggests a known name, and status 2.
 
-    module, _, name = place.partition(":")
-    return getattr(import_module(f"imap.cli.{module}"), name)
+    Args:
+        kind: what the name should be, such as `command`.
+        name: as typed.
+        known: names to choose from.
+        program: what comes before the name on the command line.
+    """
+    names = list(known)
+    near = difflib.get_close_matches(name, names, 1)
+    hint = f"did you mean {program} {near[0]}?" if near else f"choose from {', '.join(names)}"
+    print(f"imap: error: unknown {kind} {name!r}; {hint}", file=sys.stderr)
+    sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Settings as a person types them: texts taken literally, mistakes found before Hydra composes."""
+"""Settings as typed on the command line: texts are literal, mistakes are found before Hydra composes."""
 
 import difflib
 import re
@@ -18,26 +18,34 @@ TEXTS = ("prompt", "negative_prompt", "concepts", "motions", "video_path", "inpu
 
 
 def literal(argument: str) -> str:
-    """A `name=text` argument so that Hydra's override grammar gives the very text back; others as they are."""
+    """Quote a `name=text` argument so that Hydra returns the same text. Other arguments stay as they are."""
     name, equals, text = argument.partition("=")
     if not equals or name.lstrip("+") not in TEXTS or text in ("", "null"):
         return argument
-    # OmegaConf first: it would take ${...} for a reference. Then Hydra: it ends the text at a quote.
-    text = re.sub(r"(\\*)\$\{", lambda found: found.group(1) * 2 + r"\${", text)
-    text = re.sub(r'(\\*)("|$)', lambda found: found.group(1) * 2 + ('\\"' if found.group(2) else ""), text)
+    # first for OmegaConf, which reads ${...} as a reference; then for Hydra, which ends the text at a quote
+    text = re.sub(r"(\\*)\$\{", lambda match: match[1] * 2 + r"\${", text)
+    text = re.sub(r'(\\*)("|$)', lambda match: match[1] * 2 + ('\\"' if match[2] else ""), text)
     return f'{name}="{text}"'
 
 
 def check_overrides(config_name: str, overrides: Sequence[str]) -> None:
-    """Raise ImapError, in one line, for overrides that Hydra cannot compose."""
+    """Check settings before Hydra composes them.
+
+    Args:
+        config_name: of a file in configs/.
+        overrides: settings, after `literal`.
+
+    Raises:
+        ImapError: in one line, with a suggestion.
+    """
     groups = {
         path.name: sorted(x.stem for x in path.glob("*.yaml")) for path in config_folder().iterdir() if path.is_dir()
     }
     for override in overrides:
         name, _, value = override.partition("=")
-        known = groups.get(name)
-        if known and value not in known and (name, value) != ("experiment", "null"):
-            raise ImapError(f"unknown {name} {value!r}; known are {', '.join(known)}")
+        choices = groups.get(name)
+        if choices and value not in choices and (name, value) != ("experiment", "null"):
+            raise ImapError(f"unknown {name} {value!r}; choose from {', '.join(choices)}")
     try:
         GlobalHydra.instance().clear()
         with initialize_config_dir(str(config_folder()), version_base="1.3"):
@@ -49,12 +57,14 @@ def check_overrides(config_name: str, overrides: Sequence[str]) -> None:
                 name = override.partition("=")[0].lstrip("+~")
                 if name not in names and not name.startswith("hydra"):
                     near = difflib.get_close_matches(name, names, 1)
-                    hint = f"; did you mean {near[0]}?" if near else "; --help lists them"
+                    hint = f"did you mean {near[0]}?" if near else "--help lists all settings"
                     if config_name == "sampling" and name in _names(compose("renoising")):
-                        hint = "; it is one of imap renoise (main_Renoising.py)"
-                    raise ImapError(f"unknown setting {name!r}{hint}")
+                        hint = "it is a setting of imap renoise (main_Renoising.py)"
+                    raise ImapError(f"unknown setting {name!r}; {hint}")
                 if override.startswith("~"):
-                    raise ImapError(f"{override} removes a setting, and the command needs all of them; set it instead")
+                    raise ImapError(
+                        f"{override} removes a setting, but the command needs all of them; set a value instead"
+                    )
                 _check_grammar(override)
             OmegaConf.resolve(compose(config_name, list(overrides)))
     except (HydraException, OmegaConfBaseException) as error:
@@ -71,9 +81,10 @@ def _check_grammar(override: str) -> None:
 
 
 def _names(config: DictConfig, prefix: str = "") -> list[str]:
-    found = ["experiment", "method", "video"] if not prefix else []
+    """Dotted names of all settings, and of Hydra's groups."""
+    names = ["experiment", "method", "video"] if not prefix else []
     for key, value in config.items_ex(resolve=False):
-        found.append(f"{prefix}{key}")
+        names.append(f"{prefix}{key}")
         if isinstance(value, DictConfig):
-            found += _names(value, f"{prefix}{key}.")
-    return found
+            names += _names(value, f"{prefix}{key}.")
+    return names

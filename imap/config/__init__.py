@@ -1,1 +1,1 @@
-"""A composed configuration becomes frozen, checked dataclasses here, and nowhere else."""
+"""Turn a composed configuration into frozen, checked dataclasses."""

@@ -1,4 +1,4 @@
-"""How maps are computed: settings of the method (docs/method.md, 2 to 6), checked."""
+"""Checked settings of the method: how maps are computed (docs/method.md, 2 to 6)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -23,7 +23,7 @@ class Method:
     imap_sep_score: str
     imap_sep_topk: int  # -1: by threshold
     imap_qk_matching_target: str
-    surrogate: str  # the patch that answers a text best: in every head, or in the mean over the heads of a layer
+    surrogate: str  # the patch that matches a text best: per head, or in the mean over the heads of a layer
     standardize: str
     softmax: bool
     concept_token: str
@@ -31,16 +31,16 @@ class Method:
 
     @property
     def layers(self) -> tuple[int, ...]:
-        """Every layer that is read."""
+        """All layers that maps need."""
         return tuple(sorted({*self.imap_layer, *range(*self.maps_layers)}))
 
     def check_steps(self, num_inference_steps: int) -> None:
-        """Raise ImapError when `maps_timesteps` names steps that the run does not have."""
+        """Raise ImapError if `maps_timesteps` has steps that the run does not have."""
         check_range(self.maps_timesteps, num_inference_steps)
 
 
 def check_range(maps_timesteps: tuple[int, int] | None, num_inference_steps: int) -> None:
-    """Raise ImapError for a range [start, stop) that names steps which a schedule does not have."""
+    """Raise ImapError for a range [start, stop) with steps that a schedule does not have."""
     if maps_timesteps is not None and maps_timesteps[1] > num_inference_steps:
         raise ImapError(
             f"maps_timesteps={list(maps_timesteps)} names step {maps_timesteps[1] - 1}, but "
@@ -61,39 +61,29 @@ METHOD_DEFAULTS: dict[str, Any] = {
 
 
 def method_settings(
-    given: Mapping[str, Any], paper: Mapping[str, Any], num_layers: int, num_heads: int, concept_token: str
+    chosen: Mapping[str, Any], paper: Mapping[str, Any], num_layers: int, num_heads: int, concept_token: str
 ) -> Method:
-    """Checked settings of the method for one model: the user's, else the paper's, else the default.
+    """Check settings of the method for one model: the user's values, else the paper's, else the defaults.
 
     Args:
-        given: keys of `Method`; None is not given.
-        paper: the paper's settings, of the model's preset.
-        num_layers, num_heads: of the model.
+        chosen: the user's values by field of `Method`; None takes the paper's.
+        paper: the paper's values, from the model's preset.
+        num_layers: of the model.
+        num_heads: of the model.
         concept_token: default of the model's family.
 
     Raises:
-        ImapError: for a setting that the model cannot meet.
+        ImapError: for a value that does not fit the model.
     """
     names = {field.name for field in fields(Method)}
-    unknown = sorted(set(given) - names)
+    unknown = sorted(set(chosen) - names)
     if unknown:
-        raise ImapError(f"unknown setting {unknown[0]!r}; known are {', '.join(sorted(names))}")
+        raise ImapError(f"unknown setting {unknown[0]!r}; choose from {', '.join(sorted(names))}")
     value: dict[str, Any] = METHOD_DEFAULTS | {"concept_token": concept_token}
     value |= {key: paper[key] for key in names & set(paper) if paper[key] is not None}
-    value |= {key: x for key, x in given.items() if x is not None}
+    value |= {key: x for key, x in chosen.items() if x is not None}
 
-    layers = tuple(_integers("imap_layer", value["imap_layer"], ", or for a run as imap_layer=auto"))
-    if not layers:
-        raise ImapError("imap_layer is empty; name at least one layer, such as imap_layer=[0]")
-    if len(set(layers)) < len(layers):
-        raise ImapError(f"imap_layer={list(layers)} names a layer twice; name each once")
-    for layer in layers:
-        if not 0 <= layer < num_layers:
-            raise ImapError(
-                f"imap_layer names layer {layer}, but this transformer has layers 0 to {num_layers - 1}; "
-                f"set imap_layer to layers it has"
-            )
-    value["imap_layer"] = layers
+    value["imap_layer"] = _layers(value["imap_layer"], num_layers)
     value["maps_layers"] = checked_range("maps_layers", value["maps_layers"] or (0, num_layers))
     if value["maps_layers"][1] > num_layers:
         raise ImapError(
@@ -124,23 +114,38 @@ def _is_integer(x: Any) -> bool:
     return isinstance(x, int) and not isinstance(x, bool)
 
 
-def _integers(name: str, value: Any, or_else: str = "") -> Sequence[int]:
+def _layers(value: Any, num_layers: int) -> tuple[int, ...]:
+    layers = tuple(_integers("imap_layer", value, ", or in a run as imap_layer=auto"))
+    if not layers:
+        raise ImapError("imap_layer is empty; list at least one layer, such as imap_layer=[0]")
+    if len(set(layers)) < len(layers):
+        raise ImapError(f"imap_layer={list(layers)} names a layer twice; list each layer once")
+    for layer in layers:
+        if not 0 <= layer < num_layers:
+            raise ImapError(
+                f"imap_layer names layer {layer}, but this transformer has layers 0 to {num_layers - 1}; "
+                "set imap_layer to some of them"
+            )
+    return layers
+
+
+def _integers(name: str, value: Any, alternative: str = "") -> Sequence[int]:
     items = [value] if _is_integer(value) else value
     if isinstance(items, str) or not isinstance(items, Sequence) or not all(_is_integer(x) for x in items):
-        raise ImapError(f"{name}={value!r} is not a list of whole numbers; write it as {name}=[0,1,2]{or_else}")
+        raise ImapError(f"{name}={value!r} is not a list of whole numbers; write it as {name}=[0,1,2]{alternative}")
     return items
 
 
 def checked_range(name: str, value: Any) -> tuple[int, int]:
-    """[start, stop) from the value of a setting; ImapError when it is not one."""
+    """The range [start, stop) of a setting. Raises ImapError if the value is not a range."""
     items = _integers(name, value)
     if len(items) != 2 or not 0 <= items[0] < items[1]:
         raise ImapError(f"{name}={value!r} is not a range; write it as {name}=[start,stop], the stop not included")
     return (items[0], items[1])
 
 
-def _choice(name: str, value: Any, known: Sequence[str]) -> str:
-    for choice in known:
+def _choice(name: str, value: Any, choices: Sequence[str]) -> str:
+    for choice in choices:
         if isinstance(value, str) and value.lower() == choice.lower():
             return choice
-    raise ImapError(f"{name}={value!r} is not known; it can be {', '.join(known)}")
+    raise ImapError(f"{name}={value!r} is not known; it can be {', '.join(choices)}")

@@ -1,4 +1,4 @@
-"""Which checkpoint to load, and how: checked without touching a weight."""
+"""Checked settings of a model: which checkpoint to load, and how."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ OFFLOADS = ("auto", "none", "model", "sequential")
 
 @dataclass(frozen=True)
 class Model:
-    """A backbone configuration with what is left to the machine decided."""
+    """A backbone configuration in which every `auto` has a value, except offload."""
 
     name: str
     family: str
-    source: str | None  # folder or hub id; None: a small pipeline of random weights, made on this machine
+    source: str | None  # folder or hub id; None: a small pipeline with random weights, made on this machine
     dtype: torch.dtype
     vae_dtype: torch.dtype
     device: torch.device
@@ -29,7 +29,7 @@ class Model:
     flow_shift: float | None
 
     def recorded(self) -> dict[str, Any]:
-        """What changes a result, in plain values; device and offload do not."""
+        """Settings that change a result, in plain values. Device and offload do not change it."""
         names = ("name", "family", "source", "attention_backend", "vae_tiling", "flow_shift")
         dtypes = {
             "dtype": str(self.dtype).removeprefix("torch."),
@@ -39,7 +39,11 @@ class Model:
 
 
 def model_settings(config: Mapping[str, Any]) -> Model:
-    """A checked Model from the `backbone` group of a composed configuration."""
+    """Check the `backbone` group of a composed configuration.
+
+    Raises:
+        ImapError: for a value that is unknown or does not fit this machine.
+    """
     device = device_of(str(config["device"]))
     if config["offload"] not in OFFLOADS:
         raise ImapError(f"backbone.offload={config['offload']!r} is not known; it can be {', '.join(OFFLOADS)}")
@@ -48,12 +52,12 @@ def model_settings(config: Mapping[str, Any]) -> Model:
             f"backbone.offload={config['offload']} moves weights to a GPU, and the device is the CPU; set none"
         )
     if not isinstance(config["attention_backend"], str):
-        raise ImapError(f"backbone.attention_backend={config['attention_backend']!r} is no name; set it to default")
+        raise ImapError(f"backbone.attention_backend={config['attention_backend']!r} is not a name; set it to default")
     path = config["path"]
     if path is not None and not (Path(str(path)) / "model_index.json").is_file():
-        own = str(config["name"]).startswith("shapes_")
-        hint = f"; train it first: python -m imap.shapes.train backbone={config['name']}" if own else ""
-        raise ImapError(f"backbone.path: {path} is no folder in diffusers format (it has no model_index.json){hint}")
+        is_small = str(config["name"]).startswith("shapes_")
+        hint = f"; train it first: imap shapes train backbone={config['name']}" if is_small else ""
+        raise ImapError(f"backbone.path: {path} is not a folder in diffusers format (no model_index.json){hint}")
     shift = config["flow_shift"]
     if shift is not None and (isinstance(shift, bool) or not isinstance(shift, int | float) or shift <= 0):
         raise ImapError(f"backbone.flow_shift={shift!r} is neither null nor a number above 0")
@@ -75,7 +79,7 @@ def model_settings(config: Mapping[str, Any]) -> Model:
 
 
 def device_of(name: str, setting: str = "backbone.device") -> torch.device:
-    """The device of a setting; `auto` is a GPU when there is one. Raises ImapError for one that is not there."""
+    """The device of a setting; `auto` is a GPU if there is one. Raises ImapError for a missing device."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

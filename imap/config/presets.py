@@ -1,4 +1,4 @@
-"""Settings of the paper for each model, from configs/backbone/: one source for the commands and the Python API."""
+"""The paper's settings for each model, from configs/backbone/. Commands and the Python API share them."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -14,14 +14,20 @@ PACKAGE = Path(__file__).parents[1]
 
 @dataclass(frozen=True)
 class Preset:
-    """A model's configuration: its family, its size and the paper's settings."""
+    """A model's configuration.
+
+    Attributes:
+        is_trained: has weights that are not random.
+        is_published: is on the model hub, and one of the paper's models.
+        paper: defaults of settings; those of the paper for published models.
+    """
 
     name: str
     family: str
     num_layers: int
     num_heads: int
-    is_trained: bool  # not random weights
-    is_published: bool  # on the hub: a model of the paper
+    is_trained: bool
+    is_published: bool
     paper: dict[str, Any]
 
 
@@ -29,7 +35,7 @@ OmegaConf.register_new_resolver("imap", lambda path: str(PACKAGE / path), replac
 
 
 def config_folder() -> Path:
-    """The Hydra configs: beside the package in a checkout, inside it in a wheel."""
+    """The folder of Hydra configurations: beside the package in a checkout, inside it in a wheel."""
     inside, beside = PACKAGE / "configs", PACKAGE.parent / "configs"
     folder = inside if inside.is_dir() else beside
     if not (folder / "backbone").is_dir():
@@ -39,11 +45,11 @@ def config_folder() -> Path:
 
 @cache
 def presets() -> dict[str, Preset]:
-    """Every preset by name, in order of name."""
-    found = {}
+    """All presets by name, in alphabetical order."""
+    by_name = {}
     for path in sorted((config_folder() / "backbone").glob("*.yaml")):
         config: Any = OmegaConf.to_container(OmegaConf.load(path))
-        found[path.stem] = Preset(
+        by_name[path.stem] = Preset(
             path.stem,
             config["family"],
             config["num_layers"],
@@ -52,13 +58,18 @@ def presets() -> dict[str, Preset]:
             config["id"] is not None,
             config["paper"],
         )
-    return found
+    return by_name
 
 
 def preset_for(family: str, num_layers: int, num_heads: int) -> Preset:
-    """The preset of a loaded model, by its family and size.
+    """The preset of a loaded model.
 
-    A model of another size gets all layers, a fifth of its heads as motion heads, and its family's text target.
+    A model of an unknown size gets all layers, a fifth of its heads as motion heads, and the text target of its family.
+
+    Args:
+        family: cogvideox, wan or hunyuanvideo.
+        num_layers: blocks with maps.
+        num_heads: attention heads of a block.
     """
     of_family = [preset for preset in presets().values() if preset.family == family and preset.is_trained]
     for preset in of_family:

@@ -1,4 +1,4 @@
-"""Settings of a run: the composed configuration, checked once, before any weight is loaded."""
+"""Checked settings of a run, and its samples."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -13,14 +13,13 @@ from imap.media.clips import Fit
 
 AUTO = "auto"
 METHOD_KEYS = tuple(x.name for x in fields(Method))
-
-UNRECORDED = ("output_dir", "pictures", "chooses_layers")  # the last is recorded with the method
+UNRECORDED = ("output_dir", "pictures", "chooses_layers")  # chooses_layers is recorded as imap_layer=auto
 LONGEST_SCHEDULE = 1000  # training timesteps of all three families
 
 
 @dataclass(frozen=True)
 class Run:
-    """Settings of one run over a list of samples. `method` holds keys of `Method`; None takes the paper's value."""
+    """Settings of one run over a list of samples. `method`: values of `Method` by field; None takes the paper's."""
 
     output_dir: Path
     seed: int
@@ -32,19 +31,27 @@ class Run:
     num_frames: int
     fps: int
     method: Mapping[str, Any]
-    chooses_layers: bool = False  # imap_layer=auto: by lambda_2, once the model is loaded
+    chooses_layers: bool = False  # imap_layer=auto: chosen by lambda_2 after the model is loaded
     pictures: bool = True
     renoise_timestep: tuple[int, ...] = ()
     test_full_denoise: bool = False
     fit: Fit = field(default_factory=Fit)
 
     def recorded(self) -> dict[str, Any]:
-        """Every setting that changes a result, in plain values; a finished sample is recorded with them."""
+        """Settings that change a result, in plain values. `meta.json` records them."""
         return {key: _plain(x) for key, x in asdict(self).items() if key not in UNRECORDED}
 
 
 def run_settings(config: Mapping[str, Any], renoising: bool) -> Run:
-    """A checked Run from a composed configuration. Raises ImapError for a setting that cannot be met."""
+    """Check the run settings of a composed configuration.
+
+    Args:
+        config: plain values.
+        renoising: also check the settings of clips.
+
+    Raises:
+        ImapError: for a value that is unknown or out of range.
+    """
     numbers = {
         name: positive(name, config[name]) for name in ("num_inference_steps", "height", "width", "num_frames", "fps")
     }
@@ -53,13 +60,13 @@ def run_settings(config: Mapping[str, Any], renoising: bool) -> Run:
         raise ImapError(f"guidance_scale={guidance!r} is not a number of at least 1 (1 is no guidance)")
     seed = config["seed"]
     if isinstance(seed, bool) or not isinstance(seed, int) or not -(2**63) <= seed < 2**64:
-        raise ImapError(f"seed={seed!r} is not a whole number that torch takes as a seed")
+        raise ImapError(f"seed={seed!r} is not a whole number in torch's range of seeds")
     if not config["output_dir"]:
-        raise ImapError("output_dir is empty; name a folder, . for this one")
+        raise ImapError("output_dir is empty; set a folder, or . for the working folder")
     if numbers["num_inference_steps"] > LONGEST_SCHEDULE:
         raise ImapError(
-            f"num_inference_steps={numbers['num_inference_steps']} is more than the {LONGEST_SCHEDULE} steps that the "
-            "models are trained on"
+            f"num_inference_steps={numbers['num_inference_steps']} is more than the {LONGEST_SCHEDULE} training "
+            "steps of the models; set fewer"
         )
     if not isinstance(config["pictures"], bool):
         raise ImapError(f"pictures={config['pictures']!r} is neither true nor false")
@@ -79,8 +86,10 @@ def run_settings(config: Mapping[str, Any], renoising: bool) -> Run:
         num_frames=numbers["num_frames"],
         fps=numbers["fps"],
     )
-    if not renoising:
-        return run
+    return _with_clip_settings(run, config) if renoising else run
+
+
+def _with_clip_settings(run: Run, config: Mapping[str, Any]) -> Run:
     if not isinstance(config["test_full_denoise"], bool):
         raise ImapError(f"test_full_denoise={config['test_full_denoise']!r} is neither true nor false")
     indices = check_renoise_timestep(
@@ -97,44 +106,65 @@ def run_settings(config: Mapping[str, Any], renoising: bool) -> Run:
 
 
 def samples_of(config: Mapping[str, Any], renoising: bool, demo: Mapping[str, Any] | None = None) -> list[Sample]:
-    """Samples of a command: the list `input_json`, else the sample of `prompt` and words, else the built-in example."""
+    """Samples of a command: the list `input_json`, else one of `prompt` and words, else the built-in example.
+
+    Args:
+        config: plain values of a composed configuration.
+        renoising: samples need a clip.
+        demo: built-in example of the backbone, if it has one.
+
+    Raises:
+        ImapError: if there is no sample, or it is incomplete.
+    """
     option = config["concept_option"]
     if str(option) not in OPTIONS:
         raise ImapError(f"concept_option={option!r} is not known; it can be s (concepts), t (motions) or st (both)")
-    single = [name for name in ("prompt", "concepts", "motions", "video_path") if config.get(name) is not None]
+    typed = [name for name in ("prompt", "concepts", "motions", "video_path") if config.get(name) is not None]
     if config["input_json"] is not None:
-        if single:
-            raise ImapError(f"input_json and {single[0]} are both set; give a list or a single sample, not both")
+        if typed:
+            raise ImapError(f"input_json and {typed[0]} are both set; set a list or a single sample, not both")
         return read_list(Path(str(config["input_json"])), option, with_video=renoising)
-    if not single and demo and renoising and demo.get("input_json"):
+    if not typed and demo and renoising and demo.get("input_json"):
         return read_list(Path(demo["input_json"]), option, with_video=True)
-    if not single and demo and not renoising and demo.get("prompt"):
+    if not typed and demo and not renoising and demo.get("prompt"):
         return [make_sample(demo["prompt"], demo["concepts"], demo["motions"], None, option)]
-    if not single:
+    if not typed:
         raise ImapError(
-            'nothing to look at; set prompt="..." with concepts="..." or motions="...", '
+            'no sample is set; set prompt="..." with concepts="..." or motions="...", '
             + ("and video_path=FILE, " if renoising else "")
             + "or input_json=FILE"
         )
     if renoising and not config["video_path"]:
-        raise ImapError(f"video_path is missing; set it to the clip to read{_or_built_in(demo, single)}")
+        raise ImapError(f"video_path is missing; set it to a video file{_or_built_in(demo, typed)}")
     if not config["prompt"]:
-        raise ImapError(f"the prompt is empty; describe the video in a sentence{_or_built_in(demo, single)}")
+        raise ImapError(
+            f'the prompt is empty; describe the video in a sentence with prompt="..."{_or_built_in(demo, typed)}'
+        )
     video = config["video_path"] if renoising else None
     return [make_sample(config["prompt"], config["concepts"], config["motions"], video, option)]
 
 
-def _or_built_in(demo: Mapping[str, Any] | None, single: Sequence[str]) -> str:
-    """A hint for users who want the built-in example and have changed one of its words."""
-    return f", or leave out {' and '.join(single)}: the built-in example is used only as a whole" if demo else ""
+def _or_built_in(demo: Mapping[str, Any] | None, typed: Sequence[str]) -> str:
+    """A hint for users who want the built-in example and have set only a part of it."""
+    return f", or leave out {' and '.join(typed)} to run the whole built-in example" if demo else ""
 
 
 def check_renoise_timestep(
     value: int | Sequence[int] | None, num_inference_steps: int, maps_timesteps: Sequence[int] | None, full: bool
 ) -> tuple[int, ...]:
-    """Step indices to noise a clip to: those that maps are wanted of, or with `full` the first, to start from.
+    """Check the step indices to add noise for.
 
-    Raises ImapError for steps that do not exist, or when no step that is run is wanted.
+    Args:
+        value: the setting.
+        num_inference_steps: length of the schedule.
+        maps_timesteps: range [start, stop) of steps that maps are averaged over; None for all.
+        full: denoise from the first index to the end.
+
+    Returns:
+        Indices within `maps_timesteps`, each once; with `full`, the first index.
+
+    Raises:
+        ImapError: for steps that do not exist, or if no step lies in `maps_timesteps`.
     """
     indices = [value] if isinstance(value, int) else value if isinstance(value, Sequence) else []
     if (
@@ -149,20 +179,18 @@ def check_renoise_timestep(
                 f"renoise_timestep names step {i}, but num_inference_steps={num_inference_steps} has steps 0 to "
                 f"{num_inference_steps - 1}; set renoise_timestep to one of them, such as [{num_inference_steps // 2}]"
             )
-    run = range(indices[0], num_inference_steps) if full else indices
-    wanted = [i for i in run if maps_timesteps is None or i in range(*maps_timesteps)]
-    if full and wanted:
-        return (indices[0],)
-    if not wanted:
+    steps = range(indices[0], num_inference_steps) if full else indices
+    with_maps = [i for i in steps if maps_timesteps is None or i in range(*maps_timesteps)]
+    if not with_maps:
         raise ImapError(
-            f"none of the steps run from renoise_timestep={list(indices)} lies in "
-            f"maps_timesteps={list(maps_timesteps or ())}; widen maps_timesteps"
+            f"no step of renoise_timestep={list(indices)} lies in maps_timesteps={list(maps_timesteps or ())}; "
+            "widen maps_timesteps"
         )
-    return tuple(dict.fromkeys(wanted))
+    return (indices[0],) if full else tuple(dict.fromkeys(with_maps))
 
 
 def positive(name: str, value: Any) -> int:
-    """The value of a setting that counts something. Raises ImapError unless it is a whole number of at least 1."""
+    """The value of a setting that is a count. Raises ImapError unless it is a whole number of at least 1."""
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ImapError(f"{name}={value!r} is not a whole number of at least 1")
     return value

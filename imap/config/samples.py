@@ -1,4 +1,4 @@
-"""Samples: a prompt, concepts (nouns), motion words and, for renoising, a clip; and lists of them, checked."""
+"""Checked samples: a prompt, concepts (nouns), motion words and, for renoising, a clip. Lists of them."""
 
 import json
 import re
@@ -16,7 +16,7 @@ OPTIONS = {"s": "concepts only", "t": "motion words only", "st": "both"}
 
 @dataclass(frozen=True)
 class Sample:
-    """One prompt and the texts to look for in its video. `object` of an input list is `motions` here."""
+    """One prompt and the words to look for in its video. `motions` is called `object` in an input list."""
 
     prompt: str
     concepts: tuple[str, ...]
@@ -25,13 +25,13 @@ class Sample:
 
     @property
     def slug(self) -> str:
-        """ASCII words of the prompt for a folder name, at most 48 characters."""
+        """The prompt as a folder name: ASCII letters, digits and hyphens, at most 48 characters."""
         plain = unicodedata.normalize("NFKD", self.prompt).encode("ascii", "ignore").decode().lower()
         return re.sub(r"[^a-z0-9]+", "-", plain)[:48].strip("-") or "sample"
 
 
 def split_texts(value: str | Sequence[str] | None) -> tuple[str, ...]:
-    """Texts from a list, or from one string as a person types it: "a, b" or "[a, b]"."""
+    """Words from a list, or from one string such as "a, b" or "[a, b]"."""
     if value is None:
         return ()
     if isinstance(value, str):
@@ -49,23 +49,34 @@ def _unquoted(word: str) -> str:
 
 
 def check_words(concepts: Sequence[str], motions: Sequence[str]) -> None:
-    """Raise ImapError unless there is a text to look for, none is empty and none comes twice."""
+    """Raise ImapError if there is no word to look for, or one is empty or a duplicate."""
     texts = [*concepts, *motions]
     if not texts:
-        raise ImapError('no text to look for; name concepts (nouns) or motions, such as concepts="ball, dog"')
+        raise ImapError('no words to look for; set concepts (nouns) or motions, such as concepts="ball, dog"')
     if "" in texts:
-        raise ImapError(f"one of the texts is empty in {texts}; take out the stray comma")
+        raise ImapError(f"one of the words is empty in {texts}; remove the extra comma")
     seen: set[str] = set()
     for text in texts:
         if text.lower() in seen:
-            raise ImapError(f"{text!r} is named twice among concepts and motions; name each text once")
+            raise ImapError(f"{text!r} is a duplicate in concepts and motions; write each word once")
         seen.add(text.lower())
 
 
 def make_sample(
     prompt: Any, concepts: Any, motions: Any, video_path: str | Path | None = None, concept_option: str = "st"
 ) -> Sample:
-    """A checked sample. Raises ImapError for an empty prompt, and for words as `check_words` does."""
+    """A checked sample.
+
+    Args:
+        prompt: sentence that describes the video.
+        concepts: nouns, as `split_texts` reads them.
+        motions: motion words, as `split_texts` reads them.
+        video_path: the clip, for renoising.
+        concept_option: s (use concepts only), t (motions only) or st (both).
+
+    Raises:
+        ImapError: for an empty prompt, and for words as `check_words` does.
+    """
     if concept_option not in OPTIONS:
         raise ImapError(f"concept_option={concept_option!r} is not known; it can be s (concepts), t (motions) or st")
     if not isinstance(prompt, str) or not prompt.strip():
@@ -79,8 +90,13 @@ def make_sample(
 def read_list(path: Path, concept_option: str = "st", with_video: bool = False) -> list[Sample]:
     """Samples of a JSON list in the release's format (docs/method.md, 8).
 
-    Relative video paths are taken from the working folder, else from the list's own. Raises one ImapError that names
-    every faulty entry.
+    Args:
+        path: a list of objects with the keys `KEYS`.
+        concept_option: as in `make_sample`.
+        with_video: each entry needs a `video_path`; a relative one starts at the working folder, else at the list's.
+
+    Raises:
+        ImapError: one error for all faulty entries.
     """
     try:
         entries = json.loads(path.read_text(encoding="utf-8-sig"))
@@ -91,7 +107,7 @@ def read_list(path: Path, concept_option: str = "st", with_video: bool = False) 
     except OSError as error:
         raise ImapError(f"input_json: cannot read {path}: {error.strerror}") from None
     if not isinstance(entries, list) or not entries:
-        raise ImapError(f"input_json: {path} must hold a list of at least one entry with {', '.join(KEYS[:3])}")
+        raise ImapError(f"input_json: {path} must be a list of at least one entry with {', '.join(KEYS[:3])}")
     samples, faults = [], []
     for index, entry in enumerate(entries):
         try:
@@ -99,8 +115,8 @@ def read_list(path: Path, concept_option: str = "st", with_video: bool = False) 
         except ImapError as error:
             faults.append(f"entry {index}: {error}")
     if faults:
-        more = f"; and {len(faults) - 5} more" if len(faults) > 5 else ""
-        raise ImapError(f"input_json: {path}: {'; '.join(faults[:5])}{more}")
+        rest = f"; and {len(faults) - 5} more" if len(faults) > 5 else ""
+        raise ImapError(f"input_json: {path}: {'; '.join(faults[:5])}{rest}")
     return samples
 
 
@@ -109,10 +125,10 @@ def _entry(entry: Any, concept_option: str, with_video: bool, folder: Path) -> S
         raise ImapError(f"expected an object with {', '.join(KEYS[:3])}, got {type(entry).__name__}")
     for key in entry:
         if key not in KEYS:
-            raise ImapError(f"unknown key {key!r}; known are {', '.join(KEYS)}")
+            raise ImapError(f"unknown key {key!r}; choose from {', '.join(KEYS)}")
     video = entry.get("video_path") if with_video else None
     if with_video and not (isinstance(video, str) and video):
-        raise ImapError("video_path is missing or no text; renoising needs a clip for every entry")
+        raise ImapError("video_path is missing or not a string; renoising needs a clip for every entry")
     sample = make_sample(entry.get("caption"), entry.get("concepts"), entry.get("object"), video, concept_option)
     if sample.video_path and not sample.video_path.is_absolute() and not sample.video_path.exists():
         beside = folder / sample.video_path
@@ -121,6 +137,6 @@ def _entry(entry: Any, concept_option: str, with_video: bool, folder: Path) -> S
 
 
 def numbered(samples: Sequence[Sample]) -> Iterator[tuple[str, Sample]]:
-    """Folder name <index>-<slug> and sample, in order."""
+    """Samples in order, each with its folder name <index>-<slug>."""
     for index, sample in enumerate(samples):
         yield f"{index:03d}-{sample.slug}", sample

@@ -1,1 +1,1 @@
-"""A list of samples on disk: checked, loaded, run, recorded."""
+"""A list of samples on disk: plan it, load the model, run it, record results."""

@@ -1,4 +1,4 @@
-"""A run over a list of samples: finished ones are skipped, a failing one does not stop the rest, nothing is lost."""
+"""Run a list of samples: skip finished ones, go on after a failure, and write each sample all or nothing."""
 
 import hashlib
 import json
@@ -7,6 +7,7 @@ import platform
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -26,7 +27,7 @@ ERRORS = "errors.jsonl"
 
 @dataclass
 class Tally:
-    """What became of the samples of a run."""
+    """Folder names of the samples that a run has done, skipped as finished, and failed on."""
 
     done: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
@@ -38,16 +39,23 @@ class Tally:
 
 
 def request(sample: Sample, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """All that decides the result of a sample, in plain values: what `meta.json` records and resuming compares."""
+    """Everything that determines the result of a sample, in plain values.
+
+    `meta.json` records it, and a later run compares it to find finished samples.
+
+    Args:
+        sample: prompt, words and, for renoising, a clip. The clip's SHA-256 is part of the request.
+        settings: recorded settings of the model, the run and the method.
+    """
     clip = (
-        {"video_path": str(sample.video_path), "video_sha256": _digest(sample.video_path)} if sample.video_path else {}
+        {"video_path": str(sample.video_path), "video_sha256": _sha256(sample.video_path)} if sample.video_path else {}
     )
-    own = {"prompt": sample.prompt, "concepts": list(sample.concepts), "motions": list(sample.motions), **clip}
-    return json.loads(json.dumps({"sample": own, "settings": settings}))
+    texts = {"prompt": sample.prompt, "concepts": list(sample.concepts), "motions": list(sample.motions)}
+    return json.loads(json.dumps({"sample": texts | clip, "settings": settings}))
 
 
 def is_finished(folder: Path, wanted: Mapping[str, Any]) -> bool:
-    """Whether the folder holds the finished result of this very request; says in the log what has changed if not."""
+    """Whether the folder has the result of the same request. Otherwise the log lists the changed settings."""
     restore(folder)
     meta = read_meta(folder)
     if meta is None:
@@ -55,13 +63,13 @@ def is_finished(folder: Path, wanted: Mapping[str, Any]) -> bool:
     changed = difference(meta.get("request"), wanted)
     if changed:
         names = ", ".join(x.split(".", 1)[-1] for x in changed[:4])
-        log.info("%s: asked for with other settings (%s); the new result will replace the old one", folder.name, names)
+        log.info("%s: settings have changed (%s); the new result replaces the old one", folder.name, names)
     return not changed
 
 
 @dataclass(frozen=True)
 class Task:
-    """One sample, the name of its folder, and all that decides its result."""
+    """One sample, the name of its folder, and its request."""
 
     name: str
     sample: Sample
@@ -73,11 +81,16 @@ def run_tasks(
     output_dir: Path,
     work: Callable[[Sample], Output],
     tally: Tally,
-    more: Mapping[str, Any],
+    facts: Mapping[str, Any],
 ) -> None:
-    """Do the tasks one by one, and write each as soon as it is there.
+    """Do the tasks one by one, and write each result at once.
 
-    more: recorded with each sample (fps among it), and no reason to do a finished one again.
+    Args:
+        tasks: in order.
+        output_dir: folder of the samples' folders.
+        work: makes the output of a sample.
+        tally: is updated after each task.
+        facts: `fps` and others that `meta.json` records, and that are not part of the request.
     """
     for count, task in enumerate(tasks, 1):
         start, stage = time.perf_counter(), "maps"
@@ -85,7 +98,7 @@ def run_tasks(
         try:
             output = work(task.sample)
             stage = "write"
-            write_sample(output_dir / task.name, output, task.request, more)
+            write_sample(output_dir / task.name, output, task.request, facts)
         except Exception as error:
             tally.failed.append(task.name)
             record_failure(output_dir, task.name, stage, error)
@@ -94,13 +107,20 @@ def run_tasks(
         log.info("[%d/%d] %s: %.1f s", count, len(tasks), output_dir / task.name, time.perf_counter() - start)
 
 
-def write_sample(folder: Path, output: Output, wanted: Mapping[str, Any], more: Mapping[str, Any]) -> None:
-    """The folder of one sample: output.mp4, npy/<key>.npy and meta.json, all or nothing."""
+def write_sample(folder: Path, output: Output, wanted: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
+    """Write the folder of one sample, all or nothing: output.mp4, npy/<key>.npy and meta.json.
+
+    Args:
+        folder: an older result in it is replaced.
+        output: frames, maps and their record.
+        wanted: the request.
+        facts: as in `run_tasks`.
+    """
 
     def write(partial: Path) -> None:
         start = time.perf_counter()
-        write_video(partial / VIDEO, output.frames, more["fps"])
-        record = {**output.record, **more, "versions": versions(), "request": wanted}
+        write_video(partial / VIDEO, output.frames, facts["fps"])
+        record = {**output.record, **facts, "versions": versions(), "request": wanted}
         record["seconds"] = {**output.record["seconds"], "write": round(time.perf_counter() - start, 4)}
         output.maps.write(partial, record)
 
@@ -108,27 +128,29 @@ def write_sample(folder: Path, output: Output, wanted: Mapping[str, Any], more: 
 
 
 def record_failure(output_dir: Path, name: str, stage: str, error: Exception) -> None:
-    """One line in the log, and the whole story in errors.jsonl."""
+    """Log one line, and add the traceback to errors.jsonl. stage: check, maps or write."""
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     log.error("%s failed (%s): %s", name, stage, reason)
-    story = "".join(traceback.format_exception(error))
-    entry = {"sample": name, "stage": stage, "error": f"{type(error).__name__}: {error}", "traceback": story}
+    entry = {
+        "sample": name,
+        "stage": stage,
+        "error": f"{type(error).__name__}: {error}",
+        "traceback": "".join(traceback.format_exception(error)),
+    }
     with (output_dir / ERRORS).open("a", encoding="utf-8") as file:
         file.write(json.dumps(entry, ensure_ascii=False) + "\n")
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python, of imap and of the packages that decide a result."""
-    found = {"python": platform.python_version(), "imap": imap.__version__}
+    """Versions of Python, of imap and of the packages that a result depends on."""
+    installed = {"python": platform.python_version(), "imap": imap.__version__}
     for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+        with suppress(PackageNotFoundError):
+            installed[package] = version(package)
+    return installed
 
 
-def _digest(path: Path) -> str | None:
+def _sha256(path: Path) -> str | None:
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError:
@@ -136,7 +158,7 @@ def _digest(path: Path) -> str | None:
 
 
 def difference(one: Any, other: Any, path: str = "") -> Sequence[str]:
-    """Names of the settings in which two nested mappings differ."""
+    """Dotted names of the settings in which two nested mappings differ."""
     if isinstance(one, Mapping) and isinstance(other, Mapping):
         names = dict.fromkeys([*one, *other])
         return [x for name in names for x in difference(one.get(name), other.get(name), f"{path}.{name}".lstrip("."))]

@@ -1,4 +1,4 @@
-"""A checkpoint without its weights: what its small files tell before anything large is read."""
+"""A checkpoint without its weights: its small files are read first, before anything large."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +17,14 @@ from imap.testing import tiny
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where a checkpoint is, how it is read, and its transformer's configuration and tokenizer."""
+    """A checkpoint's small files.
+
+    Attributes:
+        source: folder or hub id.
+        adapter: of the model's family.
+        transformer: configuration of the transformer.
+        tokenizer: that of the first text encoder.
+    """
 
     source: str
     adapter: type[Backbone]
@@ -34,12 +41,16 @@ class Checkpoint:
 
     @property
     def size_multiple(self) -> tuple[int, int]:
-        """What height and width in pixels must be multiples of."""
+        """Numbers that height and width in pixels must be multiples of."""
         return self.adapter.size_multiple(self.transformer["patch_size"])
 
 
 def read_checkpoint(model: Model) -> Checkpoint:
-    """Read a checkpoint's small files. Raises ImapError when it is not found or of another family than configured."""
+    """Read the small files of a checkpoint.
+
+    Raises:
+        ImapError: if it is not found, or is of another family than configured.
+    """
     adapter = family(model.family)
     source = model.source or str(tiny.folder(model.family))
     try:
@@ -51,21 +62,21 @@ def read_checkpoint(model: Model) -> Checkpoint:
         raise ImapError(
             f"cannot load {source}: {reason}; set backbone.path to a folder in diffusers format, or check the network"
         ) from None
-    held = pipeline.get("_class_name", "folder of no pipeline")
-    if held != adapter.pipeline_class:
+    class_name = pipeline.get("_class_name", "folder without a pipeline")
+    if class_name != adapter.pipeline_class:
         raise ImapError(
-            f"{source} holds a {held}, and backbone={model.name} needs a {adapter.pipeline_class}; "
-            "choose the backbone of that family"
+            f"{source} is a {class_name}, but backbone={model.name} needs a {adapter.pipeline_class}; "
+            "choose a backbone of its family"
         )
     if model.attention_backend != "default" and not adapter.takes_attention_backend:
         raise ImapError(
-            f"backbone.attention_backend={model.attention_backend}: the stock {adapter.pipeline_class} always "
+            f"backbone.attention_backend={model.attention_backend}: {adapter.pipeline_class} always "
             "runs torch's own kernels; set backbone.attention_backend=default"
         )
-    known = [backend.value for backend in AttentionBackendName]
-    if model.attention_backend not in ("default", *known):
+    backends = [backend.value for backend in AttentionBackendName]
+    if model.attention_backend not in ("default", *backends):
         raise ImapError(
             f"backbone.attention_backend={model.attention_backend!r} is not known; it can be default, "
-            + ", ".join(known)
+            + ", ".join(backends)
         )
     return Checkpoint(source, adapter, dict(config), tokenizer)

@@ -1,4 +1,4 @@
-"""The stock pipeline of a checkpoint, on its device."""
+"""Load the pipeline of a checkpoint onto its device."""
 
 import logging
 
@@ -11,18 +11,26 @@ from imap.config.model import Model
 from imap.errors import ImapError
 
 log = logging.getLogger("imap")
-# renamed on the way from 0.35 to 0.42, and the old name goes with diffusers 1.0
+# diffusers renamed it between 0.35 and 0.42, and removes the old name in 1.0
 DTYPE_ARGUMENT = "dtype" if parse(diffusers.__version__) >= parse("0.42") else "torch_dtype"
 
 
 def load(model: Model, source: str) -> DiffusionPipeline:
-    """The stock pipeline of a folder or hub id, on its device, with the settings of `model`."""
+    """Load an unmodified pipeline with the settings of `model`, and place it on its device.
+
+    Args:
+        model: checked settings.
+        source: folder in diffusers format, or hub id.
+
+    Raises:
+        ImapError: if the weights cannot be loaded.
+    """
     dtypes = {"default": model.dtype, "vae": model.vae_dtype}
     try:
         pipe = DiffusionPipeline.from_pretrained(source, **{DTYPE_ARGUMENT: dtypes})
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise ImapError(f"cannot load the weights of {source}: {reason}; download or copy it again") from None
+        raise ImapError(f"cannot load the weights of {source}: {reason}; download or copy them again") from None
     if model.flow_shift is not None:
         pipe.scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config, flow_shift=model.flow_shift)
     if model.attention_backend != "default":
@@ -51,7 +59,7 @@ def _set_attention_backend(pipe: DiffusionPipeline, backend: str) -> None:
 
 
 def _choose_offload(pipe: DiffusionPipeline, device: torch.device) -> str:
-    """`none` when the weights leave a third of the GPU's free memory to the activations, else `model`."""
+    """`none` if the weights leave a third of the free GPU memory for activations, else `model`."""
     if device.type != "cuda":
         return "none"
     modules = (x for x in pipe.components.values() if isinstance(x, torch.nn.Module))

@@ -1,4 +1,4 @@
-"""The log of a command, and its errors in one line."""
+"""The log of a command, and errors in one line."""
 
 import logging
 import sys
@@ -9,7 +9,7 @@ from imap.errors import ImapError
 
 
 def plain_log() -> None:
-    """The log of a command: bare lines of our own, and of the libraries only their errors."""
+    """Log our own messages without prefix, and only errors of the libraries."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
     for noisy in ("httpx", "diffusers", "transformers", "fontTools", "matplotlib"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
@@ -17,7 +17,7 @@ def plain_log() -> None:
 
 @contextmanager
 def errors_in_one_line() -> Iterator[None]:
-    """Leave the process with one line for an ImapError in a hydra.main function: Hydra would make a page of it."""
+    """End the process with one line for an ImapError. Inside hydra.main, Hydra would print a page."""
     try:
         yield
     except ImapError as error:

@@ -1,4 +1,4 @@
-"""The next of a list is made ready while the one before is worked on."""
+"""Prefetch the next item of a list in a background thread."""
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -9,11 +9,12 @@ Ready = TypeVar("Ready")
 
 
 def prefetch(make: Callable[[Item], Ready], items: Iterable[Item]) -> Iterator[Future[Ready]]:
-    """`make` of every item in order, by a thread of its own that is at most one item ahead of who takes them.
+    """Apply `make` to every item in order, in a background thread that is at most one item ahead.
 
-    A failure comes out where its future is asked, and stops none of the others.
+    Yields:
+        A future of each result. It raises its item's exception; other items go on.
     """
-    with ThreadPoolExecutor(1, "ahead") as pool:
+    with ThreadPoolExecutor(1, "prefetch") as pool:
         coming: Future[Ready] | None = None
         for item in items:
             ready, coming = coming, pool.submit(make, item)

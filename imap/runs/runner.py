@@ -34,14 +34,18 @@ log = logging.getLogger("imap")
 def run_command(config: Any, renoising: bool) -> Tally:
     """Run a composed configuration over its list of samples.
 
+    Args:
+        config: of `imap sample` or `imap renoise`.
+        renoising: `imap renoise`, not `imap sample`.
+
     Returns:
         Names of the samples that were done, were finished before, and failed.
 
     Raises:
         ImapError: if nothing can start.
     """
-    settings: Any = OmegaConf.to_container(config, resolve=True)
-    todo = plan(settings, renoising)
+    values: Any = OmegaConf.to_container(config, resolve=True)
+    todo = plan(values, renoising)
     if todo.tasks:
         run_plan(todo, renoising)
     if todo.run.pictures:
@@ -51,17 +55,17 @@ def run_command(config: Any, renoising: bool) -> Tally:
 
 
 def show(todo: Plan) -> None:
-    """Draw missing pictures of finished samples, and the report. A failure here loses no result."""
+    """Draw missing pictures of finished samples, and the report. A failure is logged, and no result is lost."""
     folder = todo.run.output_dir
     finished = [folder / name for name in (*todo.tally.skipped, *todo.tally.done)]
-    bare = sorted(sample for sample in finished if not (sample / VIEW / FACTS).is_file())
-    if not finished or (not bare and (folder / REPORT).is_file()):
+    without_pictures = sorted(sample for sample in finished if not (sample / VIEW / FACTS).is_file())
+    if not finished or (not without_pictures and (folder / REPORT).is_file()):
         return
     try:
         problems = Problems()
-        show_samples(bare, Look(), problems)
+        show_samples(without_pictures, Look(), problems)
         log.info("%s", show_report(folder, samples_in(folder), Look(), problems))
-    except Exception as error:  # those of decoders and of matplotlib have no common class
+    except Exception as error:  # decoders and matplotlib have no common class of errors
         log.error("no pictures: %s", one_line(error))
 
 
@@ -72,37 +76,43 @@ def run_plan(todo: Plan, renoising: bool) -> None:
     if todo.model.source is None:
         log.warning(RANDOM_WEIGHTS, todo.model.name)
     run = choose_layers(pipe, todo, renoising) if todo.run.chooses_layers else todo.run
-    more = {"fps": run.fps, "device": str(todo.model.device), "offload": todo.model.offload}
-    do_tasks(pipe, todo.tasks, run, renoising, todo.tally, more)
+    facts = {"fps": run.fps, "device": str(todo.model.device), "offload": todo.model.offload}
+    do_tasks(pipe, todo.tasks, run, renoising, todo.tally, facts)
 
 
 def do_tasks(
-    pipe: Any, tasks: Sequence[Task], run: Run, renoising: bool, tally: Tally, more: Mapping[str, Any]
+    pipe: Any, tasks: Sequence[Task], run: Run, renoising: bool, tally: Tally, facts: Mapping[str, Any]
 ) -> None:
     """Run samples one by one. The next clip is decoded in the background, and repeated texts are encoded once.
 
-    tally, more: as in `run_tasks`.
+    Args:
+        pipe: a loaded pipeline.
+        tasks: samples to do.
+        run: settings.
+        renoising: read clips instead of sampling.
+        tally: is updated after each task.
+        facts: as in `run_tasks`.
     """
     prompt_cache = PromptCache(backbone_of(pipe))
     clips = prefetch(partial(read_sample, fit=run.fit), [task.sample for task in tasks] if renoising else [])
 
     def work(sample: Sample) -> Output:
-        ready = {"clip": next(clips).result} if renoising else {}
-        return one_sample(pipe, sample, run, renoising, prompt_cache=prompt_cache, **ready)
+        clip = {"clip": next(clips).result} if renoising else {}
+        return one_sample(pipe, sample, run, renoising, prompt_cache=prompt_cache, **clip)
 
-    run_tasks(tasks, run.output_dir, work, tally, more)
+    run_tasks(tasks, run.output_dir, work, tally, facts)
 
 
-def one_sample(pipe: Any, sample: Sample, run: Run, renoising: bool, **ready: Any) -> Output:
-    """Sample or renoise one sample; ready: its clip and the prompt cache."""
+def one_sample(pipe: Any, sample: Sample, run: Run, renoising: bool, **prepared: Any) -> Output:
+    """Sample or renoise one sample. prepared: its decoded clip and the prompt cache."""
     try:
-        return (renoise_video if renoising else sample_video)(pipe, sample, run, **ready)
+        return (renoise_video if renoising else sample_video)(pipe, sample, run, **prepared)
     finally:
         pipe.maybe_free_model_hooks()  # after a failure, an offloaded model may still be on the device
 
 
 def choose_layers(pipe: Any, todo: Plan, renoising: bool) -> Run:
-    """The plan's run with layers of high lambda_2, measured on its first sample and saved in layers.json."""
+    """Settings of the run with layers of high lambda_2, measured on its first sample and saved in layers.json."""
     run, sample = todo.run, todo.tasks[0].sample
     step = run.renoise_timestep[0] if renoising else run.num_inference_steps // 2
     method = {**run.method, "maps_timesteps": None if renoising else [step, step + 1]}
@@ -114,13 +124,13 @@ def choose_layers(pipe: Any, todo: Plan, renoising: bool) -> Run:
                 one_sample(pipe, sample, short, renoising)
         except (RuntimeError, OSError, ImapError) as error:
             raise ImapError(
-                f"imap_layer=auto could not read lambda_2 on {todo.tasks[0].name}: {error}; name the layers instead, "
-                "as imap_layer=[0,1,2]"
+                f"imap_layer=auto could not measure lambda_2 on {todo.tasks[0].name}: {error}; list the layers "
+                "instead, such as imap_layer=[0,1,2]"
             ) from error
         return probe.choice()
 
-    of = {"model": todo.model.recorded(), "num_inference_steps": run.num_inference_steps, "step": step}
-    of |= {"height": run.height, "width": run.width, "num_frames": run.num_frames, "prompt": todo.prompt}
-    choice = choose_once(run.output_dir / "layers.json", json.loads(json.dumps(of)), measure)
+    measured_for = {"model": todo.model.recorded(), "num_inference_steps": run.num_inference_steps, "step": step}
+    measured_for |= {"height": run.height, "width": run.width, "num_frames": run.num_frames, "prompt": todo.prompt}
+    choice = choose_once(run.output_dir / "layers.json", json.loads(json.dumps(measured_for)), measure)
     log.info("%s", choice)
     return replace(run, method={**run.method, "imap_layer": choice.layers})

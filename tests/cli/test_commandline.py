@@ -284,13 +284,13 @@ def test_command_lines_of_before_still_work(command: list[str], part: str):
     [
         (["promt=a"], "unknown setting 'promt'; did you mean prompt?"),
         (["backbone.dytpe=float32"], "unknown setting 'backbone.dytpe'; did you mean backbone.dtype?"),
-        (["+zzz=1"], "unknown setting 'zzz'; --help lists them"),
+        (["+zzz=1"], "unknown setting 'zzz'; --help lists all settings"),
         (["prompt=a", "red", "ball"], "cannot read 'red'"),
         (
             ["backbone=tiny"],
-            "unknown backbone 'tiny'; known are cogvideox_2b, cogvideox_5b, hunyuanvideo, shapes_cogvideox",
+            "unknown backbone 'tiny'; choose from cogvideox_2b, cogvideox_5b, hunyuanvideo, shapes_cogvideox",
         ),
-        (["method=imapp"], "unknown method 'imapp'; known are imap"),
+        (["method=imapp"], "unknown method 'imapp'; choose from imap"),
     ],
 )
 def test_what_is_not_known_is_named_with_a_way_out(arguments: list[str], message: str):

@@ -59,10 +59,10 @@ def test_what_is_no_word_is_an_imap_error(value):
 @pytest.mark.parametrize(
     ("concepts", "motions", "message"),
     [
-        ([], [], "no text to look for"),
+        ([], [], "no words to look for"),
         (["dog", ""], [], "is empty"),
-        (["dog", "dog"], [], "'dog' is named twice"),
-        (["Dog"], ["dog"], "named twice"),
+        (["dog", "dog"], [], "'dog' is a duplicate"),
+        (["Dog"], ["dog"], "a duplicate"),
     ],
 )
 def test_texts_that_cannot_be_told_apart_are_refused(concepts: list[str], motions: list[str], message: str):
@@ -86,7 +86,7 @@ def test_concept_option_takes_concepts_motions_or_both(option: str, concepts: tu
 
 def test_concept_option_leaves_out_what_would_be_named_twice():
     assert make_sample("a dog", "dog", "dog", concept_option="s").motions == ()
-    with pytest.raises(ImapError, match="no text to look for"):
+    with pytest.raises(ImapError, match="no words to look for"):
         make_sample("a dog", "dog", None, concept_option="t")
     with pytest.raises(ImapError, match="concept_option='ts' is not known; it can be s "):
         make_sample("a dog", "dog", None, concept_option="ts")
@@ -144,18 +144,18 @@ def test_a_relative_clip_is_taken_from_the_working_folder_else_from_the_lists_ow
     [
         ("[", "is not valid JSON"),
         ("", "is not valid JSON"),
-        ({"caption": "a"}, "must hold a list"),
-        ([], "must hold a list of at least one entry"),
-        ('"text"', "must hold a list"),
+        ({"caption": "a"}, "must be a list"),
+        ([], "must be a list of at least one entry"),
+        ('"text"', "must be a list"),
         (["text"], "entry 0: expected an object with caption, concepts, object, got str"),
         (
             [ENTRY, {**ENTRY, "concept": "a"}],
-            "entry 1: unknown key 'concept'; known are caption, concepts, object, video",
+            "entry 1: unknown key 'concept'; choose from caption, concepts, object, video",
         ),
         ([{"concepts": "a"}], "entry 0: the prompt is empty"),
         ([{"caption": "", "concepts": "a"}], "entry 0: the prompt is empty"),
-        ([{"caption": "a"}], "entry 0: no text to look for"),
-        ([{"caption": "a", "concepts": "a, A"}], "entry 0: 'A' is named twice"),
+        ([{"caption": "a"}], "entry 0: no words to look for"),
+        ([{"caption": "a", "concepts": "a, A"}], "entry 0: 'A' is a duplicate"),
         ([{"caption": "a", "concepts": 5}], "entry 0: expected words, got 5"),
         ([{"caption": "a", "concepts": {"a": 1}}], "entry 0: expected words"),
         ([{"caption": "a", "concepts": ["a", 5]}], "entry 0: expected words"),

@@ -68,7 +68,7 @@ def test_a_range_must_lie_within_the_steps():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"imap_layers": [1]}, "unknown setting 'imap_layers'; known are concept_token, imap_layer"),
+        ({"imap_layers": [1]}, "unknown setting 'imap_layers'; choose from concept_token, imap_layer"),
         ({"imap_layer": [4]}, "imap_layer names layer 4, but this transformer has layers 0 to 3"),
         ({"imap_layer": [-1]}, "imap_layer names layer -1"),
         ({"imap_layer": []}, "imap_layer is empty"),
@@ -135,7 +135,7 @@ def test_a_path_takes_the_place_of_the_hub_id(tmp_path):
         ({"device": "gpu"}, "backbone.device='gpu' is not known"),
         ({"device": "mps"}, "backbone.device='?mps"),
         ({"device": "meta"}, "backbone.device='?meta"),
-        ({"path": "/no/such"}, "backbone.path: /no/such is no folder in diffusers format"),
+        ({"path": "/no/such"}, "backbone.path: /no/such is not a folder in diffusers format"),
         ({"vae_tiling": "maybe"}, "backbone.vae_tiling='maybe'"),
         ({"flow_shift": "strong"}, "backbone.flow_shift='strong'"),
         ({"attention_backend": None}, "backbone.attention_backend=None"),
@@ -249,7 +249,7 @@ def test_a_renoise_step_that_does_not_exist_is_told_with_those_that_do(value):
 
 @pytest.mark.parametrize(("value", "window", "full"), [(3, [0, 2], False), ([2, 0], [0, 2], True)])
 def test_a_window_without_any_of_the_steps_run_is_told(value, window: list[int], full: bool):
-    with pytest.raises(ImapError, match=r"none of .*renoise_timestep=\[.*\] lies in maps_timesteps=\[0, 2\]"):
+    with pytest.raises(ImapError, match=r"no step of renoise_timestep=\[.*\] lies in maps_timesteps=\[0, 2\]"):
         check_renoise_timestep(value, 4, window, full)
 
 
@@ -265,7 +265,7 @@ def test_the_demo_is_taken_only_when_nothing_is_asked_for():
     assert samples_of(DOOR, False, demo)[0].prompt == "a dog"
     with pytest.raises(ImapError, match="the prompt is empty"):
         samples_of({**nothing, "motions": "runs"}, False, demo)
-    with pytest.raises(ImapError, match=r'nothing to look at; set prompt="\.\.\." with concepts'):
+    with pytest.raises(ImapError, match=r'no sample is set; set prompt="\.\.\." with concepts'):
         samples_of(nothing, False, None)
 
 
@@ -276,8 +276,8 @@ def test_the_demo_is_taken_only_when_nothing_is_asked_for():
         ({"input_json": "a.json", "prompt": None}, False, "input_json and concepts are both set"),
         ({"concept_option": "x"}, False, "concept_option='x' is not known"),
         ({"concept_option": ["s"]}, False, "concept_option="),
-        ({"video_path": None}, True, "video_path is missing; set it to the clip to read"),
-        ({"prompt": None, "concepts": None, "video_path": None}, True, "nothing to look at; .*video_path=FILE"),
+        ({"video_path": None}, True, "video_path is missing; set it to a video file"),
+        ({"prompt": None, "concepts": None, "video_path": None}, True, "no sample is set; .*video_path=FILE"),
     ],
 )
 def test_a_request_without_a_sample_is_told(given: dict, renoising: bool, message: str):

@@ -98,7 +98,7 @@ def test_another_setting_does_the_sample_again_and_says_which(changed: dict, tmp
     work = Work()
     assert run(tmp_path, samples("a"), work, SETTINGS | changed).done == ["000-a"] and work.done == ["a"]
     name = next(iter(changed))
-    assert any(f"000-a: asked for with other settings ({name}" in message for message in caplog.messages)
+    assert any(f"000-a: settings have changed ({name}" in message for message in caplog.messages)
     assert run(tmp_path, samples("a"), Work(), SETTINGS | changed).skipped == ["000-a"]
 
 
