@@ -54,7 +54,7 @@ def test_the_settings_page_has_every_setting(config_name, monkeypatch):
     page = hooks.settings()
     names = [setting.name for group in setting_groups(config_name) for setting in group.settings]
     assert names and [name for name in names if f"| `{name}` |" not in page] == []
-    assert "| `cogvideox_5b` | cogvideox | 50 | 49x480x720 |" in hooks.backbones()
+    assert "| `cogvideox_5b` | 49x480x720 | 50 |" in hooks.backbone_table()
 
 
 def test_the_readme_is_short_and_starts_with_two_commands_of_one_line():
