@@ -120,14 +120,18 @@ def renoise(
         latents: clean latents in place of a clip, (1, channels, frames, height, width) or in the pipeline's layout,
             scaled as the transformer takes them.
         noise: noise of the latents' shape. Default: drawn from `seed`.
-        prompt, concepts, motions: as in `imap.trace`.
+        prompt: describes the clip.
+        concepts: as in `imap.trace`.
+        motions: as in `imap.trace`.
         num_inference_steps: steps of the noise schedule.
         renoise_timestep: step indices to noise the clip to.
         test_full_denoise: denoise from the first index to the end, with guidance, and decode the result.
         guidance_scale: of the prompt over the negative prompt. Only `test_full_denoise` uses it.
         negative_prompt: only `test_full_denoise` uses it.
         seed: of the noise and of the VAE's posterior sample.
-        height, width, num_frames: size in pixels and length that the clip must have. Default: the clip's own.
+        height: pixels that the clip must have. Default: the clip's own.
+        width: pixels that the clip must have. Default: the clip's own.
+        num_frames: length that the clip must have. Default: the clip's own.
         resize: what to do with a clip of another size: none (an error), crop or stretch.
         frames: what to do with a clip of another length: none (an error), uniform or first.
         **method: further settings of `imap.trace`.

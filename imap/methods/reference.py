@@ -99,5 +99,5 @@ def reduce_rows(x: np.ndarray, rows: Rows, counted: Sequence[int], softmax: bool
 
 
 def mean_over_layers_and_steps(maps: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
-    """Mean over the layers of a step, then over steps (6). maps: [step][layer] of (r, f, p)."""
+    """Mean over the layers of a step, then over steps (6). maps: by step, then by layer, of (r, f, p)."""
     return np.mean([np.mean(layers, axis=0) for layers in maps], axis=0)

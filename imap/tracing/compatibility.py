@@ -1,6 +1,7 @@
 """What cannot be traced, found before anything runs. Every error says why and what to do."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from torch import nn
 
@@ -57,12 +58,15 @@ def _diffusers_hooks(module: nn.Module) -> list[str]:
     return list(getattr(getattr(module, "_diffusers_hook", None), "hooks", {}))
 
 
-def check_size(backbone: Backbone, grid: Grid, only_size: tuple[int, int, int] | None) -> str | None:
-    """A note for a video of another size than the only one that a model was trained on, else None.
+def size_notes(
+    backbone: Backbone, grid: Grid, call: Mapping[str, Any], only_size: tuple[int, int, int] | None
+) -> Iterator[str]:
+    """Notes for a video or a text of another size than the only one that a small model was trained on.
 
     Args:
         backbone: of the traced pipeline.
         grid: of the call's visual tokens.
+        call: arguments of the transformer call.
         only_size: frames, height and width; None for models that take many sizes.
 
     Raises:
@@ -72,12 +76,19 @@ def check_size(backbone: Backbone, grid: Grid, only_size: tuple[int, int, int] |
         raise ImapError(
             "one latent frame has no motion, and heads are scored by their frames; set num_frames=5 or more"
         )
-    size = backbone.video_size(grid)
-    if only_size is None or size == only_size:
-        return None
-    (frames, height, width), (own_frames, own_height, own_width) = size, only_size
-    return (
-        f"this small model was trained on {own_frames} frames of {own_height}x{own_width} only, and this video has "
-        f"{frames} of {height}x{width}: its maps may be wrong; call the pipeline with num_frames={own_frames}, "
-        f"height={own_height}, width={own_width}"
-    )
+    if only_size is None:
+        return
+    size, text_length = backbone.video_size(grid), call["encoder_hidden_states"].shape[1]
+    if size != only_size:
+        (frames, height, width), (own_frames, own_height, own_width) = size, only_size
+        yield (
+            f"this small model was trained on {own_frames} frames of {own_height}x{own_width} only, and this video has "
+            f"{frames} of {height}x{width}: its maps may be wrong; call the pipeline with num_frames={own_frames}, "
+            f"height={own_height}, width={own_width}"
+        )
+    if text_length != backbone.text_length:
+        yield (
+            f"this small model was trained on texts of {backbone.text_length} tokens only, and this call has "
+            f"{text_length}: its video and maps may be wrong; call the pipeline with "
+            f"max_sequence_length={backbone.text_length}"
+        )

@@ -20,7 +20,7 @@ from imap.methods.motion_heads import SCORES
 from imap.methods.registry import SaliencyMap, check_maps
 from imap.saliency import Maps
 from imap.tracing.collect import HeadChoices, collect
-from imap.tracing.compatibility import check_size, check_traceable
+from imap.tracing.compatibility import check_traceable, size_notes
 from imap.tracing.prompt_cache import PromptCache, token_ids_into
 from imap.tracing.steps import Steps
 from imap.tracing.text_slots import TextSlots
@@ -49,7 +49,9 @@ class Trace:
         """Prepare a trace; `imap.trace` is the public way.
 
         Args:
-            backbone, method, text_slots: the pipeline, the settings, and the words.
+            backbone: the pipeline's adapter.
+            method: the settings.
+            text_slots: the words.
             observe: called as observe(layer, step, LayerActivations, SlotWeights, LayerMaps) for each layer that is
                 read. The tensors belong to the model: do not change them.
             prompt_cache: shared by the traces of one pipeline, so that each text is encoded once.
@@ -159,9 +161,8 @@ class Trace:
         self.running.drop_step()
         self.choices.drop_step()
         if self._slots is None:
-            size_note = check_size(self.backbone, self.grid, self._only_size)
-            if size_note:
-                self.text_slots.note(size_note)
+            for note in size_notes(self.backbone, self.grid, call, self._only_size):
+                self.text_slots.note(note)
             self._lay_out(call, latents.device)
         self._call, self._tokens, self._row = call, None, row
 
