@@ -261,25 +261,6 @@ def test_commands_with_names_explain_themselves(argv: list[str], part: str, caps
 
 
 @pytest.mark.parametrize(
-    ("command", "part"),
-    [
-        (["main_Sampling.py", "--help"], "usage: python main_Sampling.py [setting=value ...]"),
-        (["main_Renoising.py", "--help"], "usage: python main_Renoising.py [setting=value ...]"),
-        (["-m", "imap", "--help"], "usage: imap COMMAND"),
-        (["-m", "imap.view", "--help"], "usage: python -m imap.view"),
-        (["-m", "imap.figures", "teaser", "--help"], "usage: python -m imap.figures teaser"),
-        (["-m", "imap.shapes.render", "--help"], "--count"),
-        (["-m", "imap.shapes.train", "--help"], "usage: python -m imap.shapes.train"),
-        (["-m", "imap.shapes.benchmark", "--help"], "usage: python -m imap.shapes.benchmark"),
-    ],
-)
-@pytest.mark.slow
-def test_command_lines_of_before_still_work(command: list[str], part: str):
-    shown = subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert part in shown
-
-
-@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["promt=a"], "unknown setting 'promt'; did you mean prompt?"),
