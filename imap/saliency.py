@@ -117,6 +117,8 @@ class Maps(Mapping[str, np.ndarray]):
             raise KeyError(f"no map of {text!r}; there are {', '.join(self.texts)}")
         if key is None:
             return default_key("motions" if text in self.motions else "things")
+        if key in self.arrays:
+            return key
         return next((known for known, label in self.names.items() if label.lower() == key.lower()), key)
 
     def of(self, text: str, key: str | None = None) -> np.ndarray:

@@ -105,11 +105,14 @@ def layer_maps(layer: LayerActivations, texts: SlotWeights, config: MapConfig) -
     reductions = _reductions(layer, texts, config.softmax)
     parts = [(x.key, x.resolve(), reductions[x.slots]) for x in config.maps if x.slots in reductions]
     totals: dict[str, Tensor] = {}
+    # a user's map may write into what it is given, and the video must stay as it is
+    protect = config.maps != MAPS
     for group in groups:
+        q, o, keys = (x[group].float() for x in (layer.q, layer.o, layer.keys))
         part = HeadGroup(
-            q=layer.q[group].float(),
-            o=layer.o[group].float(),
-            keys=layer.keys[group].float(),
+            q=q.clone() if protect else q,
+            o=o.clone() if protect else o,
+            keys=keys.clone() if protect else keys,
             concepts=None if layer.concepts is None else layer.concepts[group].float(),
             motion_share=share[group],
             count=heads,
@@ -142,7 +145,7 @@ def _checked(key: str, function: Callable[..., Tensor], heads: HeadGroup, rows: 
     if not isinstance(value, Tensor) or tuple(value.shape) != expected:
         shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
         raise ImapError(f"the map {key!r} returned {shape}; expected a tensor (frames, rows, patches) = {expected}")
-    return value
+    return value.float()
 
 
 @dataclass(frozen=True)

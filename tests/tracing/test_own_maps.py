@@ -105,3 +105,25 @@ def test_every_registered_map_has_a_label_and_a_function():
     assert default_key("motions") == "sel_imap_layers" and default_key("things") == "imap_layers"
     assert next(iter(labels())) == "sel_imap_layers" and labels()["imap"] == "GramCol, all layers"
     assert all(callable(entry.resolve()) for entry in MAPS) and check_maps([]) == MAPS
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_map_that_writes_into_its_inputs_does_not_change_the_video(pipes, family):
+    def writes(heads, rows):
+        for x in (heads.q, heads.o, heads.keys):
+            x.mul_(0)
+        return rows(heads.logits).sum(dim=0)
+
+    def video(maps):
+        generator = torch.Generator().manual_seed(0)
+        call = {"num_inference_steps": 2, **SIZES, "output_type": "latent", "generator": generator}
+        with imap.trace(pipes(family), PROMPT, ["ball", "dog"], maps=maps):
+            return pipes(family)(prompt=PROMPT, **call).frames
+
+    assert torch.equal(video([]), video([imap.SaliencyMap("writes", "writes", writes, slots="baseline")]))
+
+
+@pytest.mark.parametrize(("key", "label"), [("gramcol", "mine"), ("mine", "IMAP"), ("cross", "Cross Attention")])
+def test_a_name_of_a_registered_map_is_refused(pipes, key, label):
+    with pytest.raises(imap.ImapError, match="has the name of a registered map"):
+        imap.trace(pipes("wan"), concepts=["ball", "dog"], maps=[imap.SaliencyMap(key, label, mean_logits)])
