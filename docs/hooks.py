@@ -37,7 +37,15 @@ def settings() -> str:
 
 def backbone_table() -> str:
     """Table of the backbones with their defaults, the published ones first."""
-    head = ["`backbone=`", "frames x height x width", "steps", "`renoise_timestep`", "`imap_layer`", "k", "target"]
+    head = [
+        "`backbone=`",
+        "frames x height x width",
+        "steps",
+        "`renoise_timestep`",
+        "`imap_layer`",
+        "k/heads",
+        "target",
+    ]
     rows = [f"| `{name}` | {_defaults(presets()[name])} |" for name in backbones("sampling")]
     return "\n".join([f"| {' | '.join(head)} |", "|---" * len(head) + "|", *rows])
 
@@ -50,7 +58,7 @@ def _defaults(preset: Preset) -> str:
         paper["num_inference_steps"],
         _ranges(paper["renoise_timestep"]),
         _ranges(paper["imap_layer"]),
-        f"{paper['imap_sep_topk']} of {preset.num_heads}",
+        f"{paper['imap_sep_topk']}/{preset.num_heads}",
         paper["imap_qk_matching_target"],
     )
     return " | ".join(map(str, cells))
