@@ -2,12 +2,15 @@
 
 import gc
 import os
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf
 
 from imap.cli.overrides import literal
 from imap.config.presets import config_folder
@@ -18,10 +21,24 @@ SIZES = {"height": 32, "width": 48, "num_frames": 9}
 FAMILIES = tiny.FAMILIES
 
 
-def composed(command: str, *arguments: str) -> DictConfig:
-    """The configuration of a command line. command: sampling, renoising, figures ..."""
+@cache
+def _composed(command: str, *choices: str) -> DictConfig:
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        return compose(command, [literal(argument) for argument in arguments])
+        return compose(command, list(choices))
+
+
+def composed(command: str, *arguments: str) -> DictConfig:
+    """The configuration of a command line. Hydra composes once per backbone, which takes most of the time.
+
+    command: sampling, renoising, figures ... arguments: settings as typed.
+    """
+    choices = [x for x in arguments if x.partition("=")[0] in ("backbone", "experiment", "method")]
+    config = deepcopy(_composed(command, *choices))
+    for argument in arguments:
+        if argument not in choices:
+            override = OverridesParser.create().parse_override(literal(argument))
+            OmegaConf.update(config, override.key_or_group, override.value())
+    return config
 
 
 @pytest.fixture(scope="session", autouse=True)

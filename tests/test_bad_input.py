@@ -1,6 +1,5 @@
-"""What cannot be done is told before a weight is loaded: one line on stderr, a status, and no traceback."""
+"""Bad input is an error before any weight is loaded: one line on stderr, a status, and no traceback."""
 
-import gc
 import json
 import logging
 import os
@@ -24,18 +23,9 @@ from tests.conftest import composed
 ROOT = Path(__file__).parents[1]
 COMMANDS = {"sampling": False, "renoising": True}  # and whether it renoises
 SMALL = ["height=32", "width=48", "num_frames=9", "num_inference_steps=2"]
-ASKED = ["prompt=A red ball rolls past a dog.", "concepts=ball, dog"]
+SAMPLE = ["prompt=A red ball rolls past a dog.", "concepts=ball, dog"]
 ENTRY = {"caption": "A dog runs.", "concepts": "dog", "object": "running"}
 LONG = ", ".join(["a dog", " ".join(["small dog"] * 8)])
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_collections():
-    """imageio collects garbage whenever it opens or closes a file, and diffusers' modules are much to walk over."""
-    tiny.folder("cogvideox")  # made once on a machine
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +61,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def refusal(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
-    """Runs a command that must refuse, and returns what it said. `{files}` in an argument is the folder of files.
+    """Runs a command that must fail, and returns its error. `{files}` in an argument is the folder of files.
 
     whole: through Hydra's own command line; otherwise the command gets a composed configuration, which is quicker.
     """
@@ -97,7 +87,7 @@ def refusal(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
             else:
                 work(composed(command, *arguments))
         assert stop.value.code not in (None, 0)
-        # Python prints what sys.exit is given to stderr
+        # Python prints the argument of sys.exit to stderr
         said = capsys.readouterr().err + (f"{stop.value.code}\n" if isinstance(stop.value.code, str) else "")
         assert said.count("\n") == lines and said.splitlines()[-1].startswith("imap: error: "), said
         return said.splitlines()[-1].removeprefix("imap: error: ")
@@ -122,7 +112,7 @@ LISTS = [
 
 
 @pytest.mark.parametrize(("argument", "parts"), LISTS)
-def test_a_list_that_cannot_be_read_is_told(argument: str, parts: list[str], refusal):
+def test_an_invalid_list_is_an_error(argument: str, parts: list[str], refusal):
     said = refusal("sampling", argument)
     assert all(part in said for part in parts), said
 
@@ -148,7 +138,7 @@ WORDS = [
 
 
 @pytest.mark.parametrize(("arguments", "parts"), WORDS)
-def test_words_that_cannot_be_looked_for_are_told(arguments: list[str], parts: list[str], refusal):
+def test_invalid_words_are_an_error(arguments: list[str], parts: list[str], refusal):
     said = refusal("sampling", *arguments)
     assert all(part in said for part in parts), said
 
@@ -182,13 +172,13 @@ SETTINGS = [
 
 
 @pytest.mark.parametrize(("argument", "parts"), SETTINGS)
-def test_a_setting_that_cannot_be_is_told(argument: str, parts: list[str], refusal):
-    said = refusal("sampling", *ASKED, argument)
+def test_an_invalid_setting_is_an_error(argument: str, parts: list[str], refusal):
+    said = refusal("sampling", *SAMPLE, argument)
     assert all(part in said for part in parts), said
 
 
-def test_a_negative_prompt_that_the_model_cannot_take_is_told(refusal):
-    said = refusal("sampling", *ASKED, "backbone=tiny_hunyuanvideo", "negative_prompt=blurry")
+def test_a_negative_prompt_of_hunyuanvideo_is_an_error(refusal):
+    said = refusal("sampling", *SAMPLE, "backbone=tiny_hunyuanvideo", "negative_prompt=blurry")
     assert "takes no negative_prompt" in said and "leave it empty" in said
 
 
@@ -202,21 +192,21 @@ def test_a_negative_prompt_that_the_model_cannot_take_is_told(refusal):
         ),
     ],
 )
-def test_a_kernel_that_cannot_be_is_told(refusal, arguments, parts):
-    said = refusal("sampling", *ASKED, "backbone=tiny_wan", *arguments)
+def test_an_invalid_attention_backend_is_an_error(refusal, arguments, parts):
+    said = refusal("sampling", *SAMPLE, "backbone=tiny_wan", *arguments)
     assert all(part in said for part in parts), said
 
 
-def test_a_gpu_that_is_not_there_is_told(refusal, monkeypatch: pytest.MonkeyPatch):
+def test_a_missing_gpu_is_an_error(refusal, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert "finds no CUDA GPU here; set backbone.device=cpu" in refusal("sampling", *ASKED, "backbone.device=cuda")
+    assert "finds no CUDA GPU here; set backbone.device=cpu" in refusal("sampling", *SAMPLE, "backbone.device=cuda")
 
 
 @pytest.mark.parametrize("folder", ["/proc/imap/out", "{files}/text.mp4", "{files}/text.mp4/out"])
 @pytest.mark.parametrize("command", COMMANDS)
-def test_an_output_folder_that_cannot_be_written_is_told(folder: str, command: str, refusal):
+def test_an_output_folder_that_cannot_be_written_is_an_error(folder: str, command: str, refusal):
     clip = ["video_path={files}/clip.mp4", "renoise_timestep=1"] if command == "renoising" else []
-    said = refusal(command, *ASKED, *clip, f"output_dir={folder}")
+    said = refusal(command, *SAMPLE, *clip, f"output_dir={folder}")
     assert said.startswith("output_dir: cannot write to") and "choose another folder" in said
 
 
@@ -235,9 +225,9 @@ PIPELINES = [
 
 
 @pytest.mark.parametrize(("arguments", "parts"), PIPELINES)
-def test_a_folder_without_the_right_pipeline_is_told(arguments: list[str], parts: list[str], refusal):
-    own = [argument.replace("{wan}", str(tiny.folder("wan"))) for argument in arguments]
-    said = refusal("sampling", *ASKED, *own)
+def test_a_folder_without_the_right_pipeline_is_an_error(arguments: list[str], parts: list[str], refusal):
+    settings = [argument.replace("{wan}", str(tiny.folder("wan"))) for argument in arguments]
+    said = refusal("sampling", *SAMPLE, *settings)
     assert all(part in said for part in parts), said
 
 
@@ -268,17 +258,17 @@ CLIPS = [
 
 
 @pytest.mark.parametrize(("arguments", "parts"), CLIPS)
-def test_a_clip_that_cannot_be_read_is_told(arguments: list[str], parts: list[str], refusal):
-    said = refusal("renoising", *ASKED, "renoise_timestep=1", *arguments)
+def test_an_invalid_clip_is_an_error(arguments: list[str], parts: list[str], refusal):
+    said = refusal("renoising", *SAMPLE, "renoise_timestep=1", *arguments)
     assert all(part in said for part in parts), said
 
 
-def test_nothing_is_written_for_a_run_that_is_refused(refusal, tmp_path: Path):
-    refusal("sampling", *ASKED, "imap_layer=[9]")
+def test_an_error_writes_nothing(refusal, tmp_path: Path):
+    refusal("sampling", *SAMPLE, "imap_layer=[9]")
     assert list(tmp_path.rglob("*.*")) == []
 
 
-def test_when_every_sample_of_a_list_is_bad_none_is_tried_and_each_has_its_reason(refusal, tmp_path: Path):
+def test_a_list_of_bad_samples_is_an_error_and_each_reason_is_recorded(refusal, tmp_path: Path):
     said = refusal("sampling", "input_json={files}/all_long.json", lines=3)
     assert "none of the 2 samples can run" in said and "errors.jsonl for the reasons" in said
     reasons = [json.loads(line) for line in (tmp_path / "out" / "errors.jsonl").read_text().splitlines()]
@@ -288,42 +278,46 @@ def test_when_every_sample_of_a_list_is_bad_none_is_tried_and_each_has_its_reaso
 WHOLE = [
     ("sampling", ["input_json={files}/none.json"], "input_json: there is no file"),
     ("sampling", ["prompt=A dog.", "concepts="], "no words to look for"),
-    ("sampling", [*ASKED, "maps_timesteps=[0,3]"], "maps_timesteps=[0, 3] names step 2"),
-    ("sampling", [*ASKED, "backbone=tiny"], "unknown backbone 'tiny'; choose from cogvideox_2b, cogvideox_5b, hunyuan"),
-    ("sampling", [*ASKED, "promt=A dog."], "unknown setting 'promt'; did you mean prompt?"),
+    ("sampling", [*SAMPLE, "maps_timesteps=[0,3]"], "maps_timesteps=[0, 3] names step 2"),
     (
         "sampling",
-        [*ASKED, "renoise_timestep=[5]"],
+        [*SAMPLE, "backbone=tiny"],
+        "unknown backbone 'tiny'; choose from cogvideox_2b, cogvideox_5b, hunyuan",
+    ),
+    ("sampling", [*SAMPLE, "promt=A dog."], "unknown setting 'promt'; did you mean prompt?"),
+    (
+        "sampling",
+        [*SAMPLE, "renoise_timestep=[5]"],
         "unknown setting 'renoise_timestep'; it is a setting of imap renoise (main_Renoising.py)",
     ),
-    ("sampling", [*ASKED, "backbone.attention=x"], "unknown setting 'backbone.attention'; did you mean backbone.att"),
-    ("sampling", [*ASKED, "video.resize=crop"], "unknown setting 'video.resize'"),
-    ("sampling", [*ASKED, "imap_layer=[1"], "imap_layer=[1"),
+    ("sampling", [*SAMPLE, "backbone.attention=x"], "unknown setting 'backbone.attention'; did you mean backbone.att"),
+    ("sampling", [*SAMPLE, "video.resize=crop"], "unknown setting 'video.resize'"),
+    ("sampling", [*SAMPLE, "imap_layer=[1"], "imap_layer=[1"),
     ("sampling", ["prompt=A", "dog."], "cannot read 'dog.'"),
-    ("renoising", [*ASKED, "renoise_timestep=1", "video_path={files}/none.mp4"], "video_path: there is no file"),
-    ("renoising", [*ASKED, "renoise_timestep=2", "video_path={files}/clip.mp4"], "renoise_timestep names step 2"),
+    ("renoising", [*SAMPLE, "renoise_timestep=1", "video_path={files}/none.mp4"], "video_path: there is no file"),
+    ("renoising", [*SAMPLE, "renoise_timestep=2", "video_path={files}/clip.mp4"], "renoise_timestep names step 2"),
 ]
 
 
 @pytest.mark.parametrize(("command", "arguments", "part"), WHOLE)
-def test_the_whole_command_says_one_line_and_shows_no_traceback(command: str, arguments: list[str], part: str, refusal):
+def test_the_whole_command_prints_one_line_and_no_traceback(command: str, arguments: list[str], part: str, refusal):
     said = refusal(command, *arguments, whole=True)
     assert part in said, said
 
 
-def test_the_very_first_run_on_a_machine_says_one_line_too(refusal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_first_run_on_a_machine_prints_one_line(refusal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    assert "imap_layer names layer 9" in refusal("sampling", *ASKED, "imap_layer=[9]")
+    assert "imap_layer names layer 9" in refusal("sampling", *SAMPLE, "imap_layer=[9]")
 
 
 @pytest.mark.slow
-def test_a_real_process_says_one_line_and_ends_with_status_1(tmp_path: Path):
+def test_a_real_process_prints_one_line_and_ends_with_status_1(tmp_path: Path):
     command = [
         sys.executable,
         "main_Sampling.py",
         "backbone=tiny_cogvideox",
         *SMALL,
-        *ASKED,
+        *SAMPLE,
         "imap_layer=[9]",
         f"output_dir={tmp_path}",
     ]

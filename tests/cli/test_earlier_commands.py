@@ -58,7 +58,7 @@ def run(pipes, monkeypatch: pytest.MonkeyPatch):
 
 
 def files(folder: Path) -> dict[str, bytes | dict]:
-    """Contents by name; of meta.json, what does not depend on the time."""
+    """Contents by name; of meta.json, everything except times."""
     contents: dict[str, bytes | dict] = {}
     for path in sorted(folder.rglob("*")):
         if path.name == "meta.json":
@@ -83,7 +83,10 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize(("script", "command"), [("main_Sampling.py", "sample"), ("main_Renoising.py", "renoise")])
+@pytest.mark.parametrize(
+    ("script", "command"),
+    [("main_Sampling.py", "sample"), pytest.param("main_Renoising.py", "renoise", marks=pytest.mark.slow)],
+)
 def test_the_scripts_write_what_the_command_writes(script: str, command: str, run, clip: Path, tmp_path: Path):
     settings = ["backbone=tiny_wan", *SMALL, *WORDS]
     if command == "renoise":
@@ -93,6 +96,7 @@ def test_the_scripts_write_what_the_command_writes(script: str, command: str, ru
     same_files(tmp_path / "earlier", tmp_path / "now", 8)
 
 
+@pytest.mark.slow
 def test_view_as_a_module_draws_what_the_command_draws(run, tmp_path: Path):
     run("imap", "sample", "backbone=tiny_wan", *SMALL, *WORDS, f"output_dir={tmp_path / 'run'}")
     sample = tmp_path / "run" / FOLDER

@@ -1,10 +1,9 @@
-"""Every configuration composes for both doors and is complete, and the paper's settings stand as in METHOD 6."""
+"""Every configuration composes and is complete, and the paper's settings are those of docs/method.md, 6."""
 
 import re
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from imap import ImapError
@@ -15,17 +14,18 @@ from imap.config.run import METHOD_KEYS, run_settings, samples_of
 from imap.media.video_io import read_video
 from imap.shapes.models.base import WORDS
 from imap.testing import tiny
+from tests import conftest
 
 BACKBONES = sorted(path.stem for path in (config_folder() / "backbone").glob("*.yaml"))
 EXPERIMENTS = sorted(path.stem for path in (config_folder() / "experiment").glob("*.yaml"))
 FILES = sorted(path.relative_to(config_folder()).as_posix() for path in config_folder().rglob("*.yaml"))
-DOORS = {"sampling": False, "renoising": True}
+COMMANDS = {"sampling": False, "renoising": True}
 TINY = [f"tiny_{family}" for family in tiny.FAMILIES]
 SHAPES = [f"shapes_{family}" for family in tiny.FAMILIES]
 
 
 def layers(*ranges: int | tuple[int, int]) -> list[int]:
-    """Layers as METHOD 6 writes them: single ones, and (first, last) for a range with both ends."""
+    """Layers as docs/method.md, 6 writes them: single ones, and (first, last) for a range with both ends."""
     return [n for r in ranges for n in (range(r[0], r[1] + 1) if isinstance(r, tuple) else [r])]
 
 
@@ -54,13 +54,12 @@ PAPER = {
 }
 
 
-def composed(door: str, *overrides: str) -> dict:
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        return OmegaConf.to_container(compose(door, list(overrides)), resolve=True)
+def composed(command: str, *overrides: str) -> dict:
+    return OmegaConf.to_container(conftest.composed(command, *overrides), resolve=True)
 
 
 def check(config: dict, renoising: bool) -> None:
-    """What a door does with a configuration before it asks for a checkpoint."""
+    """The checks of a command before it reads a checkpoint."""
     backbone = config["backbone"]
     model_settings({**backbone, "path": None})  # the small trained models are not on every machine
     run = run_settings(config, renoising)
@@ -68,11 +67,11 @@ def check(config: dict, renoising: bool) -> None:
     method.check_steps(run.num_inference_steps)
 
 
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("backbone", BACKBONES)
-def test_every_backbone_composes_and_is_settled_for_both_doors(door: str, backbone: str):
-    config = composed(door, f"backbone={backbone}")
-    check(config, DOORS[door])
+def test_every_backbone_composes_for_both_commands(command: str, backbone: str):
+    config = composed(command, f"backbone={backbone}")
+    check(config, COMMANDS[command])
     paper = config["backbone"]["paper"]
     assert {key: config[key] for key in paper if key in config} == {key: paper[key] for key in paper if key in config}
     assert config["seed"] == 42 and config["fps"] == 8
@@ -80,23 +79,23 @@ def test_every_backbone_composes_and_is_settled_for_both_doors(door: str, backbo
     assert config["negative_prompt"] == ""
 
 
-def test_the_backbones_are_the_papers_the_trained_small_ones_and_the_tiny_ones():
+def test_backbones_are_published_small_or_tiny():
     assert sorted(BACKBONES) == sorted([*PAPER, *SHAPES, *TINY])
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_every_experiment_composes_for_a_door(name: str):
+def test_every_experiment_composes_for_a_command(name: str):
     faults = []
-    for door, renoising in DOORS.items():
+    for command, renoising in COMMANDS.items():
         try:
-            check(composed(door, f"experiment={name}"), renoising)
-        except Exception as error:  # an experiment may be for one door only
-            faults.append(f"{door}: {error}")
-    assert len(faults) < len(DOORS), faults
+            check(composed(command, f"experiment={name}"), renoising)
+        except Exception as error:  # an experiment may be for one command only
+            faults.append(f"{command}: {error}")
+    assert len(faults) < len(COMMANDS), faults
 
 
 @pytest.mark.parametrize("name", PAPER)
-def test_the_papers_table_holds(name: str):
+def test_paper_settings_equal_the_papers_table(name: str):
     config = OmegaConf.load(config_folder() / "backbone" / f"{name}.yaml")
     hub, num_layers, num_heads, imap_layer, k, target, steps, index, height, width = PAPER[name]
     assert (config.name, config.id, config.num_layers, config.num_heads) == (name, hub, num_layers, num_heads)
@@ -117,7 +116,7 @@ def test_the_papers_table_holds(name: str):
 
 
 @pytest.mark.parametrize("name", PAPER)
-def test_a_loaded_model_finds_its_preset_by_its_size(name: str):
+def test_a_preset_is_found_by_the_models_size(name: str):
     config = OmegaConf.load(config_folder() / "backbone" / f"{name}.yaml")
     assert preset_for(config.family, config.num_layers, config.num_heads) == presets()[name]
     assert preset_for(config.family, config.num_layers, config.num_heads + 1).name != name
@@ -125,17 +124,17 @@ def test_a_loaded_model_finds_its_preset_by_its_size(name: str):
 
 
 @pytest.mark.parametrize("family", tiny.FAMILIES)
-def test_a_size_that_the_paper_does_not_have_gets_every_layer_and_its_familys_schedule(family: str):
+def test_a_model_of_another_size_gets_all_layers_and_its_familys_schedule(family: str):
     of_family = [preset.paper for name, preset in presets().items() if preset.family == family and name in PAPER]
-    found = preset_for(family, 7, 11).paper
-    assert found["imap_layer"] == list(range(7)) and found["imap_sep_topk"] == 2
+    paper = preset_for(family, 7, 11).paper
+    assert paper["imap_layer"] == list(range(7)) and paper["imap_sep_topk"] == 2
     assert preset_for(family, 7, 3).paper["imap_sep_topk"] == 1
     for key in ("imap_qk_matching_target", "num_inference_steps", "renoise_timestep", "height", "width", "num_frames"):
-        assert found[key] in [paper[key] for paper in of_family], key
+        assert paper[key] in [x[key] for x in of_family], key
 
 
 @pytest.mark.parametrize("name", TINY)
-def test_a_tiny_backbone_says_its_own_size(name: str):
+def test_a_tiny_backbone_has_the_size_of_its_configuration(name: str):
     config = OmegaConf.load(config_folder() / "backbone" / f"{name}.yaml")
     transformer = tiny.build(config.family).transformer
     blocks = transformer.blocks if config.family == "wan" else transformer.transformer_blocks
@@ -144,14 +143,14 @@ def test_a_tiny_backbone_says_its_own_size(name: str):
 
 
 @pytest.mark.parametrize("name", TINY)
-def test_a_tiny_backbone_has_a_demo_for_sampling(name: str):
+def test_a_tiny_backbone_has_a_built_in_example(name: str):
     config = composed("sampling", f"backbone={name}")
     sample = samples_of(config, renoising=False, demo=config["backbone"]["demo"])[0]
     assert all(word in sample.prompt for word in (*sample.concepts, *sample.motions)) and sample.motions
 
 
 @pytest.mark.parametrize("name", PAPER)
-def test_a_published_backbone_reads_clips_of_its_size_and_samples_nothing_unasked(name: str):
+def test_the_built_in_example_of_a_published_backbone_is_clips_of_its_size(name: str):
     config = composed("renoising", f"backbone={name}")
     paper, demo = config["backbone"]["paper"], config["backbone"]["demo"]
     samples = samples_of(config, renoising=True, demo=demo)
@@ -172,14 +171,14 @@ def test_every_backbone_has_the_same_keys():
     assert len({frozenset(config.paper) for config in configs}) == 1
 
 
-def test_a_model_of_the_embedded_world_tells_the_words_that_it_was_taught():
+def test_small_models_list_the_words_of_the_embedded_world():
     named = {name: OmegaConf.load(config_folder() / "backbone" / f"{name}.yaml").get("words") for name in BACKBONES}
     for name, words in named.items():
         assert (words is not None) == name.startswith("shapes_")
         assert words is None or sorted(words) == sorted(WORDS.split()), name
 
 
-def test_the_doors_share_their_settings_by_name_and_default():
+def test_both_commands_share_settings_and_defaults():
     sampling, renoising = composed("sampling"), composed("renoising")
     assert set(sampling) - set(renoising) == set()
     assert set(renoising) - set(sampling) == {"video_path", "renoise_timestep", "test_full_denoise", "video"}
@@ -187,40 +186,40 @@ def test_the_doors_share_their_settings_by_name_and_default():
 
 
 def uncommented(text: str) -> list[str]:
-    """Keys without a comment on their line, nor on the line above; what lies in a commented block is told there."""
-    found, parents, above = [], [], False
+    """Keys without a comment on their line or the line above. A block's comment is enough for all its keys."""
+    keys, parents, above = [], [], False
     for line in text.splitlines():
         key = re.match(r"( *)([\w/]+):(?: |$)", line)
         if key:
             indent = len(key.group(1))
-            parents = [(depth, told) for depth, told in parents if depth < indent]
-            told = above or " # " in line or any(told for _, told in parents)
-            parents.append((indent, told))
-            if not told:
-                found.append(key.group(2))
+            parents = [(depth, explained) for depth, explained in parents if depth < indent]
+            explained = above or " # " in line or any(x for _, x in parents)
+            parents.append((indent, explained))
+            if not explained:
+                keys.append(key.group(2))
         above = line.lstrip().startswith("#")
-    return found
+    return keys
 
 
 @pytest.mark.parametrize("file", [file for file in FILES if not file.startswith("experiment/")])
 def test_every_key_has_a_comment(file: str):
     text = Path(config_folder() / file).read_text(encoding="utf-8")
-    # the hydra block keeps Hydra's own files out of the way, and the defaults list is Hydra's too
-    own = re.split(r"^hydra:", re.sub(r"^defaults:\n(?: +.*\n)+", "", text, flags=re.M), flags=re.M)[0]
-    assert uncommented(own) == []
+    # without the defaults list and the hydra block, which are Hydra's
+    settings = re.split(r"^hydra:", re.sub(r"^defaults:\n(?: +.*\n)+", "", text, flags=re.M), flags=re.M)[0]
+    assert uncommented(settings) == []
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_every_experiment_says_what_it_is_for(name: str):
+def test_every_experiment_has_a_comment(name: str):
     lines = (config_folder() / "experiment" / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
     assert lines[0] == "# @package _global_" and lines[1].startswith("# ")
 
 
 def test_a_key_without_a_comment_is_found():
-    assert uncommented("# file\na: 1\nb: 1\nc: # told\n  d: 2\n\ne:\n  f: 1 # told\n# told\ng: 1\n") == ["b", "e"]
+    assert uncommented("# file\na: 1\nb: 1\nc: # C\n  d: 2\n\ne:\n  f: 1 # F\n# G\ng: 1\n") == ["b", "e"]
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_a_small_model_that_is_not_there_says_how_to_train_it(name: str):
+def test_a_missing_small_model_is_an_error_with_the_training_command(name: str):
     with pytest.raises(ImapError, match=f"train it first: imap shapes train backbone={name}"):
         model_settings(composed("sampling", f"backbone={name}", "backbone.path=nowhere")["backbone"])

@@ -1,4 +1,4 @@
-"""Samples: words as people type them, input lists in the release's format, and every fault told at once."""
+"""Samples: words in every notation, and input lists in the release's format."""
 
 import json
 import os
@@ -46,12 +46,12 @@ def written(tmp_path: Path):
         (("a, b",), ("a, b",)),
     ],
 )
-def test_words_come_out_of_every_way_to_write_them(typed, expected: tuple[str, ...]):
+def test_words_are_split_in_every_notation(typed, expected: tuple[str, ...]):
     assert split_texts(typed) == expected
 
 
 @pytest.mark.parametrize("value", [["ball", 5], [None], [["ball"]], 5, 1.5, True, {"ball": 1}])
-def test_what_is_no_word_is_an_imap_error(value):
+def test_a_value_that_is_not_a_word_is_an_error(value):
     with pytest.raises(ImapError, match="expected words"):
         split_texts(value)
 
@@ -65,13 +65,13 @@ def test_what_is_no_word_is_an_imap_error(value):
         (["Dog"], ["dog"], "a duplicate"),
     ],
 )
-def test_texts_that_cannot_be_told_apart_are_refused(concepts: list[str], motions: list[str], message: str):
+def test_missing_empty_and_duplicate_words_are_errors(concepts: list[str], motions: list[str], message: str):
     with pytest.raises(ImapError, match=message):
         check_words(concepts, motions)
 
 
 @pytest.mark.parametrize("prompt", ["", "  \n", None, 5])
-def test_an_empty_prompt_is_refused(prompt):
+def test_an_empty_prompt_is_an_error(prompt):
     with pytest.raises(ImapError, match="prompt is empty"):
         make_sample(prompt, "dog", None)
 
@@ -79,12 +79,12 @@ def test_an_empty_prompt_is_refused(prompt):
 @pytest.mark.parametrize(
     ("option", "concepts", "motions"), [("s", ("dog",), ()), ("t", (), ("runs",)), ("st", ("dog",), ("runs",))]
 )
-def test_concept_option_takes_concepts_motions_or_both(option: str, concepts: tuple, motions: tuple):
+def test_concept_option_uses_concepts_motions_or_both(option: str, concepts: tuple, motions: tuple):
     sample = make_sample(" a dog runs ", "dog", "runs", concept_option=option)
     assert sample == Sample("a dog runs", concepts, motions)
 
 
-def test_concept_option_leaves_out_what_would_be_named_twice():
+def test_concept_option_drops_duplicates_of_the_other_kind():
     assert make_sample("a dog", "dog", "dog", concept_option="s").motions == ()
     with pytest.raises(ImapError, match="no words to look for"):
         make_sample("a dog", "dog", None, concept_option="t")
@@ -105,11 +105,11 @@ def test_concept_option_leaves_out_what_would_be_named_twice():
         ("a" * 47 + " b", "a" * 47),
     ],
 )
-def test_a_folder_name_is_plain_short_and_stays_inside(prompt: str, slug: str):
+def test_a_folder_name_is_short_ascii_without_separators(prompt: str, slug: str):
     assert Sample(prompt, ("dog",), ()).slug == slug
 
 
-def test_folder_names_are_numbered_so_that_equal_prompts_do_not_meet():
+def test_folder_names_of_equal_prompts_differ_by_their_number():
     names = [name for name, _ in numbered([Sample("A dog", ("dog",), ())] * 1001)]
     assert names[:2] == ["000-a-dog", "001-a-dog"] and names[1000] == "1000-a-dog" and len(set(names)) == 1001
 
@@ -127,7 +127,7 @@ def test_a_list_may_hold_any_alphabet(written):
     assert read_list(written(text)) == [Sample("日本の犬 “🎈”", ("żółw, mały",), ())]
 
 
-def test_a_relative_clip_is_taken_from_the_working_folder_else_from_the_lists_own(written, tmp_path, monkeypatch):
+def test_a_relative_clip_is_in_the_working_folder_or_beside_the_list(written, tmp_path, monkeypatch):
     path = written([{**ENTRY, "video_path": "clip.mp4"}], "lists/list.json")
     here = tmp_path / "here"
     here.mkdir()
@@ -162,7 +162,7 @@ def test_a_relative_clip_is_taken_from_the_working_folder_else_from_the_lists_ow
         ([{"caption": "a", "object": True}], "entry 0: expected words"),
     ],
 )
-def test_a_faulty_list_is_told_with_its_file_and_its_entry(content, message: str, written):
+def test_a_faulty_list_is_an_error_with_its_file_and_entry(content, message: str, written):
     path = written(content)
     with pytest.raises(ImapError) as error:
         read_list(path)
@@ -175,7 +175,7 @@ def test_renoising_needs_a_clip_for_every_entry(video_path, written):
         read_list(written([{**ENTRY, "video_path": video_path}]), with_video=True)
 
 
-def test_every_faulty_entry_is_told_at_once_and_many_are_counted(written):
+def test_all_faulty_entries_are_in_one_error(written):
     with pytest.raises(ImapError) as error:
         read_list(written([ENTRY, {"caption": "a"}, ENTRY, {**ENTRY, "x": 1}]))
     assert "entry 1:" in str(error.value) and "entry 3:" in str(error.value)
@@ -184,12 +184,12 @@ def test_every_faulty_entry_is_told_at_once_and_many_are_counted(written):
 
 
 @pytest.mark.parametrize(("name", "message"), [("none.json", "there is no file"), (".", "cannot read")])
-def test_a_list_that_cannot_be_opened_is_an_imap_error(name: str, message: str, tmp_path: Path):
+def test_a_list_that_cannot_be_opened_is_an_error(name: str, message: str, tmp_path: Path):
     with pytest.raises(ImapError, match=f"input_json: {message}"):
         read_list(tmp_path / name)
 
 
-def test_a_list_in_another_encoding_is_an_imap_error(tmp_path: Path):
+def test_a_list_in_another_encoding_is_an_error(tmp_path: Path):
     (tmp_path / "list.json").write_bytes('[{"caption": "é"}]'.encode("latin-1"))
     with pytest.raises(ImapError, match="is not valid JSON"):
         read_list(tmp_path / "list.json")

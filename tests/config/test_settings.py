@@ -1,38 +1,36 @@
-"""Settings are checked once, before a weight is touched; what is not given is the paper's."""
+"""Settings are checked before any weight is loaded; unset values are the paper's."""
 
 import json
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from imap import ImapError
 from imap.config.method import Method, method_settings
 from imap.config.model import model_settings
-from imap.config.presets import config_folder
 from imap.config.run import check_renoise_timestep, run_settings, samples_of
+from tests import conftest
 
 PAPER = {"imap_layer": [1, 2], "imap_sep_topk": 2, "imap_qk_matching_target": "prompt", "num_inference_steps": 50}
 
 
-def composed(door: str, *overrides: str) -> dict:
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        return OmegaConf.to_container(compose(door, ["backbone=tiny_wan", *overrides]), resolve=True)
+def composed(command: str, *overrides: str) -> dict:
+    return OmegaConf.to_container(conftest.composed(command, "backbone=tiny_wan", *overrides), resolve=True)
 
 
-DOOR = composed("sampling", "prompt=a dog", "concepts=dog", "height=32", "width=48", "num_frames=9")
+SAMPLING = composed("sampling", "prompt=a dog", "concepts=dog", "height=32", "width=48", "num_frames=9")
 RENOISING = composed(
     "renoising", "prompt=a dog", "concepts=dog", "height=32", "width=48", "num_frames=9", "video_path=a.mp4"
 )
-BACKBONE = {**DOOR["backbone"], "device": "cpu"}
+BACKBONE = {**SAMPLING["backbone"], "device": "cpu"}
 
 
-def method(**given) -> Method:
-    return method_settings(given, PAPER, num_layers=4, num_heads=6, concept_token="last")
+def method(**changed) -> Method:
+    return method_settings(changed, PAPER, num_layers=4, num_heads=6, concept_token="last")
 
 
-def test_what_is_not_given_is_the_papers_and_then_the_default():
+def test_unset_values_are_the_papers_else_the_default():
     assert method(imap_layer=None) == Method(
         imap_layer=(1, 2),
         maps_layers=(0, 4),
@@ -48,14 +46,14 @@ def test_what_is_not_given_is_the_papers_and_then_the_default():
     )
 
 
-def test_what_is_given_wins_over_the_paper():
-    given = method(imap_layer=[3, 0], imap_sep_topk=-1, maps_layers=[1, 2], imap_qk_matching_target="concepts")
-    assert given.imap_layer == (3, 0) and given.imap_sep_topk == -1 and given.imap_qk_matching_target == "concepts"
-    assert given.layers == (0, 1, 3)
+def test_set_values_replace_the_papers():
+    chosen = method(imap_layer=[3, 0], imap_sep_topk=-1, maps_layers=[1, 2], imap_qk_matching_target="concepts")
+    assert chosen.imap_layer == (3, 0) and chosen.imap_sep_topk == -1 and chosen.imap_qk_matching_target == "concepts"
+    assert chosen.layers == (0, 1, 3)
     assert not method(softmax=False).softmax and method(softmax=True).softmax
 
 
-def test_names_are_known_in_any_case():
+def test_names_are_case_insensitive():
     assert method(imap_sep_score="silhouette", standardize="None").imap_sep_score == "Silhouette"
 
 
@@ -66,7 +64,7 @@ def test_a_range_must_lie_within_the_steps():
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("changed", "message"),
     [
         ({"imap_layers": [1]}, "unknown setting 'imap_layers'; choose from concept_token, imap_layer"),
         ({"imap_layer": [4]}, "imap_layer names layer 4, but this transformer has layers 0 to 3"),
@@ -96,13 +94,13 @@ def test_a_range_must_lie_within_the_steps():
         ({"prompt_tokens": 1}, "prompt_tokens=1 is neither true nor false"),
     ],
 )
-def test_a_method_that_the_model_does_not_have_is_told(given: dict, message: str):
+def test_a_method_that_does_not_fit_the_model_is_an_error(changed: dict, message: str):
     with pytest.raises(ImapError, match=message) as error:
-        method(**given)
+        method(**changed)
     assert "\n" not in str(error.value)
 
 
-def test_a_model_is_left_to_the_machine_where_it_says_auto(monkeypatch: pytest.MonkeyPatch):
+def test_auto_values_depend_on_the_machine(monkeypatch: pytest.MonkeyPatch):
     model = model_settings({**BACKBONE, "device": "auto"})
     assert model.device.type == ("cuda" if torch.cuda.is_available() else "cpu")
     assert model.dtype == model.vae_dtype == (torch.bfloat16 if torch.cuda.is_available() else torch.float32)
@@ -110,13 +108,13 @@ def test_a_model_is_left_to_the_machine_where_it_says_auto(monkeypatch: pytest.M
     assert model_settings({**BACKBONE, "dtype": "float16"}).vae_dtype == torch.float16
 
 
-def test_what_is_recorded_of_a_model_is_plain():
+def test_recorded_model_settings_are_plain_values():
     recorded = model_settings({**BACKBONE, "dtype": "bfloat16"}).recorded()
     assert json.loads(json.dumps(recorded)) == recorded and recorded["dtype"] == "bfloat16"
     assert "device" not in recorded and "offload" not in recorded  # another machine does not start anew
 
 
-def test_a_path_takes_the_place_of_the_hub_id(tmp_path):
+def test_a_path_replaces_the_hub_id(tmp_path):
     (tmp_path / "model_index.json").write_text("{}")
     assert model_settings({**BACKBONE, "id": "a/b", "path": str(tmp_path)}).source == str(tmp_path)
     assert model_settings({**BACKBONE, "id": "a/b"}).source == "a/b"
@@ -124,7 +122,7 @@ def test_a_path_takes_the_place_of_the_hub_id(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("changed", "message"),
     [
         ({"dtype": "bf16"}, "backbone.dtype='bf16' is not known; it can be auto, bfloat16, float16, float32"),
         ({"dtype": None}, "backbone.dtype=None is not known"),
@@ -141,13 +139,13 @@ def test_a_path_takes_the_place_of_the_hub_id(tmp_path):
         ({"attention_backend": None}, "backbone.attention_backend=None"),
     ],
 )
-def test_a_model_that_cannot_be_loaded_so_is_told(given: dict, message: str):
+def test_an_invalid_model_setting_is_an_error(changed: dict, message: str):
     with pytest.raises(ImapError, match=message) as error:
-        model_settings({**BACKBONE, **given})
+        model_settings({**BACKBONE, **changed})
     assert "\n" not in str(error.value)
 
 
-def test_a_gpu_that_is_not_there_is_told_and_a_number_too_high_too(monkeypatch: pytest.MonkeyPatch):
+def test_a_missing_gpu_is_an_error(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(
         ImapError, match=r"backbone\.device=cuda, but torch .* finds no CUDA GPU here; set backbone.device=cpu"
@@ -160,15 +158,15 @@ def test_a_gpu_that_is_not_there_is_told_and_a_number_too_high_too(monkeypatch: 
         model_settings({**BACKBONE, "device": "cuda:2"})
 
 
-def test_a_run_is_recorded_in_plain_values_and_without_its_folder():
-    for run in (run_settings(DOOR, False), run_settings(RENOISING, True)):
+def test_recorded_run_settings_are_plain_values_without_the_folder():
+    for run in (run_settings(SAMPLING, False), run_settings(RENOISING, True)):
         recorded = run.recorded()
         assert json.loads(json.dumps(recorded)) == recorded and "output_dir" not in recorded
     assert run_settings(RENOISING, True).recorded()["fit"]["resize"] == "none"
 
 
 @pytest.mark.parametrize(
-    "given",
+    "changed",
     [
         *[
             {name: value}
@@ -180,25 +178,25 @@ def test_a_run_is_recorded_in_plain_values_and_without_its_folder():
         *[{"seed": value} for value in (None, 1.5, "a", 2**64, True)],
     ],
 )
-def test_a_number_out_of_its_range_is_told_with_its_name(given: dict):
-    with pytest.raises(ImapError, match=f"^{next(iter(given))}="):
-        run_settings({**DOOR, **given}, False)
+def test_a_number_out_of_range_is_an_error_with_the_settings_name(changed: dict):
+    with pytest.raises(ImapError, match=f"^{next(iter(changed))}="):
+        run_settings({**SAMPLING, **changed}, False)
 
 
 @pytest.mark.parametrize("folder", [None, ""])
-def test_an_output_folder_without_a_name_is_refused(folder):
+def test_an_empty_output_folder_is_an_error(folder):
     with pytest.raises(ImapError, match="output_dir"):
-        run_settings({**DOOR, "output_dir": folder}, False)
+        run_settings({**SAMPLING, "output_dir": folder}, False)
 
 
 @pytest.mark.parametrize("seed", [0, -1, 2**63])
-def test_every_seed_that_torch_takes_is_taken(seed: int):
+def test_every_seed_of_torchs_range_is_accepted(seed: int):
     torch.Generator().manual_seed(seed)
-    assert run_settings({**DOOR, "seed": seed}, False).seed == seed
+    assert run_settings({**SAMPLING, "seed": seed}, False).seed == seed
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("changed", "message"),
     [
         ({"test_full_denoise": "yes"}, "test_full_denoise='yes' is neither true nor false"),
         ({"video": {"resize": "zoom", "frames": None}}, "video.resize='zoom'"),
@@ -209,9 +207,9 @@ def test_every_seed_that_torch_takes_is_taken(seed: int):
         ({"maps_timesteps": [0, 1, 0]}, r"maps_timesteps=\[0, 1, 0\] is not a range"),
     ],
 )
-def test_a_renoising_run_that_cannot_be_is_told(given: dict, message: str):
+def test_an_invalid_setting_of_renoising_is_an_error(changed: dict, message: str):
     with pytest.raises(ImapError, match=message):
-        run_settings({**RENOISING, **given}, True)
+        run_settings({**RENOISING, **changed}, True)
 
 
 def test_null_for_video_settings_means_none():
@@ -231,46 +229,50 @@ def test_null_for_video_settings_means_none():
         ([0, 1], [2, 4], True, (0,)),
     ],
 )
-def test_renoise_steps_are_those_named_once_and_inside_the_window(value, window, full: bool, indices: tuple[int, ...]):
+def test_renoise_steps_are_unique_and_in_the_range_of_maps(value, window, full: bool, indices: tuple[int, ...]):
     assert check_renoise_timestep(value, 4, window, full) == indices
 
 
 @pytest.mark.parametrize("value", [None, [], "a", [1.0], [True], True, 1.5, "30", [[1]], {"a": 1}])
-def test_a_renoise_step_that_is_no_step_is_told_with_the_way_to_write_it(value):
+def test_a_renoise_step_that_is_not_an_index_is_an_error_with_an_example(value):
     with pytest.raises(ImapError, match=r"is not a list of step indices; write it as renoise_timestep=\[30\]"):
         check_renoise_timestep(value, 4, None, False)
 
 
 @pytest.mark.parametrize("value", [4, -1, [0, 4]])
-def test_a_renoise_step_that_does_not_exist_is_told_with_those_that_do(value):
+def test_a_renoise_step_out_of_range_is_an_error_with_the_range(value):
     with pytest.raises(ImapError, match="num_inference_steps=4 has steps 0 to 3"):
         check_renoise_timestep(value, 4, None, False)
 
 
 @pytest.mark.parametrize(("value", "window", "full"), [(3, [0, 2], False), ([2, 0], [0, 2], True)])
-def test_a_window_without_any_of_the_steps_run_is_told(value, window: list[int], full: bool):
+def test_a_range_of_maps_without_any_renoise_step_is_an_error(value, window: list[int], full: bool):
     with pytest.raises(ImapError, match=r"no step of renoise_timestep=\[.*\] lies in maps_timesteps=\[0, 2\]"):
         check_renoise_timestep(value, 4, window, full)
 
 
-def test_one_sample_comes_from_the_words_typed():
-    assert samples_of(DOOR, renoising=False)[0].concepts == ("dog",)
+def test_a_single_sample_has_the_typed_words():
+    assert samples_of(SAMPLING, renoising=False)[0].concepts == ("dog",)
     assert str(samples_of(RENOISING, renoising=True)[0].video_path) == "a.mp4"
 
 
-def test_the_demo_is_taken_only_when_nothing_is_asked_for():
+def test_the_built_in_example_is_used_only_if_no_word_is_set():
     demo = {"prompt": "a ball", "concepts": ["ball"], "motions": []}
-    nothing = {**DOOR, "prompt": None, "concepts": None}
+    nothing = {**SAMPLING, "prompt": None, "concepts": None}
     assert samples_of(nothing, False, demo)[0].prompt == "a ball"
-    assert samples_of(DOOR, False, demo)[0].prompt == "a dog"
-    with pytest.raises(ImapError, match="the prompt is empty"):
+    assert samples_of(SAMPLING, False, demo)[0].prompt == "a dog"
+    with pytest.raises(ImapError, match="the prompt is empty; .*leave out motions to run the whole built-in example"):
         samples_of({**nothing, "motions": "runs"}, False, demo)
+    with pytest.raises(ImapError, match="video_path is missing; .*leave out concepts and motions to run the whole"):
+        samples_of({**RENOISING, "prompt": None, "motions": "runs", "video_path": None}, True, demo)
+    with pytest.raises(ImapError, match=r"prompt=\"...\"$"):
+        samples_of({**nothing, "motions": "runs"}, False, None)
     with pytest.raises(ImapError, match=r'no sample is set; set prompt="\.\.\." with concepts'):
         samples_of(nothing, False, None)
 
 
 @pytest.mark.parametrize(
-    ("given", "renoising", "message"),
+    ("changed", "renoising", "message"),
     [
         ({"input_json": "a.json"}, False, "input_json and prompt are both set"),
         ({"input_json": "a.json", "prompt": None}, False, "input_json and concepts are both set"),
@@ -280,6 +282,6 @@ def test_the_demo_is_taken_only_when_nothing_is_asked_for():
         ({"prompt": None, "concepts": None, "video_path": None}, True, "no sample is set; .*video_path=FILE"),
     ],
 )
-def test_a_request_without_a_sample_is_told(given: dict, renoising: bool, message: str):
+def test_an_incomplete_sample_is_an_error(changed: dict, renoising: bool, message: str):
     with pytest.raises(ImapError, match=message):
-        samples_of({**(RENOISING if renoising else DOOR), **given}, renoising)
+        samples_of({**(RENOISING if renoising else SAMPLING), **changed}, renoising)

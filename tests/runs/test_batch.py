@@ -1,6 +1,5 @@
-"""A list of samples: resumed, never lost, one failure told and the rest done."""
+"""A list of samples resumes, goes on after a failure, and loses no result."""
 
-import gc
 import json
 import logging
 from pathlib import Path
@@ -20,27 +19,19 @@ from imap.runs.batch import ERRORS, Tally, Task, is_finished, record_failure, re
 SETTINGS = {"seed": 42, "height": 16, "method": {"imap_layer": [0, 1]}, "model": {"name": "tiny_wan"}}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _quick_collections():
-    """imageio collects garbage whenever it opens or closes a file, and diffusers' modules are much to walk over."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
-
-
 def samples(*prompts: str) -> list[tuple[str, Sample]]:
     return list(numbered([Sample(prompt, ("ball",), ("rolls",)) for prompt in prompts]))
 
 
 def made(sample: Sample) -> Output:
-    """What a job would make of a sample, told by its prompt."""
+    """Output of a sample; its values depend on the prompt."""
     value = float(sum(sample.prompt.encode()))
     maps = Maps({"imap": np.full((2, 1, 1, 1), value, np.float32)}, sample.concepts + sample.motions)
     return Output(np.zeros((5, 16, 32, 3), np.uint8), maps, {"video": "sampled", "seconds": {"denoise": 1.0}})
 
 
 class Work:
-    """Counts what is done, and fails for prompts that hold `bad`."""
+    """Lists the prompts that it was called with, and fails for prompts with `bad`."""
 
     def __init__(self, bad: str = "bad", error: BaseException | None = None) -> None:
         self.bad, self.error, self.done = bad, error or RuntimeError("out of\nmemory"), []
@@ -53,7 +44,7 @@ class Work:
 
 
 def run(folder: Path, todo: list, work: Any, settings: dict = SETTINGS) -> Tally:
-    """Does what is not finished yet."""
+    """Runs the samples that are not finished."""
     folder.mkdir(exist_ok=True)
     tasks = [Task(name, sample, request(sample, settings)) for name, sample in todo]
     finished = [task.name for task in tasks if is_finished(folder / task.name, task.request)]
@@ -92,7 +83,7 @@ def test_finished_samples_are_skipped_and_new_ones_done(tmp_path: Path):
     "changed",
     [{"seed": 43}, {"method": {"imap_layer": [1, 0]}}, {"model": {"name": "tiny_cogvideox"}}, {"a_new_setting": 1}],
 )
-def test_another_setting_does_the_sample_again_and_says_which(changed: dict, tmp_path: Path, caplog):
+def test_a_changed_setting_redoes_the_sample_and_is_logged(changed: dict, tmp_path: Path, caplog):
     run(tmp_path, samples("a"), Work())
     caplog.set_level(logging.INFO, logger="imap")
     work = Work()
@@ -102,13 +93,13 @@ def test_another_setting_does_the_sample_again_and_says_which(changed: dict, tmp
     assert run(tmp_path, samples("a"), Work(), SETTINGS | changed).skipped == ["000-a"]
 
 
-def test_settings_that_json_writes_otherwise_are_still_the_same(tmp_path: Path):
+def test_settings_that_json_changes_are_still_equal(tmp_path: Path):
     settings = {"range": (0, 3), "nothing": None, 1: 2, "number": 0.1 + 0.2}
     run(tmp_path, samples("a"), Work(), settings)
     assert run(tmp_path, samples("a"), Work(), settings).skipped == ["000-a"]
 
 
-def test_another_clip_behind_the_same_name_does_the_sample_again(tmp_path: Path):
+def test_another_clip_with_the_same_name_redoes_the_sample(tmp_path: Path):
     clip = tmp_path / "clip.mp4"
     clip.write_bytes(b"one")
     todo = [("000-a", Sample("a", ("ball",), (), clip))]
@@ -122,7 +113,7 @@ def test_another_clip_behind_the_same_name_does_the_sample_again(tmp_path: Path)
     assert not is_finished(tmp_path / "out" / "000-a", request(todo[0][1], SETTINGS))
 
 
-def test_a_failure_does_not_stop_the_rest_and_is_told_whole(tmp_path: Path, caplog):
+def test_a_failure_does_not_stop_the_others_and_is_recorded_with_its_traceback(tmp_path: Path, caplog):
     tally = run(tmp_path, samples("a", "bad", "c"), Work())
     assert tally == Tally(["000-a", "002-c"], [], ["001-bad"])
     assert visible(tmp_path) == ["000-a", "002-c", ERRORS]
@@ -132,7 +123,7 @@ def test_a_failure_does_not_stop_the_rest_and_is_told_whole(tmp_path: Path, capl
     assert "Traceback (most recent call last)" in entry["traceback"] and "raise self.error" in entry["traceback"]
 
 
-def test_the_next_run_does_only_what_failed(tmp_path: Path):
+def test_the_next_run_redoes_only_failed_samples(tmp_path: Path):
     todo = samples("a", "bad", "c")
     run(tmp_path, todo, Work())
     work = Work(bad="nothing is")
@@ -149,13 +140,13 @@ def test_a_failing_redo_leaves_the_finished_folder(tmp_path: Path):
 
 @pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
 @pytest.mark.parametrize("before", [False, True])
-def test_a_crash_after_the_arrays_leaves_no_half_folder(error, before: bool, tmp_path: Path, monkeypatch):
+def test_a_crash_after_the_arrays_leaves_no_partial_folder(error, before: bool, tmp_path: Path, monkeypatch):
     if before:
         run(tmp_path, samples("a"), Work())
     write = Maps.write
 
-    def write_and_crash(self, folder: Path, more: dict) -> None:
-        write(self, folder, more)
+    def write_and_crash(self, folder: Path, facts: dict) -> None:
+        write(self, folder, facts)
         assert (folder / "npy" / "imap.npy").is_file() and (folder / "output.mp4").is_file()
         raise error
 
@@ -172,7 +163,7 @@ def test_a_crash_after_the_arrays_leaves_no_half_folder(error, before: bool, tmp
     assert run(tmp_path, samples("a"), Work(), SETTINGS | {"seed": 1}).done == ["000-a"]
 
 
-def test_a_kill_while_the_folder_is_replaced_does_not_cost_the_finished_sample(tmp_path: Path):
+def test_a_kill_while_a_folder_is_replaced_keeps_the_finished_sample(tmp_path: Path):
     run(tmp_path, samples("a"), Work())
     (tmp_path / "000-a").rename(tmp_path / ".000-a.old")  # as a killed redo leaves it
     assert run(tmp_path, samples("a"), Work()).skipped == ["000-a"] and visible(tmp_path) == ["000-a"]
@@ -187,13 +178,13 @@ def test_a_video_that_cannot_be_written_leaves_no_folder(tmp_path: Path, monkeyp
     assert json.loads((tmp_path / ERRORS).read_text())["stage"] == "write"
 
 
-def test_an_interrupt_stops_the_run_and_keeps_what_is_done(tmp_path: Path):
+def test_an_interrupt_stops_the_run_and_keeps_finished_samples(tmp_path: Path):
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, samples("a", "bad", "c"), Work(error=KeyboardInterrupt()))
     assert visible(tmp_path) == ["000-a"]
 
 
-def test_every_failure_is_a_line_and_older_ones_stay(tmp_path: Path):
+def test_each_failure_adds_a_line(tmp_path: Path):
     for error in (ValueError("é\nsecond line"), ValueError(""), KeyError("a")):
         record_failure(tmp_path, "000-a", "maps", error)
     lines = (tmp_path / ERRORS).read_text(encoding="utf-8").splitlines()
@@ -204,19 +195,19 @@ def test_every_failure_is_a_line_and_older_ones_stay(tmp_path: Path):
     ]
 
 
-def test_a_failure_without_a_message_is_told_by_its_kind(tmp_path: Path, caplog):
+def test_a_failure_without_a_message_is_logged_with_its_class(tmp_path: Path, caplog):
     record_failure(tmp_path, "000-a", "maps", MemoryError())
     assert caplog.messages == ["000-a failed (maps): MemoryError"]
 
 
-def test_the_last_line_counts_and_names_the_first_failures():
+def test_the_tally_counts_samples_and_lists_the_first_failures():
     assert str(Tally(["a"], ["b", "c"], [])) == "1 done, 2 already finished, 0 failed"
     assert str(Tally([], [], ["x", "y"])) == "0 done, 0 already finished, 2 failed (x, y)"
     assert str(Tally([], [], list("wxyz"))) == "0 done, 0 already finished, 4 failed (w, x, y ...)"
 
 
 @pytest.mark.parametrize("damage", ["{", '{"layout": 1}', "", None])
-def test_a_folder_whose_record_is_damaged_is_done_again(damage: str | None, tmp_path: Path):
+def test_a_folder_with_a_damaged_record_is_redone(damage: str | None, tmp_path: Path):
     run(tmp_path, samples("a"), Work())
     meta = tmp_path / "000-a" / "meta.json"
     meta.unlink() if damage is None else meta.write_text(damage)

@@ -40,6 +40,6 @@ def test_an_earlier_sample_is_skipped(planned):
     assert todo.tally.skipped == [FOLDER] and not todo.tasks
 
 
-def test_an_earlier_sample_with_another_setting_is_done_again(planned):
+def test_an_earlier_sample_with_another_setting_is_redone(planned):
     todo = planned("seed=43")
     assert not todo.tally.skipped and [task.name for task in todo.tasks] == [FOLDER]

@@ -1,4 +1,4 @@
-"""One item ahead, in order, and a failure is its own item's."""
+"""Prefetching is one item ahead, in order, and a failure concerns its own item only."""
 
 import threading
 
@@ -7,7 +7,7 @@ import pytest
 from imap.runs.prefetch import prefetch
 
 
-def test_items_come_in_order_and_the_next_is_made_meanwhile():
+def test_items_come_in_order_and_the_next_one_is_prefetched():
     made = [threading.Event() for _ in range(4)]
 
     def make(n):
@@ -18,12 +18,12 @@ def test_items_come_in_order_and_the_next_is_made_meanwhile():
     for n in range(4):
         assert next(taken).result() == n * n
         if n + 1 < 4:
-            assert made[n + 1].wait(10)  # with nobody asking for it
+            assert made[n + 1].wait(10)  # although nobody has taken it
         assert not any(event.is_set() for event in made[n + 2 :])
     assert next(taken, None) is None
 
 
-def test_a_failure_comes_out_where_its_item_is_asked():
+def test_a_failure_is_raised_by_its_items_future():
     def make(n):
         if n == 1:
             raise ValueError("broken file")
@@ -35,5 +35,5 @@ def test_a_failure_comes_out_where_its_item_is_asked():
         second.result()
 
 
-def test_nothing_to_do_is_nothing():
+def test_an_empty_list_yields_nothing():
     assert list(prefetch(print, [])) == []

@@ -1,6 +1,5 @@
-"""The commands as a user runs them: what they write, how they resume, and that a failing sample loses nothing."""
+"""imap sample and imap renoise: what they write, how they resume, and that a failing sample loses no result."""
 
-import gc
 import json
 import logging
 import os
@@ -13,40 +12,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from hydra import compose, initialize_config_dir
 
 import imap.runs.runner
 from imap import ImapError, Maps
 from imap.cli.commands import run_samples
-from imap.cli.overrides import literal
-from imap.config.presets import config_folder
 from imap.map_files import read_meta
 from imap.media.clips import read_clip, write_video
 from imap.runs.batch import ERRORS
 from imap.testing import tiny
-from tests.conftest import FAMILIES
+from tests.conftest import FAMILIES, composed
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["height=32", "width=48", "num_frames=9", "num_inference_steps=2", "pictures=false"]
-ASKED = ["prompt=A red ball rolls past a dog.", "concepts=ball, dog", "motions=rolls"]
+SAMPLE = ["prompt=A red ball rolls past a dog.", "concepts=ball, dog", "motions=rolls"]
 FOLDER = "000-a-red-ball-rolls-past-a-dog"
 KEYS = ["imap", "sel_imap", "cross_attention_maps"]
 JOINT_KEYS = [*KEYS, "concept_attention_maps"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick():
-    """One thread: small models are slowed forty times by two that wait for a core. And imageio collects garbage
-    whenever it opens or closes a file, where diffusers' modules are much to walk over."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    for family in FAMILIES:
-        tiny.folder(family)  # made once on a machine
-    gc.freeze()
-    yield
-    gc.unfreeze()
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
@@ -65,16 +46,14 @@ def moving_square(path: Path, frames: int, height: int, width: int, level: int =
 
 @pytest.fixture
 def command(tmp_path: Path, capsys: pytest.CaptureFixture):
-    """Runs a command in this process into `out`; returns its exit status and what it said."""
+    """Runs a command in this process, in folder `out`. Returns its exit status and its messages."""
     root = logging.getLogger()
     before, level = root.handlers[:], root.level
 
     def run(name: str, *overrides: str) -> tuple[int, str]:
         named = any(override.startswith("backbone=") for override in overrides)
         start = [*SMALL, f"output_dir={tmp_path / 'out'}", *([] if named else ["backbone=tiny_cogvideox"])]
-        overrides = [literal(override) for override in [*start, *overrides]]
-        with initialize_config_dir(str(config_folder()), version_base="1.3"):
-            config = compose(name, overrides)
+        config = composed(name, *start, *overrides)
         capsys.readouterr()
         status = 0
         try:
@@ -89,7 +68,7 @@ def command(tmp_path: Path, capsys: pytest.CaptureFixture):
 
 @pytest.fixture
 def loads(pipes, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Families that a command has loaded; it gets the session's pipelines."""
+    """Families that a command has loaded. It uses the pipelines of the session."""
     loaded = []
 
     def load(model, source):
@@ -107,7 +86,7 @@ def no_load(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def failing(monkeypatch: pytest.MonkeyPatch):
-    """Makes the jobs fail for prompts that hold a word, until it is called again with another."""
+    """Makes jobs fail for prompts with a word, until it is called with another word."""
     jobs = {name: getattr(imap.runs.runner, name) for name in ("sample_video", "renoise_video")}
 
     def fail_for(word: str, error: BaseException) -> None:
@@ -124,7 +103,7 @@ def failing(monkeypatch: pytest.MonkeyPatch):
 
 
 def listed(folder: Path, *prompts: str, clips: list[Path] | None = None) -> str:
-    """The setting of a list with these prompts, and the clips for renoising."""
+    """Writes a list of prompts and, for renoising, clips. Returns the setting that selects it."""
     entries = [{"caption": prompt, "concepts": "ball, dog", "object": "rolls"} for prompt in prompts]
     for entry, path in zip(entries, clips or [], strict=False):
         entry["video_path"] = str(path)
@@ -142,7 +121,7 @@ def arrays(folder: Path) -> dict[str, np.ndarray]:
 
 
 def check_folder(folder: Path, family: str, texts: list[str], steps: list[int]) -> dict:
-    """Whether a sample's folder is complete and nothing else is in it; its record."""
+    """Checks that a sample's folder is complete and has nothing else. Returns its record."""
     keys = [f"{key}{tail}" for key in (KEYS if family == "wan" else JOINT_KEYS) for tail in ("", "_layers")]
     assert visible(folder) == ["meta.json", "npy", "output.mp4"]
     assert visible(folder / "npy") == sorted(f"{key}.npy" for key in keys)
@@ -171,7 +150,7 @@ def check_folder(folder: Path, family: str, texts: list[str], steps: list[int]) 
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_run_without_a_word_samples_the_demo_and_writes_all_of_it(family: str, command, tmp_path: Path):
+def test_a_run_without_settings_samples_the_built_in_example(family: str, command, tmp_path: Path):
     status, said = command("sampling", f"backbone=tiny_{family}")
     assert status == 0 and visible(tmp_path / "out") == ["000-a-red-ball-rolls-past-a-small-dog-on-the-grass"]
     meta = check_folder(next((tmp_path / "out").iterdir()), family, ["ball", "dog", "rolls"], [0, 1])
@@ -182,9 +161,11 @@ def test_a_run_without_a_word_samples_the_demo_and_writes_all_of_it(family: str,
     assert said.splitlines()[-1] == f"{tmp_path / 'out'}: 1 done, 0 already finished, 0 failed"
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_a_real_clip_is_read_and_written_back(family: str, command, tmp_path: Path, clip: Path):
-    status, _ = command("renoising", f"backbone=tiny_{family}", *ASKED, f"video_path={clip}", "renoise_timestep=[1,0]")
+@pytest.mark.parametrize(
+    "family", ["wan", *(pytest.param(x, marks=pytest.mark.slow) for x in ("cogvideox", "hunyuanvideo"))]
+)
+def test_a_clip_is_read_and_written_with_its_maps(family: str, command, tmp_path: Path, clip: Path):
+    status, _ = command("renoising", f"backbone=tiny_{family}", *SAMPLE, f"video_path={clip}", "renoise_timestep=[1,0]")
     assert status == 0
     meta = check_folder(tmp_path / "out" / FOLDER, family, ["ball", "dog", "rolls"], [0, 1])
     assert meta["video"] == "the clip" and meta["request"]["settings"]["renoise_timestep"] == [1, 0]
@@ -194,8 +175,8 @@ def test_a_real_clip_is_read_and_written_back(family: str, command, tmp_path: Pa
     assert np.abs(again - read_clip(clip)).mean() < 6
 
 
-def test_a_full_denoise_writes_the_video_it_made(command, loads: list, tmp_path: Path, clip: Path):
-    request = [*ASKED, f"video_path={clip}", "backbone=tiny_wan"]
+def test_a_full_denoise_writes_the_denoised_video(command, loads: list, tmp_path: Path, clip: Path):
+    request = [*SAMPLE, f"video_path={clip}", "backbone=tiny_wan"]
     status, _ = command("renoising", *request, "renoise_timestep=[0,1]", "test_full_denoise=true")
     assert status == 0
     meta = check_folder(tmp_path / "out" / FOLDER, "wan", ["ball", "dog", "rolls"], [0, 1])
@@ -204,21 +185,21 @@ def test_a_full_denoise_writes_the_video_it_made(command, loads: list, tmp_path:
     assert np.abs(made - read_clip(clip)).mean() > 10  # a random model leaves nothing of the clip
 
 
-def test_a_clip_that_does_not_fit_is_resampled_where_that_is_asked_for(command, loads: list, tmp_path: Path):
+def test_a_clip_of_another_size_and_length_is_resampled(command, loads: list, tmp_path: Path):
     path = moving_square(tmp_path / "long.mp4", 20, 40, 80)
-    request = [*ASKED, f"video_path={path}", "renoise_timestep=1"]
+    request = [*SAMPLE, f"video_path={path}", "renoise_timestep=1"]
     assert command("renoising", *request, "video.resize=crop", "video.frames=uniform")[0] == 0
     check_folder(tmp_path / "out" / FOLDER, "cogvideox", ["ball", "dog", "rolls"], [1])
 
 
 def test_one_step_of_the_schedule_and_one_layer_can_be_read(command, loads: list, tmp_path: Path):
-    assert command("sampling", *ASKED, "maps_timesteps=[1,2]", "maps_layers=[2,3]", "imap_layer=[1]")[0] == 0
+    assert command("sampling", *SAMPLE, "maps_timesteps=[1,2]", "maps_layers=[2,3]", "imap_layer=[1]")[0] == 0
     meta = read_meta(tmp_path / "out" / FOLDER)
     assert meta["steps"] == [1] and list(meta["heads"]) == ["1", "2"] and list(meta["heads"]["2"]) == ["1"]
 
 
-def test_maps_of_every_prompt_token_are_written_where_asked_for(command, loads: list, tmp_path: Path):
-    assert command("sampling", *ASKED, "backbone=tiny_wan", "prompt_tokens=true", "num_inference_steps=1")[0] == 0
+def test_maps_of_all_prompt_tokens_are_written_with_prompt_tokens(command, loads: list, tmp_path: Path):
+    assert command("sampling", *SAMPLE, "backbone=tiny_wan", "prompt_tokens=true", "num_inference_steps=1")[0] == 0
     maps = Maps.load(tmp_path / "out" / FOLDER)
     assert {len(array) for array in maps.token_arrays.values()} == {len(maps.tokens)} and "▁ball" in maps.tokens
     assert maps["imap"].shape[0] == 3
@@ -228,10 +209,10 @@ def test_maps_of_every_prompt_token_are_written_where_asked_for(command, loads: 
     ("option", "texts", "motions"),
     [("s", ["ball", "dog"], []), ("t", ["rolls"], ["rolls"]), ("st", ["ball", "dog", "rolls"], ["rolls"])],
 )
-def test_concept_option_chooses_what_is_looked_for(
+def test_concept_option_selects_concepts_or_motions(
     option, texts: list, motions: list, command, loads: list, tmp_path: Path
 ):
-    assert command("sampling", *ASKED, f"concept_option={option}", "num_inference_steps=1")[0] == 0
+    assert command("sampling", *SAMPLE, f"concept_option={option}", "num_inference_steps=1")[0] == 0
     meta = read_meta(tmp_path / "out" / FOLDER)
     assert meta["texts"] == texts and meta["motions"] == motions
     assert all(len(array) == len(texts) for array in arrays(tmp_path / "out" / FOLDER).values())
@@ -240,19 +221,19 @@ def test_concept_option_chooses_what_is_looked_for(
 
 @pytest.mark.parametrize("name", ["sampling", "renoising"])
 def test_a_finished_run_loads_no_model(name: str, command, loads: list, tmp_path: Path, clip: Path, monkeypatch):
-    more = [f"video_path={clip}", "renoise_timestep=1"] if name == "renoising" else ["num_inference_steps=1"]
-    command(name, *ASKED, *more)
+    settings = [f"video_path={clip}", "renoise_timestep=1"] if name == "renoising" else ["num_inference_steps=1"]
+    command(name, *SAMPLE, *settings)
     written = (tmp_path / "out" / FOLDER / "meta.json").stat().st_mtime_ns
     assert loads == ["cogvideox"]
-    status, said = command(name, *ASKED, *more)
+    status, said = command(name, *SAMPLE, *settings)
     assert status == 0 and loads == ["cogvideox"]
     assert "0 done, 1 already finished, 0 failed" in said and "have changed" not in said
     assert (tmp_path / "out" / FOLDER / "meta.json").stat().st_mtime_ns == written
 
 
 @pytest.mark.slow
-def test_only_a_setting_that_changes_the_result_does_a_sample_again(command, loads: list, tmp_path: Path):
-    request = [*ASKED, "num_inference_steps=1"]
+def test_only_a_setting_that_changes_the_result_redoes_a_sample(command, loads: list, tmp_path: Path):
+    request = [*SAMPLE, "num_inference_steps=1"]
     command("sampling", *request)
     for same in ("backbone.device=cpu", "backbone.offload=none", "backbone.dtype=float32", "concept_token=first"):
         assert "1 already finished" in command("sampling", *request, same)[1], same
@@ -263,9 +244,9 @@ def test_only_a_setting_that_changes_the_result_does_a_sample_again(command, loa
     assert len(loads) == 6 and visible(tmp_path / "out") == [FOLDER]
 
 
-def test_another_clip_in_the_same_file_does_the_sample_again_and_says_so_once(command, loads: list, tmp_path: Path):
-    path = moving_square(tmp_path / "own.mp4", 9, 32, 48)
-    request = [*ASKED, f"video_path={path}", "renoise_timestep=1"]
+def test_a_changed_clip_redoes_the_sample_and_is_logged_once(command, loads: list, tmp_path: Path):
+    path = moving_square(tmp_path / "changed.mp4", 9, 32, 48)
+    request = [*SAMPLE, f"video_path={path}", "renoise_timestep=1"]
     command("renoising", *request)
     before = arrays(tmp_path / "out" / FOLDER)
     moving_square(path, 9, 32, 48, level=90)
@@ -274,7 +255,7 @@ def test_another_clip_in_the_same_file_does_the_sample_again_and_says_so_once(co
     assert not np.array_equal(arrays(tmp_path / "out" / FOLDER)["imap"], before["imap"])
 
 
-def test_a_failing_sample_does_not_stop_the_rest_and_only_it_is_done_again(command, loads, failing, tmp_path: Path):
+def test_a_failing_sample_does_not_stop_the_others_and_only_it_is_redone(command, loads, failing, tmp_path: Path):
     request = [listed(tmp_path, "a ball", "a bad ball", "a dog"), "num_inference_steps=1"]
     failing("bad", RuntimeError("CUDA out of memory.\nTried to allocate 20 GiB"))
     status, said = command("sampling", *request)
@@ -292,7 +273,7 @@ def test_a_failing_sample_does_not_stop_the_rest_and_only_it_is_done_again(comma
     assert visible(tmp_path / "out") == ["000-a-ball", "001-a-bad-ball", "002-a-dog", ERRORS]
 
 
-def test_a_bad_clip_in_a_list_is_told_before_the_model_is_loaded_and_the_rest_is_done(command, loads, tmp_path, clip):
+def test_a_bad_clip_in_a_list_fails_before_the_model_is_loaded_and_the_others_are_done(command, loads, tmp_path, clip):
     short = moving_square(tmp_path / "short.mp4", 5, 32, 48)
     clips = [short, clip, tmp_path / "none.mp4"]
     request = [listed(tmp_path, "a ball", "a dog", "a cat", clips=clips), "renoise_timestep=1"]
@@ -321,27 +302,29 @@ def test_a_model_that_cannot_be_loaded_ends_the_run_at_once(error: Exception, co
 
 
 @pytest.mark.parametrize("error", [OSError("No space left on device"), KeyboardInterrupt()])
-def test_a_crash_after_the_arrays_are_written_leaves_no_half_folder(error, command, loads, tmp_path: Path, monkeypatch):
+def test_a_crash_after_the_arrays_are_written_leaves_no_partial_folder(
+    error, command, loads, tmp_path: Path, monkeypatch
+):
     write = Maps.write
 
-    def crash(self, folder: Path, more: dict) -> None:
-        write(self, folder, more)
+    def crash(self, folder: Path, facts: dict) -> None:
+        write(self, folder, facts)
         raise error
 
     monkeypatch.setattr(Maps, "write", crash)
     if isinstance(error, KeyboardInterrupt):
         with pytest.raises(KeyboardInterrupt):
-            command("sampling", *ASKED, "num_inference_steps=1")
+            command("sampling", *SAMPLE, "num_inference_steps=1")
     else:
-        assert command("sampling", *ASKED, "num_inference_steps=1")[0] == 1
+        assert command("sampling", *SAMPLE, "num_inference_steps=1")[0] == 1
     assert [name for name in visible(tmp_path / "out") if name != ERRORS] == []
 
 
 def test_a_finished_folder_survives_a_redo_that_fails(command, loads, failing, tmp_path: Path):
-    command("sampling", *ASKED, "num_inference_steps=1")
+    command("sampling", *SAMPLE, "num_inference_steps=1")
     before = arrays(tmp_path / "out" / FOLDER)
     failing("ball", RuntimeError("out of memory"))
-    assert command("sampling", *ASKED, "num_inference_steps=1", "seed=7")[0] == 1
+    assert command("sampling", *SAMPLE, "num_inference_steps=1", "seed=7")[0] == 1
     assert visible(tmp_path / "out") == [FOLDER, ERRORS]
     after = arrays(tmp_path / "out" / FOLDER)
     assert all(np.array_equal(after[key], before[key]) for key in before)
@@ -358,12 +341,12 @@ def without_folder(record: dict) -> dict:
 def test_a_sample_is_the_same_alone_and_second_in_a_list(
     name: str, family: str, command, loads, tmp_path: Path, clip: Path
 ):
-    more = [f"backbone=tiny_{family}", *(["renoise_timestep=1"] if name == "renoising" else [])]
+    settings = [f"backbone=tiny_{family}", *(["renoise_timestep=1"] if name == "renoising" else [])]
     prompts = ["A small cat jumps.", "A red ball rolls past a dog."]
     other = moving_square(tmp_path / "other.mp4", 9, 32, 48, level=90)
-    alone = [*ASKED, *([f"video_path={clip}"] if name == "renoising" else [])]
-    command(name, *more, *alone, f"output_dir={tmp_path / 'alone'}")
-    command(name, *more, listed(tmp_path, *prompts, clips=[other, clip] if name == "renoising" else None))
+    alone = [*SAMPLE, *([f"video_path={clip}"] if name == "renoising" else [])]
+    command(name, *settings, *alone, f"output_dir={tmp_path / 'alone'}")
+    command(name, *settings, listed(tmp_path, *prompts, clips=[other, clip] if name == "renoising" else None))
     one, two = tmp_path / "alone" / FOLDER, tmp_path / "out" / FOLDER.replace("000", "001")
     first, second = arrays(one), arrays(two)
     assert first and set(first) == set(second)
@@ -372,10 +355,11 @@ def test_a_sample_is_the_same_alone_and_second_in_a_list(
     assert without_folder(read_meta(one)) == without_folder(read_meta(two))
 
 
-def test_a_model_of_ones_own_is_sampled_from_its_folder(command, tmp_path: Path):
-    tiny.build("wan", seed=5).save_pretrained(tmp_path / "own")
-    request = [*ASKED, "num_inference_steps=1"]
-    path = ["backbone=tiny_wan", f"backbone.path={tmp_path / 'own'}"]
+@pytest.mark.slow
+def test_a_users_model_is_sampled_from_its_folder(command, tmp_path: Path):
+    tiny.build("wan", seed=5).save_pretrained(tmp_path / "model")
+    request = [*SAMPLE, "num_inference_steps=1"]
+    path = ["backbone=tiny_wan", f"backbone.path={tmp_path / 'model'}"]
     assert command("sampling", *request, "backbone=tiny_wan")[0] == 0
     before = arrays(tmp_path / "out" / FOLDER)
     status, said = command("sampling", *request, *path)
@@ -384,9 +368,7 @@ def test_a_model_of_ones_own_is_sampled_from_its_folder(command, tmp_path: Path)
 
 
 @pytest.mark.slow
-def test_a_real_process_takes_any_text_writes_only_there_and_ends_with_status_1_for_a_bad_clip(
-    tmp_path: Path, clip: Path
-):
+def test_a_real_process_takes_any_text_and_ends_with_status_1_for_a_bad_clip(tmp_path: Path, clip: Path):
     prompt = 'a "ball", it\'s ${seed} = [1]: 50% \\'
     prompts, clips = [prompt, "a dog"], [clip, tmp_path / "none.mp4"]
     command = [sys.executable, str(ROOT / "main_Renoising.py"), *SMALL, "renoise_timestep=1", "output_dir=new/out"]
@@ -401,19 +383,19 @@ def test_a_real_process_takes_any_text_writes_only_there_and_ends_with_status_1_
     assert check_folder(folder, "cogvideox", ["ball", "dog", "rolls"], [1])["request"]["sample"]["prompt"] == prompt
 
 
-def test_a_run_ends_in_pictures_and_a_report_of_all_that_is_finished(command, tmp_path: Path):
-    assert command("sampling", *ASKED, "pictures=true", "num_inference_steps=1")[0] == 0
+def test_a_run_draws_pictures_and_a_report(command, tmp_path: Path):
+    assert command("sampling", *SAMPLE, "pictures=true", "num_inference_steps=1")[0] == 0
     out = tmp_path / "out"
     assert visible(out) == [FOLDER, "report.html"]
     view = {path.name for path in (out / FOLDER / "view").iterdir()}
     assert {"ball.mp4", "dog-side-by-side.mp4", "rolls.mp4", "strip.png", "strip.pdf", "view.json"} <= view
     before = (out / "report.html").stat().st_mtime_ns
-    status, said = command("sampling", *ASKED, "pictures=true", "num_inference_steps=1")
+    status, said = command("sampling", *SAMPLE, "pictures=true", "num_inference_steps=1")
     assert status == 0 and "1 already finished" in said and (out / "report.html").stat().st_mtime_ns == before
 
 
 @pytest.mark.slow
-def test_finished_samples_without_pictures_get_them_when_the_run_is_asked_again(command, loads, tmp_path: Path):
+def test_a_second_run_draws_missing_pictures_of_finished_samples(command, loads, tmp_path: Path):
     request = [listed(tmp_path, "a ball", "a dog"), "num_inference_steps=1"]
     out = tmp_path / "out"
     assert command("sampling", *request)[0] == 0 and visible(out) == ["000-a-ball", "001-a-dog"]
@@ -427,7 +409,8 @@ def test_finished_samples_without_pictures_get_them_when_the_run_is_asked_again(
     assert (out / "001-a-dog/view/view.json").stat().st_mtime_ns == kept
 
 
-def test_a_sample_that_cannot_be_shown_takes_no_pictures_from_the_others(command, loads, tmp_path: Path):
+@pytest.mark.slow
+def test_a_sample_that_cannot_be_drawn_does_not_stop_the_others(command, loads, tmp_path: Path):
     request = [listed(tmp_path, "a ball", "a dog"), "num_inference_steps=1"]
     out = tmp_path / "out"
     command("sampling", *request)
@@ -438,14 +421,12 @@ def test_a_sample_that_cannot_be_shown_takes_no_pictures_from_the_others(command
 
 
 @pytest.mark.parametrize("error", [OSError("No space left on device"), ValueError("not a picture")])
-def test_pictures_that_cannot_be_made_take_nothing_away(
-    error, command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_failure_to_draw_loses_no_result(error, command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def full(*_):
         raise error
 
     monkeypatch.setattr("imap.runs.runner.show_samples", full)
-    status, said = command("sampling", *ASKED, "pictures=true")
+    status, said = command("sampling", *SAMPLE, "pictures=true")
     assert status == 0 and re.search(f"no pictures: .*{error}", said) and "1 done" in said
     check_folder(tmp_path / "out" / FOLDER, "cogvideox", ["ball", "dog", "rolls"], [0, 1])
 
@@ -453,31 +434,33 @@ def test_pictures_that_cannot_be_made_take_nothing_away(
 @pytest.mark.parametrize("name", ["sampling", "renoising"])
 @pytest.mark.slow
 def test_automatic_layers_are_chosen_once_and_recorded(command, loads, clip, tmp_path, name):
-    asked = [*ASKED, *([f"video_path={clip}", "renoise_timestep=1"] if name == "renoising" else [])]
-    status, said = command(name, *asked, "imap_layer=auto")
-    told = json.loads((tmp_path / "out/layers.json").read_text())
+    settings = [*SAMPLE, *([f"video_path={clip}", "renoise_timestep=1"] if name == "renoising" else [])]
+    status, said = command(name, *settings, "imap_layer=auto")
+    choice = json.loads((tmp_path / "out/layers.json").read_text())
     meta = read_meta(tmp_path / "out" / FOLDER)
-    assert status == 0 and f"imap_layer={told['layers']}" in said
-    assert meta["method"]["imap_layer"] == told["layers"] and len(told["layers"]) == 2 < len(told["lambda_2"]) == 4
+    assert status == 0 and f"imap_layer={choice['layers']}" in said
+    assert (
+        meta["method"]["imap_layer"] == choice["layers"] and len(choice["layers"]) == 2 < len(choice["lambda_2"]) == 4
+    )
     assert meta["request"]["settings"]["method"]["imap_layer"] == "auto"
-    assert told["step"] == 1
-    _, said = command(name, *asked, "imap_layer=auto")
+    assert choice["step"] == 1
+    _, said = command(name, *settings, "imap_layer=auto")
     assert "1 already finished" in said
-    told["lambda_2"]["0"] = [0.99] * len(told["lambda_2"]["0"])  # what was measured is not measured again
-    (tmp_path / "out/layers.json").write_text(json.dumps(told))
-    command(name, *asked, "imap_layer=auto", "seed=1")
+    choice["lambda_2"]["0"] = [0.99] * len(choice["lambda_2"]["0"])  # what was measured is not measured again
+    (tmp_path / "out/layers.json").write_text(json.dumps(choice))
+    command(name, *settings, "imap_layer=auto", "seed=1")
     assert read_meta(tmp_path / "out" / FOLDER)["method"]["imap_layer"] == [0]
-    command(name, *asked, "imap_layer=auto", "num_inference_steps=3")
+    command(name, *settings, "imap_layer=auto", "num_inference_steps=3")
     assert read_meta(tmp_path / "out" / FOLDER)["method"]["imap_layer"] != [0]
 
 
 @pytest.mark.slow
-def test_layers_of_another_size_or_list_are_chosen_anew_and_those_of_a_longer_list_are_not(command, loads, tmp_path):
-    def measured(*more: str) -> bool:
+def test_layers_are_chosen_again_for_another_size_or_list_but_not_for_a_longer_list(command, loads, tmp_path):
+    def measured(*settings: str) -> bool:
         """Whether a run measures lambda_2, although layers.json holds some."""
-        told = json.loads(kept.read_text())
-        kept.write_text(json.dumps(told | {"lambda_2": dict.fromkeys(told["lambda_2"], [0.99] * 6)}))
-        command("sampling", *more, "imap_layer=auto", "num_inference_steps=1")
+        choice = json.loads(kept.read_text())
+        kept.write_text(json.dumps(choice | {"lambda_2": dict.fromkeys(choice["lambda_2"], [0.99] * 6)}))
+        command("sampling", *settings, "imap_layer=auto", "num_inference_steps=1")
         return json.loads(kept.read_text())["lambda_2"]["0"] != [0.99] * 6
 
     kept = tmp_path / "out/layers.json"
@@ -490,18 +473,18 @@ def test_layers_of_another_size_or_list_are_chosen_anew_and_those_of_a_longer_li
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.slow
-def test_a_list_of_the_same_words_is_encoded_once(family: str, command, loads, pipes, clip, tmp_path: Path):
+def test_repeated_texts_are_encoded_once(family: str, command, loads, pipes, clip, tmp_path: Path):
     calls: list[int] = []
     encoder = pipes(family).text_encoder
     handle = encoder.register_forward_hook(lambda module, args, kwargs, output: calls.append(1), with_kwargs=True)
     words = ["A red ball rolls past a dog."] * 3
-    asked = [f"backbone=tiny_{family}", "imap_qk_matching_target=concepts"]
+    settings = [f"backbone=tiny_{family}", "imap_qk_matching_target=concepts"]
     try:
-        status, _ = command("renoising", *asked, listed(tmp_path, *words, clips=[clip] * 3), "renoise_timestep=1")
+        status, _ = command("renoising", *settings, listed(tmp_path, *words, clips=[clip] * 3), "renoise_timestep=1")
         assert status == 0 and len(calls) == 2  # the prompt, and the concepts in one batch
         calls.clear()
         prompts = ["a ball rolls", "a dog rolls", "a ball falls"]
-        status, _ = command("sampling", *asked, listed(tmp_path, *prompts), "num_inference_steps=1")
+        status, _ = command("sampling", *settings, listed(tmp_path, *prompts), "num_inference_steps=1")
         # three prompts and their concepts, and where guidance is no part of the model the empty negative prompt
         assert status == 0 and len(calls) == 3 + 1 + (family != "hunyuanvideo")
     finally:
@@ -509,17 +492,17 @@ def test_a_list_of_the_same_words_is_encoded_once(family: str, command, loads, p
     assert not any(key.startswith("encod") for key in vars(pipes(family)))
 
 
-def test_layers_that_cannot_be_measured_end_the_run_in_one_line(command, loads, monkeypatch):
+def test_a_failed_choice_of_layers_ends_the_run_in_one_line(command, loads, monkeypatch):
     def broken(*_):
         raise RuntimeError("out of memory")
 
     monkeypatch.setattr(imap.runs.runner, "sample_video", broken)
-    status, _ = command("sampling", *ASKED, "imap_layer=auto")
+    status, _ = command("sampling", *SAMPLE, "imap_layer=auto")
     assert "imap_layer=auto could not measure lambda_2" in status and "out of memory" in status
 
 
 @pytest.mark.slow
-def test_words_that_a_small_model_was_not_taught_are_told(command, loads, tmp_path):
+def test_words_that_a_small_model_does_not_know_are_a_warning(command, loads, tmp_path):
     small = ["backbone=shapes_cogvideox", "backbone.path=null", "num_frames=9", "height=64", "width=64"]
     _, said = command("sampling", *small, "prompt=a ball jumps while a horse stays", "concepts=ball, horse")
     assert "shapes_cogvideox does not know: horse. Its words are ball, box" in said
