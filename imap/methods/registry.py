@@ -86,7 +86,9 @@ def check_maps(own: Iterable[SaliencyMap]) -> tuple[SaliencyMap, ...]:
     twice = sorted({key for key in keys if keys.count(key) > 1})
     names = {name.lower() for x in MAPS for name in (x.key, x.label)}
     hidden = [
-        x.key for x in maps[len(MAPS) :] if x.key.lower() in names - set(keys[: len(MAPS)]) or x.label.lower() in names
+        x.key
+        for x in maps[len(MAPS) :]
+        if (x.key.lower() in names and x.key not in keys[: len(MAPS)]) or x.label.lower() in names
     ]
     if hidden:
         raise ImapError(f"the map {hidden[0]!r} has the name of a registered map; choose another key and label")

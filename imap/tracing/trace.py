@@ -89,6 +89,8 @@ class Trace:
         transformer = self.backbone.transformer
         if transformer in _traced:
             raise ImapError("this pipeline is being traced already; leave the first `with imap.trace(...)` block")
+        if self.steps.read:
+            raise ImapError("this trace has read a pipeline call already; open a new one with imap.trace(...)")
         check_traceable(self.backbone)
         if self.text_slots.reads_concepts:
             embeddings = self.prompt_cache.concepts(self.text_slots.texts, self.method.concept_token)

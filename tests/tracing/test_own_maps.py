@@ -123,7 +123,9 @@ def test_a_map_that_writes_into_its_inputs_does_not_change_the_video(pipes, fami
     assert torch.equal(video([]), video([imap.SaliencyMap("writes", "writes", writes, slots="baseline")]))
 
 
-@pytest.mark.parametrize(("key", "label"), [("gramcol", "mine"), ("mine", "IMAP"), ("cross", "Cross Attention")])
+@pytest.mark.parametrize(
+    ("key", "label"), [("gramcol", "mine"), ("IMAP", "mine"), ("mine", "IMAP"), ("cross", "Cross Attention")]
+)
 def test_a_name_of_a_registered_map_is_refused(pipes, key, label):
     with pytest.raises(imap.ImapError, match="has the name of a registered map"):
         imap.trace(pipes("wan"), concepts=["ball", "dog"], maps=[imap.SaliencyMap(key, label, mean_logits)])

@@ -33,3 +33,11 @@ def test_another_size_is_noted_with_the_settings(pipe):
     (note,) = notes(pipe, max_sequence_length=16, height=32, width=48, num_frames=9)
     assert "25 frames of 64x64 only, and this video has 9 of 32x48" in note
     assert "num_frames=25, height=64, width=64" in note
+
+
+def test_a_trace_that_has_read_a_call_is_not_entered_again(pipe):
+    call = {"num_inference_steps": 2, "guidance_scale": 1.0, "output_type": "latent", "max_sequence_length": 16}
+    with imap.trace(pipe, concepts=["ball", "kite"]) as trace:
+        pipe(prompt="a ball jumps", **call)
+    with pytest.raises(imap.ImapError, match="has read a pipeline call already"), trace:
+        pass
