@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# CogVideoX-2B with the paper's settings: sample a list of prompts, then read a list of real clips.
+# CogVideoX-2B with the paper's settings: sample a list of prompts, then renoise a list of real clips.
 # scripts/MeViS/cog2b.sh [sampling|renoising] [setting=value ...]
 set -euo pipefail
 

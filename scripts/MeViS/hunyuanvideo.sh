@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# HunyuanVideo with the paper's settings: sample a list of prompts, then read a list of real clips.
+# HunyuanVideo with the paper's settings: sample a list of prompts, then renoise a list of real clips.
 # scripts/MeViS/hunyuanvideo.sh [sampling|renoising] [setting=value ...]
 set -euo pipefail
 

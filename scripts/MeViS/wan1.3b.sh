@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Wan2.1-1.3B with the paper's settings: sample a list of prompts, then read a list of real clips.
+# Wan2.1-1.3B with the paper's settings: sample a list of prompts, then renoise a list of real clips.
 # scripts/MeViS/wan1.3b.sh [sampling|renoising] [setting=value ...]
 set -euo pipefail
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# CHI against localization, head by head: on the embedded default, or with backbone=cogvideox_5b input_json=... on a real model,
-# with clips that have their truth beside them (python -m imap.shapes.render).
-# Paths in settings are taken from the repository's root.
+# CHI against localization, head by head. The default is the embedded model; for a real one, set backbone=cogvideox_5b input_json=FILE.
+# The clips need ground truth beside them, as imap shapes render writes it.
+# Paths in settings start at the root of the repository.
 cd "$(dirname "${BASH_SOURCE[0]}")/../.." && exec python -m imap.figures heads "$@"

@@ -1,4 +1,4 @@
 #!/usr/bin/env bash
-# QK-matching maps with their peaks: on the embedded default, or with backbone=cogvideox_5b input_json=... on a real model.
-# Paths in settings are taken from the repository's root.
+# QK-matching maps with their peaks. The default is the embedded model; for a real one, set backbone=cogvideox_5b input_json=FILE.
+# Paths in settings start at the root of the repository.
 cd "$(dirname "${BASH_SOURCE[0]}")/../.." && exec python -m imap.figures qk_matching "$@"
