@@ -146,10 +146,10 @@ def train(argv: Sequence[str], program: str = "imap shapes train") -> None:
 
     The same command resumes an interrupted training. A GPU is used if there is one.
     """
-    run_hydra(train_modeling, "shapes_train", program, train.__doc__ or "", argv)
+    run_hydra(run_training, "shapes_train", program, train.__doc__ or "", argv)
 
 
-def train_modeling(config: Any) -> None:
+def run_training(config: Any) -> None:
     """Train as configured."""
     with errors_in_one_line():
         from imap.shapes.training.run import train as train_model

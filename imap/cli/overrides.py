@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from imap.config.presets import config_folder
-from imap.errors import ImapError
+from imap.errors import ImapError, first_line
 
 TEXTS = ("prompt", "negative_prompt", "concepts", "motions", "video_path", "input_json", "output_dir", "backbone.path")
 
@@ -68,7 +68,7 @@ def check_overrides(config_name: str, overrides: Sequence[str]) -> None:
                 _check_grammar(override)
             OmegaConf.resolve(compose(config_name, list(overrides)))
     except (HydraException, OmegaConfBaseException) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = first_line(error)
         hint = "; write a list as name=[1,2]" if reason.startswith("Ambiguous value") else ""
         raise ImapError(reason + hint) from None
 
@@ -77,7 +77,7 @@ def _check_grammar(override: str) -> None:
     try:
         OverridesParser.create().parse_override(override)
     except HydraException as error:
-        raise ImapError(f"cannot read {override}: {str(error).splitlines()[0]}; write it as name=value") from None
+        raise ImapError(f"cannot read {override}: {first_line(error)}; write it as name=value") from None
 
 
 def _names(config: DictConfig, prefix: str = "") -> list[str]:

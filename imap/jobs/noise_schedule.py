@@ -23,7 +23,8 @@ def add_noise_at(scheduler: Any, clean: Tensor, noise: Tensor, index: int) -> Te
 def truncated_schedule(scheduler: Any, start: int, stop: int | None) -> Iterator[None]:
     """Pipeline calls in this block run only steps [start, stop) of their schedule.
 
-    The pipeline sets its own schedule as usual, and the result is cut. The scheduler is restored afterwards.
+    The pipeline sets its own schedule as usual, and the result is cut. Afterwards `set_timesteps` is the scheduler's
+    own again; the cut schedule stays until the next pipeline call sets a new one.
     """
     own = scheduler.__dict__.get("set_timesteps")
     whole = scheduler.set_timesteps

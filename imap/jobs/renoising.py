@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from imap.config.presets import preset_for
-from imap.config.run import Run, check_renoise_timestep
+from imap.config.run import Run, check_renoise_timestep, positive
 from imap.config.samples import Sample
 from imap.errors import ImapError
 from imap.jobs.clean_latents import clean_and_noise
@@ -71,7 +71,8 @@ def renoise_settings(
     """Checked settings; None takes the paper's value for the traced model. Raises ImapError for steps out of range."""
     backbone = tracing.backbone
     paper = preset_for(backbone.family, backbone.num_layers, backbone.num_heads).paper
-    steps = num_inference_steps or paper["num_inference_steps"]
+    steps = paper["num_inference_steps"] if num_inference_steps is None else num_inference_steps
+    positive("num_inference_steps", steps)
     indices = paper["renoise_timestep"] if renoise_timestep is None else renoise_timestep
     indices = check_renoise_timestep(indices, steps, tracing.method.maps_timesteps, test_full_denoise)
     tracing.method.check_steps(steps)

@@ -8,7 +8,7 @@ import av
 import imageio.v3 as iio
 import numpy as np
 
-from imap.errors import ImapError
+from imap.errors import ImapError, first_line
 
 
 def iterate_clip(path: str | Path) -> Iterator[np.ndarray]:
@@ -28,7 +28,7 @@ def iterate_clip(path: str | Path) -> Iterator[np.ndarray]:
     except ImapError:
         raise
     except Exception as error:  # the decoder's own errors have no common class
-        raise ImapError(f"video_path: {path} cannot be decoded as a video ({_line(error)})") from None
+        raise ImapError(f"video_path: {path} cannot be decoded as a video ({first_line(error)})") from None
     if shape is None:
         raise ImapError(f"video_path: {path} holds no frame")
 
@@ -48,7 +48,7 @@ def read_video(path: Path) -> np.ndarray:
         with av.open(str(path)) as file:
             return np.stack([frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)])
     except (OSError, ValueError, IndexError, av.FFmpegError) as error:  # without a frame, without a stream
-        raise ValueError(getattr(error, "strerror", None) or _line(error)) from None
+        raise ValueError(getattr(error, "strerror", None) or first_line(error)) from None
 
 
 def clip_shape(path: str | Path) -> tuple[int, ...]:
@@ -73,7 +73,3 @@ def write_video(path: Path, frames: Iterable[np.ndarray], fps: int, preset: str 
         for frame in chain([first], frames):
             file.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), "rgb24")))
         file.mux(stream.encode(None))
-
-
-def _line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

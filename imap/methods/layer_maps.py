@@ -108,17 +108,17 @@ def layer_maps(layer: LayerActivations, texts: SlotWeights, config: MapConfig) -
     # a user's map may write into what it is given, and the video must stay as it is
     protect = config.maps != MAPS
     for group in groups:
-        q, o, keys = (x[group].float() for x in (layer.q, layer.o, layer.keys))
+        given = SlotWeights(*(getattr(texts, part.name).clone() for part in fields(texts))) if protect else texts
         part = HeadGroup(
-            q=q.clone() if protect else q,
-            o=o.clone() if protect else o,
-            keys=keys.clone() if protect else keys,
-            concepts=None if layer.concepts is None else layer.concepts[group].float(),
-            motion_share=share[group],
+            q=layer.q[group].to(torch.float32, copy=protect),
+            o=layer.o[group].to(torch.float32, copy=protect),
+            keys=layer.keys[group].to(torch.float32, copy=protect),
+            concepts=None if layer.concepts is None else layer.concepts[group].to(torch.float32, copy=protect),
+            motion_share=share[group].clone() if protect else share[group],
             count=heads,
-            weights=texts.weights,
-            baseline_weights=texts.baseline_weights,
-            rows=None if config.softmax else texts.rows,
+            weights=given.weights,
+            baseline_weights=given.baseline_weights,
+            rows=None if config.softmax else given.rows,
             standardize=config.standardize,
             cross_attention_scale=config.cross_attention_scale,
             consensus=consensus,

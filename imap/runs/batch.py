@@ -16,6 +16,7 @@ from typing import Any
 import imap
 from imap.atomic import restore, write_folder
 from imap.config.samples import Sample
+from imap.errors import first_line
 from imap.jobs.output import Output
 from imap.map_files import ARRAYS, META, VIDEO, VIEW, read_meta
 from imap.media.clips import write_video
@@ -129,7 +130,7 @@ def write_sample(folder: Path, output: Output, wanted: Mapping[str, Any], facts:
 
 def record_failure(output_dir: Path, name: str, stage: str, error: Exception) -> None:
     """Log one line, and add the traceback to errors.jsonl. stage: check, maps or write."""
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    reason = first_line(error)
     log.error("%s failed (%s): %s", name, stage, reason)
     entry = {
         "sample": name,

@@ -11,7 +11,7 @@ from transformers import AutoTokenizer
 from imap.backbones import family
 from imap.backbones.base import Backbone
 from imap.config.model import Model
-from imap.errors import ImapError
+from imap.errors import ImapError, first_line
 from imap.testing import tiny
 
 
@@ -58,7 +58,7 @@ def read_checkpoint(model: Model) -> Checkpoint:
         config = getattr(diffusers, adapter.transformer_class).load_config(source, subfolder="transformer")
         tokenizer = AutoTokenizer.from_pretrained(source, subfolder="tokenizer")
     except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = first_line(error)
         raise ImapError(
             f"cannot load {source}: {reason}; set backbone.path to a folder in diffusers format, or check the network"
         ) from None

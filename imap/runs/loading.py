@@ -8,7 +8,7 @@ from diffusers import DiffusionPipeline
 from packaging.version import parse
 
 from imap.config.model import Model
-from imap.errors import ImapError
+from imap.errors import ImapError, first_line
 
 log = logging.getLogger("imap")
 # diffusers renamed it between 0.35 and 0.42, and removes the old name in 1.0
@@ -29,7 +29,7 @@ def load(model: Model, source: str) -> DiffusionPipeline:
     try:
         pipe = DiffusionPipeline.from_pretrained(source, **{DTYPE_ARGUMENT: dtypes})
     except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = first_line(error)
         raise ImapError(f"cannot load the weights of {source}: {reason}; download or copy them again") from None
     if model.flow_shift is not None:
         pipe.scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config, flow_shift=model.flow_shift)
@@ -51,7 +51,7 @@ def _set_attention_backend(pipe: DiffusionPipeline, backend: str) -> None:
     try:
         pipe.transformer.set_attention_backend(backend)
     except (AttributeError, ValueError, RuntimeError, ImportError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = first_line(error)
         raise ImapError(
             f"backbone.attention_backend={backend!r} does not work here: {reason}; "
             "set backbone.attention_backend=default"

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from imap.backbones import backbone_of
 from imap.config.run import Run
 from imap.config.samples import Sample
-from imap.errors import ImapError
+from imap.errors import ImapError, one_line
 from imap.jobs.output import Output
 from imap.jobs.renoising import read_sample, renoise_video
 from imap.jobs.sampling import sample_video
@@ -26,7 +26,7 @@ from imap.tracing.prompt_cache import PromptCache
 from imap.view.look import Look
 from imap.view.pictures import FACTS
 from imap.view.run import REPORT, show_report, show_samples
-from imap.view.sample import Problems, one_line, samples_in
+from imap.view.sample import Problems, samples_in
 
 log = logging.getLogger("imap")
 

@@ -80,25 +80,36 @@ class Lambda2Probe(TorchFunctionMode):
         self._handles: list[Any] = []
 
     def __enter__(self) -> "Lambda2Probe":
+        try:
+            self._install()
+            return super().__enter__()
+        except BaseException:
+            self._remove()
+            raise
+
+    def _install(self) -> None:
         transformer, keep = self.backbone.transformer, self._handles.append
         keep(transformer.register_forward_pre_hook(self._call_begins, with_kwargs=True))
         keep(transformer.register_forward_hook(self._call_ends))
         for layer, block in enumerate(self.backbone.blocks):
             keep(block.register_forward_pre_hook(lambda *_, layer=layer: setattr(self, "_layer", layer)))
             keep(block.register_forward_hook(lambda *_: setattr(self, "_layer", None)))
-        return super().__enter__()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         super().__exit__(kind, error, trace)
-        for handle in self._handles:
-            handle.remove()
-        self._handles.clear()
-        self.steps.forget()
+        self._remove()
         # reset only what `_call_ends` set: some pipelines have no such attribute
         if getattr(self.backbone.pipe, "_interrupt", False):
             self.backbone.pipe._interrupt = False
+
+    def _remove(self) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+        self._row = self._layer = None
+        self.steps.forget()
 
     def __torch_function__(
         self, function: Any, types: Any, args: tuple = (), kwargs: Mapping[str, Any] | None = None

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from imap.errors import ImapError
+from imap.errors import ImapError, one_line
 from imap.map_files import AGAIN, LAYOUT, META, VIDEO, layout_of, read_meta
 from imap.media.video_io import read_video
 from imap.methods.registry import CHOSEN
@@ -32,13 +32,6 @@ class Problems(dict[Path, str]):
             logged, self[folder] = self.get(folder), one_line(error)
             if self[folder] != logged:
                 log.error("%s: no %s: %s", folder.name, what, self[folder])
-
-
-def one_line(error: Exception) -> str:
-    """An error in one line, with the name of its class unless the message is written for users."""
-    if isinstance(error, ImapError | OSError):
-        return str(error)
-    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}".rstrip(": ")
 
 
 @dataclass(frozen=True)

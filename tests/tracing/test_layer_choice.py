@@ -137,3 +137,16 @@ def test_a_step_that_does_not_come_is_an_error(pipes):
         pass
     with pytest.raises(ImapError, match="was not read at step 1"):
         spectrum.choice()
+
+
+def test_a_probe_that_cannot_start_leaves_no_hook(pipes, monkeypatch):
+    backbone = backbone_of(pipes("wan"))
+
+    def fails(*_, **__):
+        raise RuntimeError("no hook")
+
+    probe = Lambda2Probe(backbone, 0)
+    monkeypatch.setattr(backbone.blocks[-1], "register_forward_hook", fails)
+    with pytest.raises(RuntimeError, match="no hook"), probe:
+        pass
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in backbone.transformer.modules())

@@ -41,3 +41,8 @@ def test_a_trace_that_has_read_a_call_is_not_entered_again(pipe):
         pipe(prompt="a ball jumps", **call)
     with pytest.raises(imap.ImapError, match="has read a pipeline call already"), trace:
         pass
+
+
+def test_no_steps_are_refused_and_not_the_papers(pipe):
+    with pytest.raises(imap.ImapError, match="num_inference_steps=0 is not a whole number"):
+        imap.renoise(pipe, "clip.mp4", prompt="a ball jumps", concepts=["ball", "kite"], num_inference_steps=0)
