@@ -60,3 +60,38 @@ def read_meta(folder: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return meta if isinstance(meta, dict) and meta.get("layout") == LAYOUT else None
+
+
+def read_maps(folder: Path) -> dict[str, Any]:
+    """Fields of `imap.Maps` from a folder that `Maps.save` or a run has written.
+
+    Raises:
+        ImapError: for another or a damaged folder.
+    """
+    meta = read_meta(folder)
+    if meta is None:
+        raise ImapError(f"{folder} holds no maps: there is no readable {META} of layout {LAYOUT}")
+    lacking = [name for name in ("texts", "motions", "keys", "heads", "scores") if name not in meta]
+    if lacking:
+        raise ImapError(f"{folder / META} is damaged, as it has no {', '.join(lacking)}; {AGAIN}")
+    tokens = sorted((folder / ARRAYS / TOKEN_ARRAYS).glob("*.npy"))
+    try:
+        return {
+            "arrays": {key: read_array(folder / ARRAYS / f"{key}.npy", len(meta["texts"])) for key in meta["keys"]},
+            "texts": tuple(meta["texts"]),
+            "motions": frozenset(meta["motions"]),
+            "heads": _by_layer_and_step(meta["heads"]),
+            "scores": _by_layer_and_step(meta["scores"]),
+            "facts": {key: meta[key] for key in FACTS if key in meta},
+            "token_arrays": {path.stem: read_array(path, len(meta.get("tokens", ()))) for path in tokens},
+            "tokens": tuple(meta.get("tokens", ())),
+            "labels": dict(meta.get("labels", {})),
+        }
+    except ImapError:
+        raise
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ImapError(f"{folder / META} is damaged ({error}); {AGAIN}") from None
+
+
+def _by_layer_and_step(table: Mapping[str, Mapping[str, list]]) -> dict[int, dict[int, list]]:
+    return {int(layer): {int(step): x for step, x in steps.items()} for layer, steps in table.items()}

@@ -10,7 +10,6 @@ import numpy as np
 from imap.atomic import write_folder
 from imap.errors import ImapError
 from imap.map_files import (
-    AGAIN,
     ARRAYS,
     FACTS,
     LAYOUT,
@@ -18,13 +17,14 @@ from imap.map_files import (
     TOKEN_ARRAYS,
     VIDEO,
     VIEW,
-    read_array,
-    read_meta,
+    read_maps,
     write_arrays,
     write_meta,
 )
 from imap.media.video_io import write_video
-from imap.methods.registry import default_key, labels
+from imap.methods.registry import default_key, key_of, labels
+
+RESERVED = {"layout", "texts", "motions", "keys", "tokens", "labels", "heads", "scores", *FACTS}  # of meta.json
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -117,9 +117,7 @@ class Maps(Mapping[str, np.ndarray]):
             raise KeyError(f"no map of {text!r}; there are {', '.join(self.texts)}")
         if key is None:
             return default_key("motions" if text in self.motions else "things")
-        if key in self.arrays:
-            return key
-        return next((known for known, label in self.names.items() if label.lower() == key.lower()), key)
+        return key_of(key, self.names)
 
     def of(self, text: str, key: str | None = None) -> np.ndarray:
         """Map of one text, (frames, height, width): IMAP of a motion word, GramCol of a concept, or the map `key`."""
@@ -189,8 +187,15 @@ class Maps(Mapping[str, np.ndarray]):
         Raises:
             ImapError: for a folder that holds other files, or a video that does not fit. Nothing is left half-written.
         """
-        facts = dict(more or {})
-        frames = None
+        facts, frames = dict(more or {}), None
+        reserved = sorted(RESERVED & set(facts))
+        if reserved:
+            raise ImapError(f"more={{{reserved[0]!r}: ...}} is an entry that imap writes itself; choose another name")
+        if not isinstance(fps, int | float) or not fps > 0:
+            raise ImapError(f"fps={fps!r} is not a number above 0")
+        folder = Path(folder).expanduser().resolve()  # of a link, the folder itself
+        if video is None and (folder / VIDEO).exists():
+            raise ImapError(f"{folder} holds {VIDEO} of earlier maps; give video= too, or name another folder")
         if video is not None:
             from imap.view.quick import as_frames
 
@@ -202,7 +207,7 @@ class Maps(Mapping[str, np.ndarray]):
                 write_video(partial / VIDEO, frames, fps)
 
         replaces = (META, ARRAYS, VIEW) if frames is None else (META, ARRAYS, VIEW, VIDEO)
-        return write_folder(Path(folder), write, replaces)
+        return write_folder(folder, write, replaces)
 
     def write(self, folder: Path, more: Mapping[str, Any]) -> None:
         """Write arrays and meta.json into a folder that exists."""
@@ -225,26 +230,4 @@ class Maps(Mapping[str, np.ndarray]):
     @classmethod
     def load(cls, folder: str | Path) -> "Maps":
         """Maps of a folder that `save` or a run has written. Raises ImapError for another or a damaged folder."""
-        folder = Path(folder)
-        meta = read_meta(folder)
-        if meta is None:
-            raise ImapError(f"{folder} holds no maps: there is no readable {META} of layout {LAYOUT}")
-        lacking = [name for name in ("texts", "motions", "keys", "heads", "scores") if name not in meta]
-        if lacking:
-            raise ImapError(f"{folder / META} is damaged, as it has no {', '.join(lacking)}; {AGAIN}")
-        tokens = sorted((folder / ARRAYS / TOKEN_ARRAYS).glob("*.npy"))
-        heads, scores = (
-            {int(layer): {int(step): x for step, x in steps.items()} for layer, steps in meta[name].items()}
-            for name in ("heads", "scores")
-        )
-        return cls(
-            {key: read_array(folder / ARRAYS / f"{key}.npy", len(meta["texts"])) for key in meta["keys"]},
-            tuple(meta["texts"]),
-            frozenset(meta["motions"]),
-            heads,
-            scores,
-            {key: meta[key] for key in FACTS if key in meta},
-            {path.stem: read_array(path, len(meta.get("tokens", ()))) for path in tokens},
-            tuple(meta.get("tokens", ())),
-            meta.get("labels", {}),
-        )
+        return cls(**read_maps(Path(folder)))

@@ -235,3 +235,50 @@ def test_a_folder_that_cannot_be_written_is_refused_with_the_reason(folder: str,
 )
 def test_the_settings_that_differ_are_named(one, other, names: list[str]):
     assert difference(one, other) == names
+
+
+def test_new_maps_without_a_video_replace_old_pictures(tmp_path: Path):
+    folder = some_maps().save(tmp_path / "a")
+    (folder / "view").mkdir()
+    (folder / "view" / "strip.png").write_bytes(b"of the old maps")
+    some_maps(seed=1).save(folder)
+    assert not (folder / "view").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"more": {"texts": []}}, "is an entry that imap writes itself"),
+        ({"fps": 0}, "fps=0 is not a number above 0"),
+        ({"fps": None}, "fps=None is not a number above 0"),
+    ],
+)
+def test_what_cannot_be_saved_is_refused_and_leaves_no_folder(settings, reason, tmp_path: Path):
+    with pytest.raises(ImapError, match=reason):
+        some_maps().save(tmp_path / "a", **settings)
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_link_to_a_folder_stays_a_link(tmp_path: Path):
+    folder = some_maps().save(tmp_path / "a")
+    (tmp_path / "link").symlink_to(folder)
+    some_maps(seed=1).save(tmp_path / "link")
+    assert (tmp_path / "link").is_symlink() and np.array_equal(Maps.load(folder)["imap"], some_maps(seed=1)["imap"])
+
+
+def test_the_working_folder_with_other_files_is_kept(tmp_path: Path, monkeypatch):
+    (tmp_path / "notes.txt").write_text("mine")
+    monkeypatch.chdir(tmp_path)
+    for folder in ("", "."):
+        with pytest.raises(ImapError, match="holds other files"):
+            some_maps().save(folder)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_a_damaged_meta_is_told_in_one_line(tmp_path: Path):
+    folder = some_maps().save(tmp_path / "a")
+    meta = json.loads((folder / "meta.json").read_text())
+    for name, value in (("heads", 3), ("texts", 7), ("scores", {"x": {"0": []}})):
+        (folder / "meta.json").write_text(json.dumps({**meta, name: value}))
+        with pytest.raises(ImapError, match="is damaged"):
+            Maps.load(folder)

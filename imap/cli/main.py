@@ -1,6 +1,7 @@
 """The `imap` command. It loads nothing heavy before a command is chosen."""
 
 import difflib
+import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
@@ -12,6 +13,7 @@ COMMANDS = {  # name: its line in --help; imap.cli.commands has a function of th
     "figures": "draw a figure of the paper: NAME is teaser, methods, heads ...",
     "shapes": "the embedded world: render clips, train small models, benchmark maps",
 }
+INTERRUPTED = 130  # exit status of a command that Ctrl-C has ended
 HELP = """imap shows which pixels of which frames a word refers to, in a generated or a real video.
 
 usage: imap COMMAND [setting=value ...]
@@ -36,7 +38,18 @@ def main(argv: Sequence[str] | None = None, program: str | None = None) -> None:
         argv: command and settings; None takes them from the process.
         program: name in usage lines, for scripts that run one command; None is `imap COMMAND`.
     """
-    name, *arguments = (sys.argv[1:] if argv is None else list(argv)) or ["--help"]
+    try:
+        _run(sys.argv[1:] if argv is None else list(argv), program)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader of `imap ... | head` has left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt:
+        print("imap: interrupted", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+
+
+def _run(argv: Sequence[str], program: str | None) -> None:
+    name, *arguments = argv or ["--help"]
     if name in ("-h", "--help", "help"):
         print(overview(), end="")
     elif name in ("-V", "--version"):

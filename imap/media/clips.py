@@ -55,12 +55,16 @@ def as_clip(clip: str | Path | np.ndarray | Sequence[Any]) -> np.ndarray:
     """A clip from a video file, frames as an array (uint8, or floats in [0, 1] as pipelines give) or PIL images."""
     if isinstance(clip, str | Path):
         return read_clip(clip)
+    if not isinstance(clip, np.ndarray) and len(clip) == 0:
+        raise ImapError("a clip of no frames; expected a video file, or frames (frames, height, width, 3)")
     frames = clip if isinstance(clip, np.ndarray) else np.stack([np.asarray(frame) for frame in clip])
     if frames.ndim != 4 or frames.shape[-1] != 3:
         raise ImapError(f"a clip of shape {frames.shape} is not (frames, height, width, 3)")
+    if not frames.size:
+        raise ImapError(f"a clip of shape {frames.shape} has no pixels; expected (frames, height, width, 3)")
     if np.issubdtype(frames.dtype, np.floating):
-        if frames.min() < 0 or frames.max() > 1:
-            raise ImapError("a clip of floats must lie in [0, 1]; give uint8 frames, or scale it")
+        if not (frames.min() >= 0 and frames.max() <= 1):  # also for NaN
+            raise ImapError("a clip of floats must lie in [0, 1], without NaN; give uint8 frames, or scale it")
         return to_pixels(frames)
     if frames.dtype != np.uint8:
         raise ImapError(f"a clip of {frames.dtype} is neither uint8 nor floats in [0, 1]")

@@ -1,4 +1,4 @@
-"""The whole method, naive: numpy in float64, loops, full Gram matrices. Read it beside docs/method.md.
+"""The maps of the paper and of imap, naive: numpy in float64, loops, full Gram matrices. Read it beside docs/method.md.
 
 Tests compare every map of a trace with it. It is slow and needs memory of patches x patches.
 

@@ -4,7 +4,7 @@ A new map is one function `f(heads, rows)` in a file of this folder and one line
 This module does not import torch, so pictures and help can take their names from it.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -42,11 +42,16 @@ class SaliencyMap:
             raise ImapError(f"slots={self.slots!r} of the map {self.key} is not known; it can be {', '.join(SLOTS)}")
 
     def resolve(self) -> Callable[..., Any]:
-        """The function itself."""
+        """The function itself. Raises ImapError if there is none."""
         if callable(self.function):
             return self.function
-        module, _, name = self.function.partition(":")
-        return getattr(import_module(module), name)
+        module, _, name = str(self.function).partition(":")
+        try:
+            return getattr(import_module(module), name)
+        except (ImportError, AttributeError, ValueError):
+            raise ImapError(
+                f"function={self.function!r} of the map {self.key!r} is not a function, nor its place as 'module:name'"
+            ) from None
 
 
 MAPS = (  # in the order of pictures and tables
@@ -71,18 +76,34 @@ def labels(maps: Iterable[SaliencyMap] = MAPS) -> dict[str, str]:
     return chosen | {x.key: f"{x.label}, all layers" for x in maps}
 
 
+def key_of(name: str, known: Mapping[str, str]) -> str:
+    """Key of a map from its key or its label; the name itself if `known`, labels by key, has neither."""
+    if name in known:
+        return name
+    return next((key for key, label in known.items() if label.lower() == name.lower()), name)
+
+
 def default_key(shows: str) -> str:
     """Key of the map that is shown for "motions" or "things": the paper's, over `imap_layer`."""
     return next(x.key for x in MAPS if x.shows == shows) + CHOSEN
 
 
-def check_maps(own: Iterable[SaliencyMap]) -> tuple[SaliencyMap, ...]:
-    """All maps of a trace: the registered ones, then a user's own. Raises ImapError for a key that comes twice."""
+def check_maps(own: SaliencyMap | Iterable[SaliencyMap] | None) -> tuple[SaliencyMap, ...]:
+    """All maps of a trace: the registered ones, then a user's own.
+
+    Raises:
+        ImapError: for a function that cannot be called, or a name that comes twice.
+    """
+    own = (own,) if isinstance(own, SaliencyMap) else own or ()
+    if not isinstance(own, Iterable) or not all(isinstance(x, SaliencyMap) for x in own):
+        raise ImapError(f"maps= takes imap.SaliencyMap objects, and got {own!r}")
     maps = (*MAPS, *own)
-    for x in maps:
-        if not isinstance(x, SaliencyMap):
-            raise ImapError(f"maps= takes imap.SaliencyMap objects, and got {x!r}")
+    for x in maps[len(MAPS) :]:
+        x.resolve()
+        if x.shows is not None:
+            raise ImapError(f"shows={x.shows!r} of the map {x.key!r}: only registered maps can be a default")
     keys = [x.key for x in maps]
+    own_labels = [x.label.lower() for x in maps[len(MAPS) :]]
     twice = sorted({key for key in keys if keys.count(key) > 1})
     names = {name.lower() for x in MAPS for name in (x.key, x.label)}
     hidden = [
@@ -94,4 +115,6 @@ def check_maps(own: Iterable[SaliencyMap]) -> tuple[SaliencyMap, ...]:
         raise ImapError(f"the map {hidden[0]!r} has the name of a registered map; choose another key and label")
     if twice:
         raise ImapError(f"the key {twice[0]!r} of maps= is taken; registered are {', '.join(x.key for x in MAPS)}")
+    if len(set(own_labels)) < len(own_labels):
+        raise ImapError(f"two maps of maps= have the same label ({', '.join(own_labels)}); name each differently")
     return maps

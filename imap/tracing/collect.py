@@ -1,6 +1,6 @@
 """What a trace has accumulated on the device, as maps on the host."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from imap.config.method import Method
 from imap.errors import ImapError
 from imap.methods.layer_maps import LayerMaps, MapConfig
 from imap.methods.motion_heads import Score
-from imap.methods.registry import MAPS, labels
+from imap.methods.registry import CHOSEN, MAPS, labels
 from imap.saliency import Maps
 from imap.tracing.text_slots import TextSlots
 
@@ -82,7 +82,7 @@ def collect(
     count, size = len(text_slots.texts), (grid.height, grid.width)
     arrays = {key: x.unflatten(-1, size).cpu().numpy() for key, x in means.items()}
     scores, heads = choices.tables()
-    check_finite(arrays, scores)
+    check_finite(arrays, scores, {x.key for x in config.maps if x not in MAPS})
     if not any(chosen for steps in heads.values() for chosen in steps.values()):
         text_slots.note(f"no head passes the {method.imap_sep_score} threshold: the sel_imap maps are zero")
     settings = vars(method) | {"standardize": "text" if text_slots.standardize else "none"}
@@ -100,11 +100,16 @@ def collect(
     )
 
 
-def check_finite(arrays: Mapping[str, np.ndarray], scores: Table) -> None:
-    """Raise ImapError if a map is not finite; the message names the maps and the model's first bad step and layer."""
+def check_finite(arrays: Mapping[str, np.ndarray], scores: Table, own: Collection[str] = ()) -> None:
+    """Raise ImapError if a map is not finite; the message names the maps and the model's first bad step and layer.
+
+    own: keys of the user's maps, without a suffix.
+    """
     bad = [key for key, array in arrays.items() if not np.isfinite(array).all()]
     if not bad:
         return
+    if all(key.removesuffix(CHOSEN) in own for key in bad):
+        raise ImapError(f"the maps {', '.join(bad)} are not finite: their own function returned NaN or infinity")
     where = [(step, layer) for layer, steps in scores.items() for step, x in steps.items() if not np.isfinite(x).all()]
     first = "first at step {}, layer {}".format(*min(where)) if where else "in the text keys"
     raise ImapError(

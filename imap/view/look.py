@@ -36,7 +36,7 @@ class Look:
         for name, known in (("normalization", KINDS), ("colormap", COLORMAPS), ("space", SPACE)):
             if getattr(self, name) not in known:
                 raise ImapError(f"{name}={getattr(self, name)!r} is not known; it can be {', '.join(known)}")
-        if not 0 <= self.opacity <= 1:
-            raise ImapError(f"opacity={self.opacity} is not between 0 and 1")
-        if self.columns < 1:
-            raise ImapError(f"columns={self.columns} is not a number of frames; a strip has at least 1")
+        if not isinstance(self.opacity, int | float) or not 0 <= self.opacity <= 1:
+            raise ImapError(f"opacity={self.opacity!r} is not between 0 and 1")
+        if not isinstance(self.columns, int) or self.columns < 1:
+            raise ImapError(f"columns={self.columns!r} is not a number of frames; a strip has at least 1")

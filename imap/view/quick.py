@@ -1,6 +1,7 @@
 """Pictures straight from Python: overlays, strips and moving pictures of maps that are not in a folder yet."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -41,7 +42,8 @@ def as_frames(video: Any, maps: Maps) -> np.ndarray:
         ImapError: for another shape, dtype or length.
     """
     if hasattr(video, "detach"):  # a torch tensor; view does not import torch
-        array = video.detach().cpu().float().numpy()
+        array = video.detach().cpu()
+        array = (array.float() if array.is_floating_point() else array).numpy()
         video = np.moveaxis(array, -3, -1) if array.shape[-1] != 3 else array
     if isinstance(video, np.ndarray) and video.ndim == 5 and len(video) == 1:
         video = video[0]
@@ -62,14 +64,14 @@ def as_frames(video: Any, maps: Maps) -> np.ndarray:
 
 def overlay(maps: Maps, text: str, video: Any, key: str | None, **look: Any) -> np.ndarray:
     """As `Maps.overlay`."""
-    shown, settings = _shown(maps, video), Look(**look)
+    shown, settings = _shown(maps, video), _look(look)
     x = normalize(maps.of(text, key)[None], settings.normalization).values[0]
     return np.stack(list(over(shown.frames, x, settings, shown.has_video, enlarge_small=False)))
 
 
 def plot(maps: Maps, video: Any, key: str | None, caption: str | None, **look: Any) -> Figure:
     """As `Maps.plot`."""
-    shown, settings = _shown(maps, video, caption), Look(**look)
+    shown, settings = _shown(maps, video, caption), _look(look)
     rows = []
     for text in maps.texts:
         normalized = normalize(maps.of(text, key)[None], settings.normalization)
@@ -100,6 +102,14 @@ def show(maps: Maps, text: str, video: Any, key: str | None, fps: int, path: Any
     _write(path, frames, fps)
     print(path)
     return path
+
+
+def _look(settings: Mapping[str, Any]) -> Look:
+    known = [field.name for field in fields(Look) if field.name != "key"]
+    unknown = sorted(set(settings) - set(known))
+    if unknown:
+        raise ImapError(f"{unknown[0]}= is not a setting of pictures; there are {', '.join(known)}")
+    return Look(**settings)
 
 
 def _shown(maps: Maps, video: Any, caption: str | None = None) -> Shown:

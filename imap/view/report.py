@@ -14,7 +14,7 @@ import numpy as np
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from imap.methods.registry import default_key
+from imap.methods.registry import default_key, key_of
 from imap.methods.registry import labels as registered
 from imap.view.card import base64_of, card
 from imap.view.look import COLORMAPS, Look
@@ -71,7 +71,7 @@ def write_report(
     except BaseException:  # Ctrl-C too
         part.unlink(missing_ok=True)
         raise
-    if look.key not in ("auto", *labels):
+    if key_of(look.key, labels) not in ("auto", *labels):
         log.warning("no sample has maps %r; the report opens with IMAP for motion words, GramCol for things", look.key)
     return path
 
@@ -87,7 +87,7 @@ def _shared(labels: Mapping[str, str], look: Look) -> dict[str, Any]:
         "thing_key": default_key("things"),
         "darkened": DARKENED,
         "look": {
-            "key": look.key if look.key in labels else "auto",
+            "key": key if (key := key_of(look.key, labels)) in labels else "auto",
             "scale": look.normalization,
             "colours": look.colormap,
             "opacity": look.opacity,

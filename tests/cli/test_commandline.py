@@ -357,3 +357,13 @@ def test_an_error_is_one_line_and_a_status(arguments: None):
     with pytest.raises(SystemExit) as stop:
         run_hydra(work, "sampling", "imap sample", "", [])
     assert stop.value.code == "imap: error: no such thing; do another"
+
+
+def test_a_reader_that_leaves_early_and_ctrl_c_end_in_no_traceback():
+    shell = f"{sys.executable} -m imap --help | head -1"
+    done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True)
+    assert done.stdout.startswith("imap shows") and done.stderr == ""
+    stop = "lambda: signal.raise_signal(signal.SIGINT)"
+    interrupted = f"import imap.cli.main as m, signal; m.overview = {stop}; m.main(['help'])"
+    done = subprocess.run([sys.executable, "-c", interrupted], capture_output=True, text=True)
+    assert done.returncode == 130 and done.stderr == "imap: interrupted\n"

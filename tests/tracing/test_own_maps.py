@@ -133,3 +133,28 @@ def test_a_map_that_writes_into_its_inputs_changes_no_video_and_no_other_map(pip
 def test_a_name_of_a_registered_map_is_refused(pipes, key, label):
     with pytest.raises(imap.ImapError, match="has the name of a registered map"):
         imap.trace(pipes("wan"), concepts=["ball", "dog"], maps=[imap.SaliencyMap(key, label, mean_logits)])
+
+
+@pytest.mark.parametrize(
+    ("maps", "reason"),
+    [
+        (7, "takes imap.SaliencyMap objects"),
+        ([imap.SaliencyMap("a", "same", mean_logits), imap.SaliencyMap("b", "Same", mean_logits)], "the same label"),
+        ([imap.SaliencyMap("a", "a", "no_such_module:f")], "is not a function"),
+        ([imap.SaliencyMap("a", "a", "math:no_such_name")], "is not a function"),
+        ([imap.SaliencyMap("a", "a", mean_logits, shows="motions")], "only registered maps"),
+    ],
+)
+def test_maps_that_cannot_be_computed_are_refused_before_anything_runs(pipes, maps, reason):
+    with pytest.raises(imap.ImapError, match=reason):
+        imap.trace(pipes("wan"), concepts=["ball", "dog"], maps=maps)
+
+
+def test_a_single_map_and_none_are_taken(pipes):
+    assert check_maps(None) == MAPS and check_maps(LOGITS) == (*MAPS, LOGITS)
+
+
+def test_not_finite_values_of_a_users_map_are_its_own_fault(pipes):
+    bad = imap.SaliencyMap("bad", "bad", lambda heads, rows: rows(heads.logits).sum(dim=0) * float("nan"))
+    with pytest.raises(imap.ImapError, match="bad, bad_layers are not finite: their own function"):
+        traced(pipes("wan"), [bad])

@@ -180,3 +180,16 @@ def test_a_model_without_concept_attention_says_so(maps):
     assert not hasattr(without, "concept_attention") and without.imap.shape == maps.imap.shape
     with pytest.raises(AttributeError, match="models with cross attention have none; there are sel_imap_layers, "):
         without.concept_attention  # noqa: B018
+
+
+def test_integers_of_torch_and_wrong_values_are_told(maps, video):
+    tensor = torch.from_numpy(video).movedim(-1, 1)
+    np.testing.assert_array_equal(maps.overlay("ball", tensor), maps.overlay("ball", video))
+    broken = video / 255.0
+    broken[0, 0, 0, 0] = np.nan
+    for wrong, reason in ((broken, "without NaN"), (video[:0], "no pixels"), ([], "no frames")):
+        with pytest.raises(imap.ImapError, match=reason):
+            maps.overlay("ball", wrong)
+    for look, reason in (({"colour": "red"}, "is not a setting"), ({"opacity": "much"}, "opacity='much' is not")):
+        with pytest.raises(imap.ImapError, match=reason):
+            maps.overlay("ball", video, **look)
