@@ -26,6 +26,7 @@ class Backbone(ABC):
     default_concept_token: ClassVar[str] = "first"
     processor_reads_fused_flag: ClassVar[bool] = False  # else fusing sets another processor
     takes_negative_prompt: ClassVar[bool] = True
+    rivals_are_words: ClassVar[bool] = True  # of the whole-video column (docs/method.md, 10.1)
     layer_threshold: ClassVar[float] = 0.7  # imap_layer=auto keeps layers of a higher lambda_2 (paper; ours for Wan)
     takes_attention_backend: ClassVar[bool] = True  # its stock processor runs through diffusers' dispatcher
 

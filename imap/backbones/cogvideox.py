@@ -21,6 +21,7 @@ class CogVideoX(T5Backbone):
     joint_attention = True
     batched_guidance = True
     channel_axis = 2
+    rivals_are_words = False
     takes_attention_backend = False
 
     @property

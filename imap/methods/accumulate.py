@@ -18,10 +18,16 @@ class RunningMaps:
     """
 
     def __init__(
-        self, all_layers: Collection[int], chosen_layers: Collection[int], softmax: bool, texts: int | None = None
+        self,
+        all_layers: Collection[int],
+        chosen_layers: Collection[int],
+        softmax: bool,
+        texts: int | None = None,
+        plain: Collection[str] = (),
     ) -> None:
+        """plain: keys of maps that no softmax over texts follows."""
         self.groups = {"": frozenset(all_layers), "_layers": frozenset(chosen_layers)}
-        self.softmax = softmax
+        self.softmax, self.plain = softmax, frozenset(plain)
         self.texts = texts
         self.steps = 0
         self._step: dict[Sum, Tensor] = {}
@@ -41,7 +47,8 @@ class RunningMaps:
     def end_step(self) -> None:
         """Add the current step to the mean over steps."""
         for name, value in self._step.items():
-            _accumulate(self._total, name, self._over_texts(value) if self.softmax else value)
+            softmax = self.softmax and name[0] not in self.plain
+            _accumulate(self._total, name, self._over_texts(value) if softmax else value)
         self._step = {}
         self.steps += 1
 

@@ -18,6 +18,12 @@ def cross_attention_map(heads: "HeadGroup", rows: Callable[[Tensor], Tensor]) ->
     return rows(logits).sum(dim=0) / heads.count
 
 
+def text_attention_map(heads: "HeadGroup", rows: Callable[[Tensor], Tensor]) -> Tensor:
+    """Mean over heads of the softmax over texts of scaled <Q, K>, (f, r, p): what attention-map tools show."""
+    logits = heads.logits * heads.q.shape[-1] ** -0.5
+    return rows(text_softmax(logits, heads.weights, dim=2)).sum(dim=0) / heads.count
+
+
 def text_softmax(x: Tensor, weights: Tensor, dim: int) -> Tensor:
     """Softmax over text slots, where slot t counts for weights[t] equal texts: exp(x_t) / sum_t w_t exp(x_t).
 

@@ -63,14 +63,24 @@ def standardized_columns(o: Tensor, index: Tensor, weights: Tensor, rows: Tensor
     Returns:
         (h, f, r, p).
     """
-    s = surrogate_outputs(o, index)
+    return standardized(o, surrogate_outputs(o, index), weights, rows, has_spread(index, weights))
+
+
+def standardized(
+    o: Tensor, s: Tensor, weights: Tensor, rows: Tensor | None = None, spread: Tensor | None = None
+) -> Tensor:
+    """Columns <s, O> standardized over texts, as in `standardized_columns`.
+
+    s: (h, f, t, d) an output per slot; spread: (h, f) where texts differ, None for everywhere. The others as there.
+    Returns (h, f, r, p).
+    """
     total = weights.sum()
     mean = (weights[:, None] * s).sum(dim=-2, keepdim=True) / total
     centred = gram_columns(o, s - mean)
     kept = centred.clone() if rows is None else rows @ centred
     variance = weights @ centred.square_() / (total - 1)  # in place: for 512 slots it is the largest tensor here
-    spread = has_spread(index, weights)[..., None]
-    return kept * (spread / (variance.sqrt() + STD_EPSILON)).unsqueeze(-2)
+    factor = (1 if spread is None else spread[..., None]) / (variance.sqrt() + STD_EPSILON)
+    return kept * factor.unsqueeze(-2)
 
 
 def has_spread(index: Tensor, weights: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from functools import cached_property
 from torch import Tensor
 
 from imap.methods.gramcol import gram_columns, matches, standardized_columns, surrogate_outputs, surrogates
+from imap.methods.whole_layer import WholeLayer
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,9 +22,11 @@ class HeadGroup:
         weights: (t,) how many equal texts each slot counts for.
         baseline_weights: (t,) the same for the cross-attention baseline.
         rows: (r, t) rows of the maps as means over slots; None keeps all slots, as a softmax over texts follows.
+        slot_rows: (r, t) rows of the maps as means over slots, always.
         standardize: whether Gram columns are standardized over texts.
         cross_attention_scale: scale of logits before the softmax over texts; None for plain logits.
-        consensus: (1, f, t) surrogates that all heads of the layer share; None for one per head.
+        consensus: whether all heads of the layer share the surrogates.
+        whole: results over all heads of the layer.
     """
 
     q: Tensor
@@ -35,9 +38,11 @@ class HeadGroup:
     weights: Tensor
     baseline_weights: Tensor
     rows: Tensor | None
+    slot_rows: Tensor
     standardize: bool
     cross_attention_scale: float | None
-    consensus: Tensor | None
+    consensus: bool
+    whole: WholeLayer
 
     @cached_property
     def logits(self) -> Tensor:
@@ -47,8 +52,8 @@ class HeadGroup:
     @cached_property
     def surrogates(self) -> Tensor:
         """Patch of each frame that answers a text key best, (h, f, t)."""
-        if self.consensus is not None:
-            return self.consensus.expand(len(self.o), -1, -1)
+        if self.consensus:
+            return self.whole.consensus.expand(len(self.o), -1, -1)
         return surrogates(self.logits)
 
     @cached_property

@@ -1,7 +1,7 @@
-"""Every map of one layer at one step: one walk over heads for scores, one for maps, one more for consensus."""
+"""Every map of one layer at one step: one walk over heads for scores, one for maps, one for what all heads share."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from einops import rearrange
@@ -10,10 +10,10 @@ from torch import Tensor
 from imap.errors import ImapError
 from imap.methods.chunking import head_groups
 from imap.methods.cross_attention import text_softmax
-from imap.methods.gramcol import surrogates
 from imap.methods.head_group import HeadGroup
 from imap.methods.motion_heads import Score, select_motion_heads
 from imap.methods.registry import MAPS, SaliencyMap
+from imap.methods.whole_layer import WholeLayer
 
 
 @dataclass(frozen=True)
@@ -26,18 +26,26 @@ class SlotWeights:
     Attributes:
         weights, baseline_weights: (t,) how many equal texts each slot counts for.
         rows, baseline_rows: (rows, t) and (texts, t); each row is the mean over some slots.
+        words: how many of the rows are words; the prompt's tokens follow. None: all.
     """
 
     weights: Tensor
     rows: Tensor
     baseline_weights: Tensor
     baseline_rows: Tensor
+    words: int | None = None
 
     def to(self, device: torch.device) -> "SlotWeights":
         """The same on a device."""
-        if self.rows.device == device:
-            return self
-        return SlotWeights(*(getattr(self, part.name).to(device) for part in fields(self)))
+        return self if self.rows.device == device else self._each(lambda x: x.to(device))
+
+    def clone(self) -> "SlotWeights":
+        """A copy that shares no memory."""
+        return self._each(Tensor.clone)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "SlotWeights":
+        tensors = (self.weights, self.rows, self.baseline_weights, self.baseline_rows)
+        return SlotWeights(*map(change, tensors), words=self.words)
 
 
 @dataclass(frozen=True)
@@ -51,6 +59,7 @@ class MapConfig:
         softmax: over texts, of each layer's maps.
         consensus: one surrogate per frame and text for all heads of the layer, instead of one per head.
         cross_attention_scale: with it, cross attention is a softmax over texts of scaled logits (Wan).
+        rivals_are_words: in the whole-video column, a word competes with the other words, not with all text slots.
         maps: the maps to compute.
     """
 
@@ -60,6 +69,7 @@ class MapConfig:
     softmax: bool
     consensus: bool = False
     cross_attention_scale: float | None = None
+    rivals_are_words: bool = True
     maps: tuple[SaliencyMap, ...] = MAPS
 
 
@@ -89,7 +99,7 @@ class LayerMaps:
 
 
 def layer_maps(layer: LayerActivations, texts: SlotWeights, config: MapConfig) -> LayerMaps:
-    """Compute every map of one layer (docs/method.md, 2, 3 and 5). Maps keep only the rows of `texts`.
+    """Compute every map of one layer (docs/method.md, 2, 3, 5 and 10). Maps keep only the rows of `texts`.
 
     Heads are read in groups, so memory does not grow with the number of heads or text slots.
     """
@@ -100,7 +110,7 @@ def layer_maps(layer: LayerActivations, texts: SlotWeights, config: MapConfig) -
         scores[group] = config.score.function(layer.o[group].float())
     chosen = select_motion_heads(scores, config.score, config.topk)
     share = chosen / chosen.sum().clamp(min=1)
-    consensus = _consensus(layer, groups) if config.consensus else None
+    whole = WholeLayer(layer, groups, texts, config.rivals_are_words)
 
     reductions = _reductions(layer, texts, config.softmax)
     parts = [(x.key, x.resolve(), reductions[x.slots]) for x in config.maps if x.slots in reductions]
@@ -108,7 +118,7 @@ def layer_maps(layer: LayerActivations, texts: SlotWeights, config: MapConfig) -
     # a user's map may write into what it is given, and the video must stay as it is
     protect = config.maps != MAPS
     for group in groups:
-        given = SlotWeights(*(getattr(texts, part.name).clone() for part in fields(texts))) if protect else texts
+        given = texts.clone() if protect else texts
         part = HeadGroup(
             q=layer.q[group].to(torch.float32, copy=protect),
             o=layer.o[group].to(torch.float32, copy=protect),
@@ -119,22 +129,17 @@ def layer_maps(layer: LayerActivations, texts: SlotWeights, config: MapConfig) -
             weights=given.weights,
             baseline_weights=given.baseline_weights,
             rows=None if config.softmax else given.rows,
+            slot_rows=given.rows,
             standardize=config.standardize,
             cross_attention_scale=config.cross_attention_scale,
-            consensus=consensus,
+            consensus=config.consensus,
+            whole=whole,
         )
         for key, function, reduction in parts:
             value = _checked(key, function, part, reduction)
             totals[key] = totals[key] + value if key in totals else value
     maps = {key: rearrange(reduction.finish(totals[key]), "f r p -> r f p") for key, _, reduction in parts}
     return LayerMaps(maps, scores, chosen)
-
-
-def _consensus(layer: LayerActivations, groups: list[slice]) -> Tensor:
-    """Surrogates (1, f, t) of the mean over all heads of the QK-matching."""
-    pairs = ((layer.keys[group].float(), layer.q[group].float()) for group in groups)
-    total = sum(torch.einsum("htd,hfpd->ftp", *pair) for pair in pairs)
-    return surrogates(torch.as_tensor(total).unsqueeze(0))
 
 
 def _checked(key: str, function: Callable[..., Tensor], heads: HeadGroup, rows: "Reduction") -> Tensor:
@@ -176,6 +181,8 @@ def _reductions(layer: LayerActivations, texts: SlotWeights, softmax: bool) -> d
         "texts": Reduction(texts.weights, texts.rows, softmax),
         "baseline": Reduction(texts.baseline_weights, texts.baseline_rows, softmax),
     }
+    words = torch.ones_like(texts.rows[:, 0])
+    reductions["words"] = Reduction(words, torch.diag(words), softmax=False)
     if layer.concepts is not None:
         first = layer.keys.shape[1] - layer.concepts.shape[1]
         reductions["concepts"] = Reduction(texts.baseline_weights[first:], texts.baseline_rows[:, first:], softmax)

@@ -74,8 +74,8 @@ def cross_attention(q: np.ndarray, keys: np.ndarray) -> np.ndarray:
     return np.einsum("htd,hfpd->tfp", keys, q) / len(q)
 
 
-def softmaxed_cross_attention(q: np.ndarray, keys: np.ndarray, counted: Sequence[int]) -> np.ndarray:
-    """Cross attention of cross-attention backbones (5): softmax over texts in every head, then the mean."""
+def text_attention(q: np.ndarray, keys: np.ndarray, counted: Sequence[int]) -> np.ndarray:
+    """Softmax over texts in every head, then the mean (5): also cross attention of cross-attention backbones."""
     logits = np.einsum("htd,hfpd->thfp", keys, q) / np.sqrt(q.shape[-1])
     return text_softmax(logits, counted).mean(axis=1)
 
@@ -83,6 +83,30 @@ def softmaxed_cross_attention(q: np.ndarray, keys: np.ndarray, counted: Sequence
 def concept_attention(c: np.ndarray, o: np.ndarray) -> np.ndarray:
     """ConceptAttention (5): sum over heads of <C, O>, (t, f, p). c: (h, t, d) head outputs of the concept tokens."""
     return np.einsum("htd,hfpd->tfp", c, o)
+
+
+def video_weights(q: np.ndarray, keys: np.ndarray, counted: Sequence[int]) -> np.ndarray:
+    """Where each text is in the whole video (10.1), (t, f, p): attention over the video times attention over texts."""
+    logits = np.einsum("htd,hfpd->htfp", keys, q) / np.sqrt(q.shape[-1])
+    over_video = np.exp(logits - logits.max())
+    over_video /= over_video.sum(axis=(2, 3), keepdims=True)
+    weights = (over_video.mean(axis=0) * text_attention(q, keys, counted)) ** 2
+    return weights / weights.sum(axis=(1, 2), keepdims=True)
+
+
+def video_col(o: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Whole-video column (10.1): mean over heads of the column of one prototype per text and video, (t, f, p)."""
+    x = o - o.mean(axis=(1, 2), keepdims=True)
+    s = np.einsum("tfp,hfpd->htd", weights, x)
+    return np.einsum("htd,hfpd->tfp", s, x) / len(o)
+
+
+def standardized_video_col(o: np.ndarray, weights: np.ndarray, counted: Sequence[int]) -> np.ndarray:
+    """The same from head outputs as they are, standardized over texts (10.1)."""
+    s = np.einsum("tfp,hfpd->htd", weights, o)
+    g = np.einsum("htd,hfpd->htfp", s, o)
+    z = (g - g[:, counted].mean(axis=1, keepdims=True)) / (g[:, counted].std(axis=1, ddof=1, keepdims=True) + 1e-6)
+    return z.mean(axis=0)
 
 
 def text_softmax(x: np.ndarray, counted: Sequence[int]) -> np.ndarray:

@@ -11,7 +11,7 @@ from typing import Any
 
 from imap.errors import ImapError
 
-SLOTS = ("texts", "baseline", "concepts")
+SLOTS = ("texts", "words", "baseline", "concepts")
 CHOSEN = "_layers"  # ends the keys of maps over `imap_layer`; the others are over `maps_layers`
 
 
@@ -25,8 +25,9 @@ class SaliencyMap:
         function: f(heads, rows) -> Tensor (f, r, p), or its place as "module:name". It is called for a few heads at a
             time, a `HeadGroup`, and the results are added up. `rows` reduces (..., text slots, p) to (..., r, p).
         shows: "motions" or "things" if it is the default map of motion words or of concepts.
-        slots: text slots that it reads. "texts": as GramCol; "baseline": as cross attention; "concepts": the concept
-            tokens' head outputs, which cross-attention backbones do not have.
+        slots: text slots that it reads. "texts": as GramCol; "words": it returns the rows of the words itself, and no
+            softmax over texts follows; "baseline": as cross attention; "concepts": the concept tokens' head outputs,
+            which cross-attention backbones do not have.
     """
 
     key: str
@@ -57,9 +58,11 @@ class SaliencyMap:
 MAPS = (  # in the order of pictures and tables
     SaliencyMap("sel_imap", "IMAP", "imap.methods.motion_heads:imap_map", shows="motions"),
     SaliencyMap("imap", "GramCol", "imap.methods.gramcol:gramcol_map", shows="things"),
+    SaliencyMap("video_col", "whole-video column", "imap.methods.video_col:video_col_map", slots="words"),
     SaliencyMap(
         "cross_attention_maps", "cross attention", "imap.methods.cross_attention:cross_attention_map", slots="baseline"
     ),
+    SaliencyMap("text_attention", "text attention", "imap.methods.cross_attention:text_attention_map"),
     SaliencyMap(
         "concept_attention_maps",
         "ConceptAttention",

@@ -108,8 +108,8 @@ class TextSlots:
             rows = torch.cat([rows, torch.eye(min(len(self.tokenized.pieces), prompt), rows.shape[1])])
         weights = torch.cat([prompt_weights, concept_weights if not prompt else torch.zeros(concepts)])
         if self.joint_attention:
-            return SlotWeights(weights, rows, torch.cat([torch.zeros(prompt), concept_weights]), own)
-        return SlotWeights(weights, rows, weights, rows)
+            return SlotWeights(weights, rows, torch.cat([torch.zeros(prompt), concept_weights]), own, words=count)
+        return SlotWeights(weights, rows, weights, rows, words=count)
 
     def facts(self) -> dict[str, Any]:
         """Facts to record: the prompt pieces that each text was read from, and the notes."""

@@ -68,9 +68,16 @@ class Trace:
             softmax=method.softmax,
             consensus=method.surrogate == "consensus",
             cross_attention_scale=backbone.cross_attention_scale,
+            rivals_are_words=backbone.rivals_are_words,
             maps=check_maps(maps),
         )
-        self.running = RunningMaps(range(*method.maps_layers), method.imap_layer, method.softmax, len(text_slots.texts))
+        self.running = RunningMaps(
+            range(*method.maps_layers),
+            method.imap_layer,
+            method.softmax,
+            len(text_slots.texts),
+            plain=[x.key for x in self.config.maps if x.slots == "words"],
+        )
         self.steps = Steps(backbone, method.maps_timesteps)
         self.choices = HeadChoices(self.config.score)
         self.grid: Any = None  # Grid, from the first call on

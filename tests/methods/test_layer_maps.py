@@ -70,11 +70,13 @@ def oracle(case, texts, rule):
                 z[h, :, f] = g
             elif len(set(pick[repeated(texts.weights)])) > 1:
                 z[h, :, f] = (g - counted.mean(axis=0)) / (counted.std(axis=0, ddof=1) + 1e-6)
+    attention = softmax_over_texts(logits * WIDTH**-0.5, texts.weights, axis=1)
     if rule.cross_attention_scale is not None:
         logits = softmax_over_texts(logits * rule.cross_attention_scale, texts.baseline_weights, axis=1)
     maps = {
         "imap": (z.sum(axis=0), texts.weights, texts.rows),
         "sel_imap": (z[heads].sum(axis=0) / max(len(heads), 1), texts.weights, texts.rows),
+        "text_attention": (attention.mean(axis=0), texts.weights, texts.rows),
         "cross_attention_maps": (logits.mean(axis=0), texts.baseline_weights, texts.baseline_rows),
     }
     if case.concepts is not None:
@@ -86,7 +88,32 @@ def oracle(case, texts, rule):
         maps["concept_attention_maps"] = (attention, texts.baseline_weights, texts.baseline_rows)
     if rule.softmax:
         maps = {key: (softmax_over_texts(x, weights, 0), weights, rows) for key, (x, weights, rows) in maps.items()}
-    return {key: np.tensordot(rows.double().numpy(), x, 1) for key, (x, _, rows) in maps.items()}, chi, heads
+    reduced = {key: np.tensordot(rows.double().numpy(), x, 1) for key, (x, _, rows) in maps.items()}
+    return reduced | {"video_col": video_col(q, o, keys, texts, rule)}, chi, heads
+
+
+def video_col(q, o, keys, texts, rule):
+    """Whole-video column, token by token and head by head."""
+    rows, tokens = texts.rows.double().numpy(), FRAMES * PATCHES
+    q, o = q.reshape(HEADS, tokens, WIDTH), o.reshape(HEADS, tokens, WIDTH)
+    keys = np.einsum("rt,htd->hrd", rows, keys) if rule.rivals_are_words else keys
+    weights = torch.ones(len(rows)) if rule.rivals_are_words else texts.weights
+    logits = np.einsum("hkd,hnd->hkn", keys, q) / WIDTH**0.5
+    among = softmax_over_texts(logits, weights, axis=1).mean(axis=0)
+    inside = (np.exp(logits) / np.exp(logits).sum(axis=2, keepdims=True)).mean(axis=0)
+    share = (among * inside) ** 2
+    share /= share.sum(axis=1, keepdims=True)
+    total = np.zeros((len(rows), tokens))
+    for h in range(HEADS):
+        if rule.rivals_are_words or not rule.standardize:
+            x = o[h] - o[h].mean(axis=0)
+            columns = (share @ x) @ x.T
+            total += columns if rule.rivals_are_words else rows @ columns
+        else:
+            columns = (share @ o[h]) @ o[h].T
+            counted = columns[repeated(weights)]
+            total += rows @ ((columns - counted.mean(axis=0)) / (counted.std(axis=0, ddof=1) + 1e-6))
+    return total.reshape(len(rows), FRAMES, PATCHES) / HEADS
 
 
 def assert_like_oracle(case, texts, rule):
@@ -111,10 +138,13 @@ def _groups(request, monkeypatch):
 @pytest.mark.parametrize("softmax", [False, True], ids=["", "softmax"])
 @pytest.mark.parametrize("standardize", [True, False], ids=["", "none"])
 @pytest.mark.parametrize("consensus", [False, True], ids=["", "consensus"])
+@pytest.mark.parametrize("rivals_are_words", [True, False], ids=["", "slots"])
 @pytest.mark.parametrize("name", CASES)
-def test_maps_of_a_layer_are_the_loops_whatever_the_head_groups(name, consensus, standardize, softmax):
+def test_maps_of_a_layer_are_the_loops_whatever_the_head_groups(
+    name, rivals_are_words, consensus, standardize, softmax
+):
     scale = WIDTH**-0.5 if name == "cross" else None
-    assert_like_oracle(*CASES[name], MapConfig(CHI, 2, standardize, softmax, consensus, scale))
+    assert_like_oracle(*CASES[name], MapConfig(CHI, 2, standardize, softmax, consensus, scale, rivals_are_words))
 
 
 @pytest.mark.usefixtures("_groups")

@@ -201,13 +201,29 @@ def layer_maps(setting, motion_heads, q, o, prompt_keys, keys, c):
         "imap": (method.gramcol(columns), counted, rows),
         "sel_imap": (method.imap(columns, motion_heads), counted, rows),
     }
+    maps["text_attention"] = (method.text_attention(q, slots, counted), counted, rows)
     if c is None:
-        maps["cross_attention_maps"] = (method.softmaxed_cross_attention(q, slots, counted), counted, rows)
+        maps["cross_attention_maps"] = (method.text_attention(q, slots, counted), counted, rows)
     else:
         own = [[i] for i in range(count)]
         maps["cross_attention_maps"] = (method.cross_attention(q, keys), every, own)
         maps["concept_attention_maps"] = (method.concept_attention(c, o), every, own)
-    return {key: method.reduce_rows(x, rows, counted, setting.softmax) for key, (x, counted, rows) in maps.items()}
+    reduced = {key: method.reduce_rows(x, rows, counted, setting.softmax) for key, (x, counted, rows) in maps.items()}
+    return reduced | {"video_col": video_col(setting, q, o, slots, counted, rows)}
+
+
+def video_col(setting, q, o, slots, counted, rows):
+    """Whole-video column of the rows: words compete with words, tokens with tokens; in CogVideoX slots with slots."""
+    if setting.family == "cogvideox":
+        weights = method.video_weights(q, slots, counted)
+        if setting.standardize:
+            return method.reduce_rows(method.standardized_video_col(o, weights, counted), rows, counted, False)
+        return method.video_col(o, method.reduce_rows(weights, rows, counted, False))
+    words = np.stack([slots[:, list(row)].mean(axis=1) for row in rows], axis=1)
+    count = len(setting.texts)
+    groups = [part for part in (words[:, :count], words[:, count:]) if part.shape[1]]
+    weights = [method.video_weights(q, part, range(part.shape[1])) for part in groups]
+    return method.video_col(o, np.concatenate(weights))
 
 
 # -- maps of a run
@@ -239,7 +255,9 @@ class Reference:
         for suffix, layers in (("", all_layers), ("_layers", chosen_layers)):
             for key in self.maps[0][0]:
                 by_step = [[self.maps[step][layer][key] for layer in layers] for step in steps]
-                means = [self.over_texts(method.mean_over_layers_and_steps([layers])) for layers in by_step]
+                means = [method.mean_over_layers_and_steps([layers]) for layers in by_step]
+                if key != "video_col":  # no softmax over texts follows it
+                    means = [self.over_texts(x) for x in means]
                 found[key + suffix] = np.mean(means, axis=0)
         return found
 
@@ -345,7 +363,7 @@ def check(record, setting, rotary=True, **options):
 def test_every_map_is_the_plain_reference(record, family, target):
     maps = check(record, Setting(family, target))
     assert maps.facts["method"]["standardize"] == "text"
-    assert len(maps) == (6 if family == "wan" else 8)
+    assert len(maps) == (10 if family == "wan" else 12)
 
 
 @pytest.mark.parametrize("target", ["concepts", "prompt"])
@@ -379,8 +397,8 @@ def test_the_softmax_over_texts_is_the_plain_reference(record, family, target):
 def test_maps_of_every_prompt_token_are_the_plain_reference(record, family, softmax):
     count = encode(pipeline(family), family, PROMPT, 100)[1] + 1  # with the end token
     maps = check(record, Setting(family, "prompt", softmax=softmax, prompt_tokens=count))
-    own = {"imap", "imap_layers", "sel_imap", "sel_imap_layers"}
-    assert set(maps.token_arrays) == (set(maps) if family == "wan" else own)
+    baselines = {key for key in maps if key.startswith(("cross_attention_maps", "concept_attention_maps"))}
+    assert set(maps.token_arrays) == (set(maps) if family == "wan" else set(maps) - baselines)
     assert len(maps.tokens) == count
 
 

@@ -97,7 +97,7 @@ def test_a_key_that_is_no_file_name_is_refused(key):
 
 
 def test_unknown_slots_are_refused():
-    with pytest.raises(imap.ImapError, match="slots='all' .* texts, baseline, concepts"):
+    with pytest.raises(imap.ImapError, match="slots='all' .* texts, words, baseline, concepts"):
         imap.SaliencyMap("mine", "mine", mean_logits, slots="all")
 
 

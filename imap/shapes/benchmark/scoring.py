@@ -20,9 +20,11 @@ NOISES = 1000  # noise seeds per clip, so that no two clips share a noise
 POSTERIORS = 10**9  # first seed of the VAE's samples
 ROWS = {  # table rows by map key; {} is the suffix of the consensus surrogate
     "cross_attention_maps_layers": "cross attention",
+    "text_attention_layers": "text attention",
     "concept_attention_maps_layers": "ConceptAttention",
     "imap_layers": "GramCol{}",
     "sel_imap_layers": "IMAP{}",
+    "video_col_layers": "whole-video column",
 }
 SURROGATES = {"per_head": "", "consensus": ", consensus surrogate"}
 
