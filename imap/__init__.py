@@ -18,14 +18,15 @@ from imap.errors import ImapError
 from imap.methods.registry import SaliencyMap
 
 if TYPE_CHECKING:
-    from imap.api import renoise, trace
+    from imap.api import effect, read_after, renoise, trace
     from imap.saliency import Maps
     from imap.tracing.trace import Trace
 
 __version__ = "0.1.0"
-__all__ = ["ImapError", "Maps", "SaliencyMap", "Trace", "demo_model", "renoise", "trace"]
+__all__ = ["ImapError", "Maps", "SaliencyMap", "Trace", "demo_model", "effect", "read_after", "renoise", "trace"]
 
-_MODULES = {"trace": "imap.api", "renoise": "imap.api", "Trace": "imap.tracing.trace", "Maps": "imap.saliency"}
+_MODULES = {name: "imap.api" for name in ("effect", "read_after", "renoise", "trace")}
+_MODULES |= {"Trace": "imap.tracing.trace", "Maps": "imap.saliency"}
 
 
 def demo_model(family: str = "cogvideox") -> str:

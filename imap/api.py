@@ -8,9 +8,11 @@ import numpy as np
 from torch import Tensor
 
 from imap.errors import ImapError
+from imap.jobs.reading import read_finished, trace_of_finished
 from imap.jobs.renoising import Renoised, read_clip, renoise_clip, renoise_settings
 from imap.media.clips import Fit
-from imap.methods.registry import SaliencyMap
+from imap.methods.registry import EFFECT, SaliencyMap
+from imap.saliency import Maps
 from imap.tracing.prompt_cache import PromptCache
 from imap.tracing.start import start_trace
 from imap.tracing.trace import Trace
@@ -33,6 +35,9 @@ def trace(
     softmax: bool | None = None,
     concept_token: str | None = None,
     prompt_tokens: bool | None = None,
+    show: str | None = None,
+    effect: bool | Sequence[int] | None = None,
+    effect_neutral: str | None = None,
     maps: Sequence[SaliencyMap] = (),
     observe: Callable[..., None] | None = None,
     prompt_cache: PromptCache | None = None,
@@ -61,6 +66,12 @@ def trace(
         softmax: softmax over texts, per layer and per step.
         concept_token: token that represents a concept: first, last or mean.
         prompt_tokens: with target `prompt`, also return maps of every prompt token.
+        show: the map that `Maps.of` and pictures show: published (IMAP of motion words, GramCol of concepts), or
+            video_col, effect or another key.
+        effect: also read the effect of each word on the prediction, with one more forward pass per word and step: True
+            (at the noise levels of the model's renoising) or a list of step indices. Words must be in the prompt.
+        effect_neutral: what replaces the word: mean (the mean of the prompt's token embeddings) or dropped (the prompt
+            is encoded without the word).
         maps: maps of your own, computed, saved and shown beside imap's (docs/adding_a_map.md).
         observe: called as observe(layer, step, LayerActivations, SlotWeights, LayerMaps) for each layer that is read.
         prompt_cache: shared by several traces of one pipeline, so that each text is encoded once.
@@ -83,6 +94,9 @@ def trace(
         "softmax": softmax,
         "concept_token": concept_token,
         "prompt_tokens": prompt_tokens,
+        "show": show,
+        "effect": effect,
+        "effect_neutral": effect_neutral,
     }
     return start_trace(pipe, prompt, concepts, motions, settings, observe, prompt_cache, maps)
 
@@ -144,7 +158,8 @@ def renoise(
     """
     if (clip is None) == (latents is None):
         raise ImapError("give either clip= (a video file or frames) or latents= (clean latents), and not both")
-    tracing = trace(pipe, prompt, concepts, motions, **method)
+    own = {name: method.pop(name) for name in ("observe", "prompt_cache", "maps", "attention") if name in method}
+    tracing = start_trace(pipe, prompt, concepts, motions, method, **own)
     settings = renoise_settings(
         tracing,
         prompt=prompt,
@@ -162,3 +177,84 @@ def renoise(
     renoised = renoise_clip(tracing, settings, pixels, noise)
     renoised.seconds["decode_clip"] = round(seconds, 4)
     return renoised
+
+
+def read_after(
+    trace: Trace,
+    video: str | Path | np.ndarray | Sequence[Any] | Tensor,
+    *,
+    num_inference_steps: int | None = None,
+    renoise_timestep: int | Sequence[int] | None = None,
+    noise: Tensor | None = None,
+    seed: int = 42,
+) -> Maps:
+    """Read the maps of a finished video, with the words and settings of the trace of its sampling.
+
+    While a video is sampled, maps are read from half-made frames under guidance. Here the finished video is noised and
+    read like a real clip, in a few forward passes. The video is not changed.
+
+        trace = imap.trace(pipe, prompt, concepts=["ball"], motions=["jumps"])
+        latents = pipe(prompt=prompt, output_type="latent").frames
+        maps = imap.read_after(trace, latents)
+
+    Args:
+        trace: with the prompt of the video. It may have read the sampling, or not.
+        video: the latents that the pipeline returns, or the frames, which are encoded again.
+        num_inference_steps: as in `imap.renoise`.
+        renoise_timestep: as in `imap.renoise`.
+        noise: as in `imap.renoise`.
+        seed: as in `imap.renoise`.
+
+    Returns:
+        The maps of the finished video.
+
+    Raises:
+        ImapError: for a trace without a prompt, or settings that do not fit the model, before anything runs.
+    """
+    if not trace.text_slots.prompt:
+        raise ImapError("read_after needs the prompt of the video: give it to imap.trace(pipe, prompt, ...)")
+    again = trace_of_finished(trace)
+    settings = renoise_settings(
+        again,
+        prompt=trace.text_slots.prompt,
+        num_inference_steps=num_inference_steps,
+        renoise_timestep=renoise_timestep,
+        test_full_denoise=False,
+        guidance_scale=None,
+        negative_prompt="",
+        seed=seed,
+    )
+    source = video if isinstance(video, Tensor) else read_clip(video, Fit())[0]
+    return read_finished(again, source, settings, noise)
+
+
+def effect(
+    pipe: Any,
+    clip: str | Path | np.ndarray | Sequence[Any] | None = None,
+    latents: Tensor | None = None,
+    prompt: str = "",
+    concepts: str | Sequence[str] | None = None,
+    motions: str | Sequence[str] | None = None,
+    **settings: Any,
+) -> Maps:
+    """Read the effect of words on a clip, without its attention (docs/method.md, 10.2).
+
+    Works where attention cannot be read: with compiled transformers, fused projections and any attention kernel.
+
+    Args:
+        pipe: as in `imap.renoise`.
+        clip: as in `imap.renoise`.
+        latents: as in `imap.renoise`.
+        prompt: describes the clip.
+        concepts: words of the prompt.
+        motions: words of the prompt.
+        **settings: further settings of `imap.renoise`, such as renoise_timestep or effect_neutral.
+
+    Returns:
+        Maps with the key `effect`.
+
+    Raises:
+        ImapError: for a word that is not in the prompt, and as `imap.renoise`.
+    """
+    settings = {"effect": True, "show": EFFECT, **settings, "attention": False}
+    return renoise(pipe, clip, latents, None, prompt, concepts, motions, **settings).maps

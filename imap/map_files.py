@@ -16,7 +16,7 @@ VIEW = "view"  # pictures of a sample
 ARRAYS = "npy"
 TOKEN_ARRAYS = "prompt_tokens"
 AGAIN = "remove the sample's folder and run it again"  # advice for damaged results
-FACTS = ("family", "prompt", "grid", "steps", "method", "read_from_prompt", "notes")
+FACTS = ("family", "prompt", "grid", "steps", "method", "read", "effect", "faithfulness", "read_from_prompt", "notes")
 
 
 def write_arrays(folder: Path, arrays: Mapping[str, np.ndarray]) -> None:

@@ -9,20 +9,9 @@ import numpy as np
 
 from imap.atomic import write_folder
 from imap.errors import ImapError
-from imap.map_files import (
-    ARRAYS,
-    FACTS,
-    LAYOUT,
-    META,
-    TOKEN_ARRAYS,
-    VIDEO,
-    VIEW,
-    read_maps,
-    write_arrays,
-    write_meta,
-)
+from imap.map_files import ARRAYS, FACTS, LAYOUT, META, TOKEN_ARRAYS, VIDEO, VIEW, read_maps, write_arrays, write_meta
 from imap.media.video_io import write_video
-from imap.methods.registry import default_key, key_of, labels
+from imap.methods.registry import AFTER, CHOSEN, EFFECT, PUBLISHED, default_key, key_of, labels
 
 RESERVED = {"layout", "texts", "motions", "keys", "tokens", "labels", "heads", "scores", *FACTS}  # of meta.json
 
@@ -31,7 +20,7 @@ RESERVED = {"layout", "texts", "motions", "keys", "tokens", "labels", "heads", "
 class Maps(Mapping[str, np.ndarray]):
     """Saliency maps by key, each float32 (texts, frames, height, width) in patches; docs/method.md, 6 lists the keys.
 
-        maps.of("jumps")  # (frames, height, width): IMAP for a motion word, GramCol for a concept
+        maps.of("jumps")  # (frames, height, width): the map that `show` names; published: IMAP or GramCol
         maps.show("jumps", video)  # moving picture; maps.overlay gives its frames, maps.plot all words as a figure
         maps.imap, maps.gramcol, maps.cross_attention  # (texts, frames, height, width)
         maps.save("folder", video=video)  # `imap view folder` draws it
@@ -93,6 +82,22 @@ class Maps(Mapping[str, np.ndarray]):
         return self[default_key("things")]
 
     @property
+    def video_col(self) -> np.ndarray:
+        """The whole-video column of every text, (texts, frames, height, width)."""
+        return self["video_col_layers"]
+
+    @property
+    def effect(self) -> np.ndarray:
+        """The effect of every text on the prediction, (texts, frames, height, width).
+
+        Raises:
+            AttributeError: if it was not read.
+        """
+        if EFFECT not in self.arrays:
+            raise AttributeError("the effect was not read; set effect=True in imap.trace or imap.renoise")
+        return self[EFFECT]
+
+    @property
     def cross_attention(self) -> np.ndarray:
         """The cross-attention baseline of every text, (texts, frames, height, width)."""
         return self["cross_attention_maps_layers"]
@@ -112,15 +117,20 @@ class Maps(Mapping[str, np.ndarray]):
         return self[key]
 
     def key_of(self, text: str, key: str | None = None) -> str:
-        """Key of a text's map: `key`, which may be a label such as GramCol, or by default IMAP or GramCol."""
+        """Key of a text's map: `key`, which may be a label such as GramCol, or by default the map that `show` names."""
         if text not in self.texts:
             raise KeyError(f"no map of {text!r}; there are {', '.join(self.texts)}")
-        if key is None:
-            return default_key("motions" if text in self.motions else "things")
-        return key_of(key, self.names)
+        if key is not None:
+            return key_of(key, self.names)
+        shown = self.facts.get("method", {}).get("show", PUBLISHED)
+        near = [key for key in (shown + AFTER + CHOSEN, shown + CHOSEN, shown) if key in self.arrays]
+        return near[0] if near else default_key("motions" if text in self.motions else "things")
 
     def of(self, text: str, key: str | None = None) -> np.ndarray:
-        """Map of one text, (frames, height, width): IMAP of a motion word, GramCol of a concept, or the map `key`."""
+        """Map of one text, (frames, height, width): the map `key`, or by default the one that `show` names.
+
+        `show=published` is IMAP of a motion word, GramCol of a concept.
+        """
         return self[self.key_of(text, key)][self.texts.index(text)]
 
     def overlay(self, text: str, video: Any = None, key: str | None = None, **look: Any) -> np.ndarray:

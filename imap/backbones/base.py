@@ -27,6 +27,8 @@ class Backbone(ABC):
     processor_reads_fused_flag: ClassVar[bool] = False  # else fusing sets another processor
     takes_negative_prompt: ClassVar[bool] = True
     rivals_are_words: ClassVar[bool] = True  # of the whole-video column (docs/method.md, 10.1)
+    # arguments of the transformer by names of `encode_prompt`; the first holds the token embeddings
+    text_arguments: ClassVar[Mapping[str, str]] = {"prompt_embeds": "encoder_hidden_states"}
     layer_threshold: ClassVar[float] = 0.7  # imap_layer=auto keeps layers of a higher lambda_2 (paper; ours for Wan)
     takes_attention_backend: ClassVar[bool] = True  # its stock processor runs through diffusers' dispatcher
 

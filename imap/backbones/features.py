@@ -81,7 +81,9 @@ class TokenizedText:
 def call_arguments(module: nn.Module, args: tuple, kwargs: dict) -> Mapping[str, Any]:
     """Arguments of a module call by name, passed by position or by keyword."""
     # signature of the class: offload or cache hooks may wrap the instance's forward and hide its parameters
-    return signature(type(module).forward).bind(module, *args, **kwargs).arguments
+    plain = getattr(module, "_orig_mod", module)  # of a compiled module
+    arguments = signature(type(plain).forward).bind(plain, *args, **kwargs).arguments
+    return {name: value for name, value in arguments.items() if name != "self"}
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:

@@ -1,7 +1,7 @@
 """HunyuanVideo: dual-stream joint attention over [video, text] with a mask on padded text, guidance embedded."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -40,6 +40,11 @@ class HunyuanVideo(Backbone):
     processor_class = "HunyuanVideoAttnProcessor2_0"
     joint_attention = True
     takes_negative_prompt = False
+    text_arguments: ClassVar[Mapping[str, str]] = {
+        "prompt_embeds": "encoder_hidden_states",
+        "prompt_attention_mask": "encoder_attention_mask",
+        "pooled_prompt_embeds": "pooled_projections",
+    }
     layer_threshold = 0.75  # the paper's
     # the text encoder is causal, so its first token encodes only the first piece of a word
     default_concept_token = "last"

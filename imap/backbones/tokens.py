@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from imap.backbones.features import TokenizedText
@@ -40,6 +41,21 @@ def tokens_of(words: str, tokenized: TokenizedText) -> tuple[int, ...]:
         return ()
     start, stop = place
     return tuple(i for i, (a, b) in enumerate(tokenized.spans) if a < stop and b > start)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A word in a prompt: the tokens that it spans, none if it is not there, and the prompt without it."""
+
+    tokens: tuple[int, ...]
+    without: str
+
+
+def place_of(words: str, tokenized: TokenizedText) -> Place:
+    """Where the first occurrence of `words` is in a text; matched as in `tokens_of`."""
+    place, text = _find(words, tokenized.text), tokenized.text
+    without = text if place is None else " ".join(f"{text[: place[0]]} {text[place[1] :]}".split())
+    return Place(tokens_of(words, tokenized), without)
 
 
 def _find(words: str, text: str) -> tuple[int, int] | None:

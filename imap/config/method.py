@@ -5,12 +5,15 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from imap.errors import ImapError
+from imap.methods.registry import CHOSEN, EFFECT, MAPS, PUBLISHED, key_of, labels
 
 SCORE_NAMES = ("CHI", "DBI", "Silhouette", "Fisher")
 TARGETS = ("concepts", "prompt")
 STANDARDIZE = ("text", "none")
 SURROGATES = ("per_head", "consensus")
 CONCEPT_TOKENS = ("first", "last", "mean")
+BEYOND = ("show", "effect", "effect_neutral")  # settings of maps beyond the paper
+NEUTRAL = ("mean", "dropped")
 
 
 @dataclass(frozen=True)
@@ -28,11 +31,19 @@ class Method:
     softmax: bool
     concept_token: str
     prompt_tokens: bool
+    show: str = PUBLISHED  # map that pictures and Maps.of show; published: IMAP of motion words, GramCol of concepts
+    effect: bool | tuple[float, ...] = False  # steps of the effect map, as indices or as fractions of the schedule
+    effect_neutral: str = "mean"
 
     @property
     def layers(self) -> tuple[int, ...]:
         """All layers that maps need."""
         return tuple(sorted({*self.imap_layer, *range(*self.maps_layers)}))
+
+    def recorded(self) -> dict[str, Any]:
+        """Settings that change a result; those beyond the paper only where they are used. `show` changes none."""
+        effect = {"effect": self.effect, "effect_neutral": self.effect_neutral} if self.effect else {}
+        return {name: x for name, x in vars(self).items() if name not in BEYOND} | effect
 
     def check_steps(self, num_inference_steps: int) -> None:
         """Raise ImapError if `maps_timesteps` has steps that the run does not have."""
@@ -57,6 +68,9 @@ METHOD_DEFAULTS: dict[str, Any] = {
     "standardize": "text",
     "softmax": False,
     "prompt_tokens": False,
+    "show": PUBLISHED,
+    "effect": False,
+    "effect_neutral": "mean",
 }
 
 
@@ -98,6 +112,11 @@ def method_settings(
     value["surrogate"] = _choice("surrogate", value["surrogate"], SURROGATES)
     value["standardize"] = _choice("standardize", value["standardize"], STANDARDIZE)
     value["concept_token"] = _choice("concept_token", value["concept_token"], CONCEPT_TOKENS)
+    value["effect_neutral"] = _choice("effect_neutral", value["effect_neutral"], NEUTRAL)
+    value["effect"] = _effect(value["effect"])
+    value["show"] = shown_map(value["show"])
+    if value["show"] == EFFECT and not value["effect"]:
+        raise ImapError("show=effect, and the effect is not read; set effect=true too")
     for name in ("softmax", "prompt_tokens"):
         if not isinstance(value[name], bool):
             raise ImapError(f"{name}={value[name]!r} is neither true nor false")
@@ -108,6 +127,28 @@ def method_settings(
             f"set it between 1 and {num_heads}, or to -1 to keep heads by threshold"
         )
     return Method(**value)
+
+
+def shown_map(value: Any) -> str:
+    """Key of the map to show, without a suffix, from its key or label; or `published`."""
+    known = {**labels(), PUBLISHED: PUBLISHED}
+    key = key_of(str(value), known)
+    if key not in known:
+        names = [*(x.key for x in MAPS), EFFECT]
+        raise ImapError(f"show={value!r} is not known; it can be {PUBLISHED}, {', '.join(names)}")
+    return key.removesuffix(CHOSEN)
+
+
+def _effect(value: Any) -> bool | tuple[float, ...]:
+    """The steps of the effect map: False, True, or a tuple of indices or of fractions of the schedule."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, tuple) and all(isinstance(x, float) for x in value):  # from a preset
+        return value
+    steps = _integers("effect", value, ", or effect=true")
+    if not steps or any(step < 0 for step in steps):
+        raise ImapError(f"effect={value!r} names no step; write it as effect=true or effect=[10,20]")
+    return tuple(steps)
 
 
 def _is_integer(x: Any) -> bool:

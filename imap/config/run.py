@@ -13,6 +13,7 @@ from imap.media.clips import Fit
 
 AUTO = "auto"
 METHOD_KEYS = tuple(x.name for x in fields(Method))
+DURING, AFTER, BOTH = READINGS = ("during", "after", "both")
 UNRECORDED = ("output_dir", "pictures", "chooses_layers")  # chooses_layers is recorded as imap_layer=auto
 LONGEST_SCHEDULE = 1000  # training timesteps of all three families
 
@@ -33,13 +34,18 @@ class Run:
     method: Mapping[str, Any]
     chooses_layers: bool = False  # imap_layer=auto: chosen by lambda_2 after the model is loaded
     pictures: bool = True
+    read: str = DURING
     renoise_timestep: tuple[int, ...] = ()
     test_full_denoise: bool = False
     fit: Fit = field(default_factory=Fit)
 
     def recorded(self) -> dict[str, Any]:
         """Settings that change a result, in plain values. `meta.json` records them."""
-        return {key: _plain(x) for key, x in asdict(self).items() if key not in UNRECORDED}
+        return {
+            key: _plain(x)
+            for key, x in asdict(self).items()
+            if key not in UNRECORDED and (key, x) != ("read", DURING)  # as before there was this setting
+        }
 
 
 def run_settings(config: Mapping[str, Any], renoising: bool) -> Run:
@@ -86,7 +92,31 @@ def run_settings(config: Mapping[str, Any], renoising: bool) -> Run:
         num_frames=numbers["num_frames"],
         fps=numbers["fps"],
     )
-    return _with_clip_settings(run, config) if renoising else run
+    return _with_clip_settings(run, config) if renoising else _with_reading(run, config)
+
+
+def _with_reading(run: Run, config: Mapping[str, Any]) -> Run:
+    if config["read"] not in READINGS:
+        raise ImapError(f"read={config['read']!r} is not known; it can be {', '.join(READINGS)}")
+    if config["read"] == DURING:
+        return run
+    indices = config["renoise_timestep"]
+    if indices is None:
+        paper = config["backbone"]["paper"]
+        indices = scaled_indices(paper, run.num_inference_steps)
+    indices = check_renoise_timestep(indices, run.num_inference_steps, None, False)
+    return replace(run, read=config["read"], renoise_timestep=indices)
+
+
+def scaled_indices(paper: Mapping[str, Any], num_inference_steps: int) -> list[int]:
+    """Renoising indices of a model, at about the same noise levels of another schedule.
+
+    Args:
+        paper: of the model's preset.
+        num_inference_steps: of the schedule.
+    """
+    scale = num_inference_steps / paper["num_inference_steps"]
+    return list(dict.fromkeys(min(round(i * scale), num_inference_steps - 1) for i in paper["renoise_timestep"]))
 
 
 def _with_clip_settings(run: Run, config: Mapping[str, Any]) -> Run:

@@ -74,8 +74,8 @@ def renoise_settings(
     steps = paper["num_inference_steps"] if num_inference_steps is None else num_inference_steps
     positive("num_inference_steps", steps)
     indices = paper["renoise_timestep"] if renoise_timestep is None else renoise_timestep
-    indices = check_renoise_timestep(indices, steps, tracing.method.maps_timesteps, test_full_denoise)
     tracing.method.check_steps(steps)
+    indices = check_renoise_timestep(indices, steps, tracing.method.maps_timesteps, test_full_denoise)
     guidance = paper["guidance_scale"] if guidance_scale is None else guidance_scale
     return RenoiseSettings(prompt, steps, indices, test_full_denoise, guidance, negative_prompt, seed)
 
@@ -92,6 +92,8 @@ def renoise_clip(
     pipe = tracing.backbone.pipe
     stages, generator = Stages(pipe._execution_device), torch.Generator("cpu").manual_seed(settings.seed)
     clean, noise = clean_and_noise(tracing.backbone, source, noise, generator, stages)
+    if tracing.effect is not None and not settings.test_full_denoise:
+        tracing.effect.steps = True  # every step that is read
     guided = settings.test_full_denoise and settings.guidance_scale > 1
     with ExitStack() as opened:
         with stages.stage("encode_text"), torch.no_grad():

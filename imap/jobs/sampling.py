@@ -1,17 +1,21 @@
-"""The sampling job: a stock pipeline makes a video from a prompt while its maps are read."""
+"""The sampling job: a stock pipeline makes a video from a prompt, and its maps are read during the steps or after."""
 
 from contextlib import ExitStack
 from typing import Any
 
 import torch
 
-from imap.config.run import Run
+from imap.config.run import AFTER, BOTH, DURING, Run
 from imap.config.samples import Sample
 from imap.jobs.output import Output
+from imap.jobs.reading import both_readings, read_finished, trace_of_finished
+from imap.jobs.renoising import RenoiseSettings
 from imap.jobs.timing import Stages
 from imap.media.clips import to_pixels
+from imap.saliency import Maps
 from imap.tracing.prompt_cache import PromptCache
-from imap.tracing.start import start_trace
+from imap.tracing.start import start_trace, trace_again
+from imap.tracing.trace import Trace
 
 
 def sample_video(pipe: Any, sample: Sample, run: Run, prompt_cache: PromptCache | None = None) -> Output:
@@ -20,12 +24,14 @@ def sample_video(pipe: Any, sample: Sample, run: Run, prompt_cache: PromptCache 
     prompt_cache: of the list that the sample is in, as in `imap.trace`.
     """
     stages, generator = Stages(pipe._execution_device), torch.Generator("cpu").manual_seed(run.seed)
+    tracing = start_trace(pipe, sample.prompt, sample.concepts, sample.motions, run.method, prompt_cache=prompt_cache)
+    # of both readings, that of the finished video has the effect
+    reading = trace_again(tracing, effect=False) if run.read == BOTH else tracing
     with ExitStack() as opened:
         with stages.stage("encode_text"), torch.no_grad():
-            words = (sample.prompt, sample.concepts, sample.motions)
-            tracing = opened.enter_context(start_trace(pipe, *words, run.method, prompt_cache=prompt_cache))
-            backbone = tracing.backbone
-            text = tracing.encode_prompt(sample.prompt, run.negative_prompt if run.guidance_scale > 1 else None)
+            if run.read != AFTER:
+                opened.enter_context(reading)
+            text = reading.encode_prompt(sample.prompt, run.negative_prompt if run.guidance_scale > 1 else None)
         timing = opened.enter_context(stages.denoise_then(run.num_inference_steps - 1, "decode"))
         frames = pipe(
             **text,
@@ -35,9 +41,26 @@ def sample_video(pipe: Any, sample: Sample, run: Run, prompt_cache: PromptCache 
             num_inference_steps=run.num_inference_steps,
             generator=generator,
             output_type="np",
-            **backbone.guidance_arguments(run.guidance_scale, conditional_only=False),
+            **tracing.backbone.guidance_arguments(run.guidance_scale, conditional_only=False),
             **timing,
         ).frames[0]
     with stages.stage("maps"):
-        maps = tracing.maps()
+        maps = None if run.read == AFTER else reading.maps()
+    if run.read != DURING:
+        with stages.stage("read_after"):
+            after = _read_after(tracing, sample, run, stages)
+        maps = after if maps is None else both_readings(maps, after)
     return Output(to_pixels(frames), maps, {"video": "sampled", "seconds": stages.seconds})
+
+
+def _read_after(tracing: Trace, sample: Sample, run: Run, stages: Stages) -> Maps:
+    settings = RenoiseSettings(
+        prompt=sample.prompt,
+        num_inference_steps=run.num_inference_steps,
+        renoise_timestep=run.renoise_timestep,
+        test_full_denoise=False,
+        guidance_scale=run.guidance_scale,
+        negative_prompt="",
+        seed=run.seed,
+    )
+    return read_finished(trace_of_finished(tracing), stages.latents, settings)

@@ -14,6 +14,7 @@ class Stages:
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self.seconds: dict[str, float] = {}
+        self.latents: Any = None  # Tensor, of the last step of the latest call
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -27,14 +28,14 @@ class Stages:
     def denoise_then(self, last_step: int, after: str) -> Iterator[dict[str, Any]]:
         """Time a pipeline call as `denoise` up to the end of its last step, then as `after`.
 
-        Gives the arguments to pass to the call.
+        Gives the arguments to pass to the call. Afterwards `latents` are those of the last step.
         """
         start, loop_end = now(self.device), None
 
         def at_step_end(pipe: Any, step: int, timestep: Any, tensors: dict) -> dict:
             nonlocal loop_end
             if step == last_step:
-                loop_end = now(self.device)
+                loop_end, self.latents = now(self.device), tensors.get("latents")
             return tensors
 
         yield {"callback_on_step_end": at_step_end}

@@ -12,6 +12,9 @@ from typing import Any
 from imap.errors import ImapError
 
 SLOTS = ("texts", "words", "baseline", "concepts")
+EFFECT = "effect"  # key of the effect map, which no attention gives (imap.tracing.effect)
+PUBLISHED = "published"  # shows IMAP of motion words and GramCol of concepts
+AFTER, AFTER_LABEL = "_after", ", read after"  # of maps of the finished video, beside those of its sampling
 CHOSEN = "_layers"  # ends the keys of maps over `imap_layer`; the others are over `maps_layers`
 
 
@@ -76,7 +79,13 @@ def labels(maps: Iterable[SaliencyMap] = MAPS) -> dict[str, str]:
     """Label of every key, first those over `imap_layer`, then those over `maps_layers`."""
     maps = tuple(maps)
     chosen = {x.key + CHOSEN: x.label for x in maps}
-    return chosen | {x.key: f"{x.label}, all layers" for x in maps}
+    effect = {EFFECT: "effect"} if maps == MAPS else {}
+    return chosen | effect | {x.key: f"{x.label}, all layers" for x in maps}
+
+
+def after_key(key: str) -> str:
+    """Key of a map of the finished video, beside the map `key` of its sampling."""
+    return key.removesuffix(CHOSEN) + AFTER + (CHOSEN if key.endswith(CHOSEN) else "")
 
 
 def key_of(name: str, known: Mapping[str, str]) -> str:
@@ -108,7 +117,7 @@ def check_maps(own: SaliencyMap | Iterable[SaliencyMap] | None) -> tuple[Salienc
     keys = [x.key for x in maps]
     own_labels = [x.label.lower() for x in maps[len(MAPS) :]]
     twice = sorted({key for key in keys if keys.count(key) > 1})
-    names = {name.lower() for x in MAPS for name in (x.key, x.label)}
+    names = {EFFECT, *(name.lower() for x in MAPS for name in (x.key, x.label))}
     hidden = [
         x.key
         for x in maps[len(MAPS) :]

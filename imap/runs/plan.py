@@ -73,7 +73,7 @@ def plan(config: Mapping[str, Any], renoising: bool) -> Plan:
             f"backbone={model.name} takes no negative_prompt, because its guidance is built in; leave it empty"
         )
     check_writable(run.output_dir)
-    recorded = vars(method) | ({"imap_layer": AUTO} if run.chooses_layers else {})
+    recorded = method.recorded() | ({"imap_layer": AUTO} if run.chooses_layers else {})
     settings = {"model": model.recorded(), **run.recorded(), "method": recorded}
     tally, tasks = Tally(), []
     for name, sample in tqdm(samples, "checking", leave=False, disable=len(samples) < 10):

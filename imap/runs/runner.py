@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from imap.backbones import backbone_of
-from imap.config.run import Run
+from imap.config.run import DURING, Run
 from imap.config.samples import Sample
 from imap.errors import ImapError, one_line
 from imap.jobs.output import Output
@@ -116,7 +116,7 @@ def choose_layers(pipe: Any, todo: Plan, renoising: bool) -> Run:
     run, sample = todo.run, todo.tasks[0].sample
     step = run.renoise_timestep[0] if renoising else run.num_inference_steps // 2
     method = {**run.method, "maps_timesteps": None if renoising else [step, step + 1]}
-    short = replace(run, renoise_timestep=(step,), test_full_denoise=False, method=method)
+    short = replace(run, read=DURING, renoise_timestep=(step,), test_full_denoise=False, method=method)
 
     def measure() -> LayerChoice:
         try:

@@ -10,9 +10,10 @@ from torch import Tensor
 from imap.backbones.features import Grid
 from imap.config.method import Method
 from imap.errors import ImapError
+from imap.evaluation.faithfulness import faithfulness_by_text
 from imap.methods.layer_maps import LayerMaps, MapConfig
 from imap.methods.motion_heads import Score
-from imap.methods.registry import CHOSEN, MAPS, labels
+from imap.methods.registry import CHOSEN, EFFECT, MAPS, labels
 from imap.saliency import Maps
 from imap.tracing.text_slots import TextSlots
 
@@ -45,7 +46,9 @@ class HeadChoices:
         self._step = {}
 
     def tables(self) -> tuple[Table, Table]:
-        """Scores of all heads, and motion heads best first."""
+        """Scores of all heads, and motion heads best first. Empty if no attention was read."""
+        if not self._rows:
+            return {}, {}
         device = next(iter(self._rows.values()))[0].device  # of the first layer: blocks may sit on several devices
         values, chosen = (torch.stack([row[i].to(device) for row in self._rows.values()]).cpu() for i in (0, 1))
         order = values.argsort(dim=1, descending=self.score.larger_is_better)
@@ -83,9 +86,12 @@ def collect(
     arrays = {key: x.unflatten(-1, size).cpu().numpy() for key, x in means.items()}
     scores, heads = choices.tables()
     check_finite(arrays, scores, {x.key for x in config.maps if x not in MAPS})
-    if not any(chosen for steps in heads.values() for chosen in steps.values()):
+    if scores and not any(chosen for steps in heads.values() for chosen in steps.values()):
         text_slots.note(f"no head passes the {method.imap_sep_score} threshold: the sel_imap maps are zero")
     settings = vars(method) | {"standardize": "text" if text_slots.standardize else "none"}
+    if EFFECT in arrays:
+        others = {key: x for key, x in arrays.items() if key != EFFECT}
+        facts = {**facts, "faithfulness": faithfulness_by_text(others, arrays[EFFECT], text_slots.texts)}
     tokens = {key: x[count:] for key, x in arrays.items() if len(x) > count}
     return Maps(
         arrays={key: x[:count] for key, x in arrays.items()},

@@ -10,9 +10,12 @@ from imap.backbones.features import Grid
 from imap.errors import ImapError
 
 
-def check_traceable(backbone: Backbone) -> None:
-    """Raise ImapError for a pipeline whose attention the hooks would miss or misread."""
-    for reason in _reasons(backbone):
+def check_traceable(backbone: Backbone, attention: bool = True) -> None:
+    """Raise ImapError for a pipeline whose calls or attention the hooks would miss or misread.
+
+    attention: whether attention is read.
+    """
+    for reason in (*_reasons(backbone), *(_attention_reasons(backbone) if attention else ())):
         raise ImapError(f"cannot trace this {type(backbone.pipe).__name__}: {reason}")
 
 
@@ -25,15 +28,19 @@ def _reasons(backbone: Backbone) -> Iterator[str]:
         yield "it has no text encoder, and concepts must be encoded; load the pipeline with its text encoder"
     if not hasattr(type(pipe), "current_timestep"):
         yield "it does not tell its current timestep, so steps cannot be counted; use a diffusers pipeline >= 0.35"
+    if getattr(transformer, "is_cache_enabled", False):
+        yield "a step cache skips blocks on some steps; call pipe.transformer.disable_cache() first"
+    if getattr(transformer, "_parallel_config", None) is not None:
+        yield "context parallelism gives each device a slice of the tokens; load the transformer without it"
+
+
+def _attention_reasons(backbone: Backbone) -> Iterator[str]:
+    transformer = backbone.transformer
     if hasattr(transformer, "_orig_mod") or any(_compiled(module) for module in [transformer, *backbone.blocks]):
         yield (
             "its transformer is compiled, and compiled code passes hooks by; "
             "take maps on the transformer before torch.compile, or load it again"
         )
-    if getattr(transformer, "is_cache_enabled", False):
-        yield "a step cache skips blocks on some steps; call pipe.transformer.disable_cache() first"
-    if getattr(transformer, "_parallel_config", None) is not None:
-        yield "context parallelism gives each device a slice of the tokens; load the transformer without it"
     if any("group_offloading" in name for module in transformer.modules() for name in _diffusers_hooks(module)):
         yield "group offloading moves layers ahead of the hooks; use offload=model or offload=sequential instead"
     for layer, block in enumerate(backbone.blocks):

@@ -1,6 +1,7 @@
 """A trace of any stock pipeline, with the paper's settings for its model where none are given."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from imap.backbones import backbone_of
@@ -22,11 +23,13 @@ def start_trace(
     observe: Callable[..., None] | None = None,
     prompt_cache: PromptCache | None = None,
     maps: Sequence[SaliencyMap] = (),
+    attention: bool = True,
 ) -> Trace:
     """A `Trace` of the next call of a pipeline.
 
     Args:
         pipe, prompt, concepts, motions, observe, prompt_cache, maps: as in `imap.trace`.
+        attention: as in `Trace`.
         settings: keys of `imap.config.method.Method`. A missing key or None takes the paper's value for the model.
 
     Raises:
@@ -36,11 +39,24 @@ def start_trace(
     if settings.get("imap_qk_matching_target") is None and not prompt:
         settings = {**settings, "imap_qk_matching_target": "concepts"}  # no prompt, so no prompt words to match
     preset = preset_for(backbone.family, backbone.num_layers, backbone.num_heads)
+    if settings.get("effect") is True:  # not of every step: the noise levels at which the model is renoised
+        paper = preset.paper
+        fractions = tuple(i / paper["num_inference_steps"] for i in paper["renoise_timestep"])
+        settings = {**settings, "effect": fractions}
     method = method_settings(
         settings, preset.paper, backbone.num_layers, backbone.num_heads, backbone.default_concept_token
     )
     text_slots = TextSlots(backbone, method, split_texts(concepts), split_texts(motions), prompt)
-    return Trace(backbone, method, text_slots, observe, prompt_cache, maps, _only_size(preset))
+    return Trace(backbone, method, text_slots, observe, prompt_cache, maps, _only_size(preset), attention)
+
+
+def trace_again(earlier: Trace, **changed: Any) -> Trace:
+    """A new trace of the same pipeline, words and settings. changed: fields of `Method`."""
+    method, slots = replace(earlier.method, **changed), earlier.text_slots
+    concepts, motions = ([x for x in slots.texts if (x in slots.motions) is is_motion] for is_motion in (False, True))
+    text_slots = TextSlots(earlier.backbone, method, concepts, motions, slots.prompt)
+    settings = (earlier.observe, earlier.prompt_cache, earlier.own_maps, earlier.only_size, earlier.attention)
+    return Trace(earlier.backbone, method, text_slots, *settings)
 
 
 def _only_size(preset: Preset) -> tuple[int, int, int] | None:

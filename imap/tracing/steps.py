@@ -61,7 +61,12 @@ class Steps:
                 "open a new `with imap.trace(...)` block for every call"
             )
         self._schedule = schedule
-        check_range(self.wanted, self._announced or len(schedule))
+        check_range(self.wanted, self.count)
+
+    @property
+    def count(self) -> int:
+        """Steps of the whole schedule."""
+        return self._announced or len(self._schedule)
 
     def forget(self) -> None:
         """Release the pipeline's tensors."""

@@ -8,7 +8,7 @@ import torch
 
 from imap.backbones.base import Backbone
 from imap.backbones.features import CONCEPT_WINDOW, TokenizedText
-from imap.backbones.tokens import tokens_of
+from imap.backbones.tokens import place_of
 from imap.config.method import Method
 from imap.config.samples import check_words
 from imap.errors import ImapError
@@ -28,13 +28,16 @@ class TextSlots:
         self.notes: list[str] = []
         self.prompt = prompt
         self.reads_prompt = method.imap_qk_matching_target == "prompt"
+        self.needs_prompt = self.reads_prompt or bool(method.effect)
         self.joint_attention, self.padded_length = backbone.joint_attention, backbone.text_length
         self.prompt_tokens = method.prompt_tokens
         if len(self.texts) >= self.padded_length:
             raise ImapError(f"{len(self.texts)} texts do not fit {self.padded_length} text slots; name fewer")
         for text in self.texts:
             check_window(backbone, backbone.pipe.tokenizer, text)
-        self.tokenized = _tokenize(backbone, prompt) if self.reads_prompt else TokenizedText("", (), (), ())
+        self.prompt_text = _tokenize(backbone, prompt, method) if self.needs_prompt else TokenizedText("", (), (), ())
+        self.places = {text: place_of(text, self.prompt_text) for text in self.texts}
+        self.tokenized = self.prompt_text if self.reads_prompt else TokenizedText("", (), (), ())
         self.matched = self._match()
         self.standardize = self._standardize(method)
 
@@ -42,7 +45,7 @@ class TextSlots:
         """Tokens of the prompt that each text spans; none with target concepts."""
         if not self.reads_prompt:
             return dict.fromkeys(self.texts, ())
-        matched = {text: tokens_of(text, self.tokenized) for text in self.texts}
+        matched = {text: place.tokens for text, place in self.places.items()}
         absent = [text for text, tokens in matched.items() if not tokens]
         if absent:
             self.note(
@@ -74,12 +77,12 @@ class TextSlots:
 
         encoded: token ids of every text that the pipeline has encoded.
         """
-        prompt = list(self.tokenized.ids)
+        prompt = list(self.prompt_text.ids)
         windows = ((row, start) for row in encoded for start in range(len(row) - len(prompt) + 1))
         if encoded and not any(list(row[start : start + len(prompt)]) == prompt for row, start in windows):
             raise ImapError(
                 "the pipeline was called with another prompt than the trace was given; "
-                "give both the same, or set imap_qk_matching_target=concepts"
+                "give both the same, or set imap_qk_matching_target=concepts and effect=false"
             )
 
     def layout(self, prompt: int, last_counts_for: int) -> SlotWeights:
@@ -119,7 +122,9 @@ class TextSlots:
         return facts | ({"prompt": self.prompt} if self.prompt else {})
 
 
-def _tokenize(backbone: Backbone, prompt: str | None) -> TokenizedText:
+def _tokenize(backbone: Backbone, prompt: str | None, method: Method) -> TokenizedText:
+    if not prompt and method.effect:
+        raise ImapError("effect leaves words out of the prompt: give the prompt to the trace too")
     if not prompt:
         raise ImapError(
             "imap_qk_matching_target=prompt reads the prompt's own words: "

@@ -1,0 +1,70 @@
+"""How well a map agrees with the effect of its word: a score without ground truth (docs/method.md, 10.3)."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from imap.evaluation.scores import average_precision
+
+TOP = 0.1  # share of cells, or of places, that count as the effect's
+TOP_FRAMES = 0.3  # share of frames
+SCORES = {
+    "rank": "rank corr.",
+    "ap": "AP",
+    "rank_space": "rank corr., where",
+    "ap_space": "AP, where",
+    "rank_time": "rank corr., when",
+    "ap_time": "AP, when",
+}
+
+
+def faithfulness(x: np.ndarray, effect: np.ndarray) -> dict[str, float]:
+    """Agreement of a map with the effect of its word.
+
+    Args:
+        x: map (frames, height, width).
+        effect: of the word, of the same shape.
+
+    Returns:
+        Spearman's rank correlation, and average precision against the top share of the effect: over all cells (`rank`,
+        `ap`), over places after a mean over frames (`_space`), over frames after a mean over places (`_time`).
+        NaN where a map is constant.
+    """
+    parts = {"": (x, effect), "_space": (x.mean(axis=0), effect.mean(axis=0))}
+    scores = {f"{name}{part}": value for part, pair in parts.items() for name, value in _scores(*pair, TOP).items()}
+    in_time = _scores(x.mean(axis=(1, 2)), effect.mean(axis=(1, 2)), TOP_FRAMES)
+    return scores | {f"{name}_time": value for name, value in in_time.items()}
+
+
+def faithfulness_by_text(
+    arrays: Mapping[str, np.ndarray], effect: np.ndarray, texts: Sequence[str]
+) -> dict[str, dict[str, dict[str, float | None]]]:
+    """`faithfulness` of every map, [text][key][score]. A score that is not defined is None.
+
+    Args:
+        arrays: maps (texts, frames, height, width) by key.
+        effect: of the texts, of the same shape.
+        texts: the words.
+    """
+    return {
+        text: {key: _plain(faithfulness(rows[i], effect[i])) for key, rows in arrays.items()}
+        for i, text in enumerate(texts)
+    }
+
+
+def _plain(scores: Mapping[str, float]) -> dict[str, float | None]:
+    return {name: None if np.isnan(x) else round(x, 4) for name, x in scores.items()}
+
+
+def _scores(x: np.ndarray, effect: np.ndarray, share: float) -> dict[str, float]:
+    x, effect = x.ravel(), effect.ravel()
+    if np.ptp(x) == 0 or np.ptp(effect) == 0:
+        return {"rank": float("nan"), "ap": float("nan")}
+    top = np.zeros(len(effect), bool)
+    top[np.argsort(-effect, kind="stable")[: max(1, round(share * len(effect)))]] = True
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # nearly constant input: NaN says so
+        rank = float(spearmanr(x, effect).statistic)
+    return {"rank": rank, "ap": average_precision(x, top)}

@@ -1,0 +1,60 @@
+"""Reading a sampled video after it is made: its latents are renoised like a real clip (docs/method.md, 10.4)."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from imap.evaluation.faithfulness import faithfulness_by_text
+from imap.jobs.renoising import RenoiseSettings, renoise_clip
+from imap.methods.registry import AFTER_LABEL, EFFECT, after_key
+from imap.saliency import Maps
+from imap.tracing.start import trace_again
+from imap.tracing.trace import Trace
+
+
+def trace_of_finished(sampling: Trace) -> Trace:
+    """A trace with the words and settings of a sampling, entered or not, for its finished video."""
+    return trace_again(sampling, maps_timesteps=None, effect=bool(sampling.method.effect))
+
+
+def read_finished(
+    tracing: Trace, source: np.ndarray | Tensor, settings: RenoiseSettings, noise: Tensor | None = None
+) -> Maps:
+    """Maps of a finished video.
+
+    Args:
+        tracing: from `trace_of_finished`.
+        source: the finished latents, or uint8 frames (frames, height, width, 3).
+        settings: how the video is noised.
+        noise: of the latents' shape; None draws it from the seed.
+    """
+    maps = renoise_clip(tracing, settings, source, noise).maps
+    read = {
+        "when": "after",
+        "renoise_timestep": list(settings.renoise_timestep),
+        "num_inference_steps": settings.num_inference_steps,
+        "seed": settings.seed,
+    }
+    return replace(maps, facts={**maps.facts, "read": read})
+
+
+def both_readings(during: Maps, after: Maps) -> Maps:
+    """Maps of both readings: those of the finished video have `_after` in their keys. The effect is that of after."""
+    named = _named(after.arrays)
+    arrays = {**during.arrays, **named}
+    facts = {**during.facts, "read": {**after.facts["read"], "when": "both"}}
+    if EFFECT in after.arrays:
+        facts["effect"] = after.facts["effect"]
+        others = {key: x for key, x in arrays.items() if key != EFFECT}
+        facts["faithfulness"] = faithfulness_by_text(others, arrays[EFFECT], during.texts)
+    labels = {**during.labels, **{after_key(key): f"{label}{AFTER_LABEL}" for key, label in after.names.items()}}
+    labels = {key: label for key, label in labels.items() if key in arrays}
+    tokens = {**during.token_arrays, **_named(after.token_arrays)}
+    return replace(during, arrays=arrays, facts=facts, labels=labels, token_arrays=tokens)
+
+
+def _named(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    return {key if key == EFFECT else after_key(key): x for key, x in arrays.items()}

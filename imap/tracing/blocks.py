@@ -1,0 +1,155 @@
+"""The attention of one pipeline, block by block: hooks that read it, and the concept tokens beside it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from imap.backbones.base import Backbone
+from imap.backbones.features import BlockActivations, Features, Grid, call_arguments
+from imap.config.method import Method
+from imap.errors import ImapError
+from imap.methods.accumulate import RunningMaps
+from imap.methods.layer_maps import LayerActivations, LayerMaps, MapConfig, SlotWeights, layer_maps
+from imap.tracing.collect import HeadChoices
+from imap.tracing.prompt_cache import PromptCache
+from imap.tracing.text_slots import TextSlots
+
+Observer = Callable[[int, int, LayerActivations, SlotWeights, LayerMaps], None]
+
+
+class BlockReader:
+    """Reads the blocks of conditional transformer calls, and accumulates their maps on the device."""
+
+    def __init__(
+        self, backbone: Backbone, method: Method, text_slots: TextSlots, config: MapConfig, observe: Observer | None
+    ) -> None:
+        self.backbone, self.method, self.text_slots = backbone, method, text_slots
+        self.config, self.observe = config, observe
+        self.running = RunningMaps(
+            range(*method.maps_layers),
+            method.imap_layer,
+            method.softmax,
+            len(text_slots.texts),
+            plain=[x.key for x in config.maps if x.slots == "words"],
+        )
+        self.choices = HeadChoices(config.score)
+        self._in_hook = False
+        self._embeddings: Any = None  # Tensor of the concepts, the zero padding last
+        self._tokens: Any = None  # Tensor of the concepts, on their way through the blocks
+        self._slots: Any = None  # SlotWeights, from the first call on
+        self._prompt_slots = 0  # slots of the prompt, which come first
+        self._step = -1
+        self._grid: Any = None
+        self._row: Any = None  # int, the conditional row while a call is read, else None
+        self._call: Mapping[str, Any] = {}
+
+    def encode_concepts(self, cache: PromptCache) -> None:
+        """Encode the concepts if maps or baselines read them."""
+        if self.text_slots.reads_concepts:
+            embeddings = cache.concepts(self.text_slots.texts, self.method.concept_token)
+            self._embeddings = torch.cat([embeddings, torch.zeros_like(embeddings[:1])])  # zero: the padded slots
+            self.backbone.pipe.maybe_free_model_hooks()  # under model offload, the text encoder need not stay
+
+    def install(self, keep: Callable[[Any], None]) -> None:
+        """Hook the blocks; `keep` gets the handles."""
+        backbone = self.backbone
+        for layer in self._hooked_layers():
+            block, activations = backbone.blocks[layer], BlockActivations()
+            begins = self._guarded(partial(self._block_begins, activations))
+            keep(block.register_forward_pre_hook(begins, with_kwargs=True))
+            for name, module in backbone.hooked_modules(block).items():
+                keep(module.register_forward_hook(self._guarded(partial(self._module_ends, activations, name))))
+            attended = self._guarded(partial(self._attended, layer, block, activations))
+            keep(backbone.attention(block).to_out[0].register_forward_pre_hook(attended))
+
+    def begin_call(self, call: Mapping[str, Any], row: int, grid: Grid, step: int) -> None:
+        """A conditional call begins. What an interrupted step has added is discarded."""
+        self.running.drop_step()
+        self.choices.drop_step()
+        if self._slots is None:
+            prompt = (0, 1)
+            if self.text_slots.reads_prompt:
+                prompt = self.backbone.prompt_slots(call, len(self.text_slots.tokenized.pieces))
+            self._prompt_slots = prompt[0]
+            self._slots = self.text_slots.layout(*prompt).to(call["hidden_states"].device)
+        self._call, self._tokens, self._row, self._grid, self._step = call, None, row, grid, step
+
+    def end_call(self) -> None:
+        """The call ends: its maps join the running means. Raises ImapError for layers that were not seen."""
+        self.forget()
+        missed = [layer for layer in self.method.layers if layer not in self.choices]
+        if missed:
+            raise ImapError(
+                f"layers {missed} were not seen at step {self._step}: a cache or compiled code passes their modules "
+                "by; switch it off while maps are taken"
+            )
+        self.running.end_step()
+        self.choices.end_step(self._step)
+
+    def forget(self) -> None:
+        """Release the call's tensors, and read no further."""
+        self._row, self._tokens, self._call = None, None, {}
+
+    def _hooked_layers(self) -> Sequence[int]:
+        """Layers that are read. Concept tokens need all blocks up to the last of these."""
+        wanted = self.method.layers
+        return range(max(wanted) + 1) if self.text_slots.reads_concepts and self.backbone.joint_attention else wanted
+
+    def _guarded(self, hook: Callable[..., None]) -> Callable[..., None]:
+        """The hook, inactive outside conditional calls and while concept tokens run through the same modules."""
+
+        def guarded(*args: Any) -> None:
+            if self._row is not None and not self._in_hook:
+                self._in_hook = True
+                try:
+                    with torch.no_grad():
+                        hook(*args)
+                finally:
+                    self._in_hook = False
+
+        return guarded
+
+    def _block_begins(self, activations: BlockActivations, block: nn.Module, args: tuple, kwargs: dict) -> None:
+        activations.arguments = call_arguments(block, args, kwargs)
+        if self.text_slots.reads_concepts and self._tokens is None:
+            # not earlier: offloaded weights arrive with the transformer's forward
+            embeddings = self._embeddings.to(self._call["encoder_hidden_states"].device)
+            self._tokens = self.backbone.start_concepts(embeddings, self._call, self._row)
+
+    def _module_ends(self, block: BlockActivations, name: str, module: nn.Module, args: tuple, output: Tensor) -> None:
+        block.outputs[name] = output
+
+    def _attended(
+        self, layer: int, block: nn.Module, activations: BlockActivations, module: nn.Module, args: tuple
+    ) -> None:
+        """After a block's attention: take the concept tokens through the block, and read its maps."""
+        activations.head_outputs = args[0]
+        slots, is_read = self._slots.to(args[0].device), layer in self.method.layers
+        features = self.backbone.features(block, activations, self._row, self._prompt_slots, is_read)
+        keys, concepts = [features.prompt_keys] if self._prompt_slots else [], None
+        if self.text_slots.reads_concepts:
+            weights = slots.baseline_weights if self.backbone.joint_attention else slots.weights
+            tokens = self._tokens.to(args[0].device)
+            step = self.backbone.concept_step(
+                block, activations, self._row, tokens, weights[self._prompt_slots :], features
+            )
+            self._tokens, concepts = step.tokens, step.head_outputs
+            keys.append(step.keys)
+        if is_read:
+            self._read(layer, features, torch.cat(keys, dim=1), concepts, slots)
+        activations.clear()
+
+    def _read(self, layer: int, features: Features, keys: Tensor, concepts: Tensor | None, slots: SlotWeights) -> None:
+        """Add the maps of one layer to the running means."""
+        frames, patches = self._grid.frames, self._grid.patches
+        q, o = (x.unflatten(1, (frames, patches)) for x in (features.q, features.o) if x is not None)
+        with torch.autocast(o.device.type, enabled=False):  # statistics are float32, whatever the model runs in
+            activations = LayerActivations(q, o, keys, concepts)
+            maps = layer_maps(activations, slots, self.config)
+            if self.observe is not None:
+                self.observe(layer, self._step, activations, slots, maps)
+        self.running.add(layer, maps.maps)
+        self.choices.add(layer, maps)

@@ -1,0 +1,150 @@
+"""Effect of a word: how the prediction changes without it (docs/method.md, 10.2). An intervention, beside attention."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from einops import rearrange, reduce
+from torch import Tensor, nn
+
+from imap.backbones.base import Backbone
+from imap.backbones.features import Grid
+from imap.config.method import Method
+from imap.errors import ImapError
+from imap.tracing.prompt_cache import PromptCache
+from imap.tracing.text_slots import TextSlots
+
+CPU_TOKENS = 2**15  # visual tokens of one batch on a CPU, where memory that runs out ends the process
+
+
+class Effect:
+    """Mean over steps of the length of the change of the prediction, for each word.
+
+    The transformer runs once more on the same latents and timestep, with a text in which the word is neutral. The
+    pipeline does not see that run.
+    """
+
+    def __init__(self, backbone: Backbone, text_slots: TextSlots, method: Method, cache: PromptCache) -> None:
+        """Prepare the effect of all words of a trace.
+
+        Args:
+            backbone: of the traced pipeline.
+            text_slots: the words, with their tokens in the prompt.
+            method: `effect` says which steps are read. `effect_neutral=mean` puts the mean of the prompt's token
+                embeddings in place of the word's; `dropped` encodes the prompt without the word.
+            cache: encodes the prompts.
+
+        Raises:
+            ImapError: for a word that is not in the prompt.
+        """
+        self.backbone, self.text_slots, self.neutral = backbone, text_slots, method.effect_neutral
+        self.steps = method.effect
+        absent = [text for text, place in text_slots.places.items() if not place.tokens]
+        if absent:
+            raise ImapError(
+                f"effect: not in the prompt: {', '.join(absent)}; the effect of a word is that of leaving it out, so "
+                "name words of the prompt, or switch effect off"
+            )
+        self.read: list[int] = []
+        self._cache = cache
+        self._texts: list[Mapping[str, Tensor]] = []
+        self._total: Any = None  # Tensor (texts, f, p)
+
+    def encode(self) -> None:
+        """Encode the prompts that lack a word. Only `dropped` needs them."""
+        if self.neutral == "dropped" and not self._texts:
+            names = self.backbone.text_arguments
+            for place in self.text_slots.places.values():
+                encoded = self._cache.prompt(place.without, None).tensors
+                self._texts.append({names[name]: value for name, value in encoded.items() if name in names})
+
+    def wants(self, step: int, count: int) -> bool:
+        """Whether a step of a schedule of `count` steps is read."""
+        return self.steps is True or step in (round(x * count) if isinstance(x, float) else x for x in self.steps)
+
+    def facts(self) -> dict[str, Any]:
+        """Facts to record."""
+        return {"neutral": self.neutral, "steps": sorted(self.read)}
+
+    def add(
+        self, transformer: nn.Module, call: Mapping[str, Any], row: int, output: Any, grid: Grid, step: int
+    ) -> None:
+        """Add the effect of every word at the current step.
+
+        Args:
+            transformer: of the pipeline; it is called again.
+            call: arguments of the pipeline's call.
+            row: the conditional row of its batch.
+            output: what the call returned.
+            grid: of the visual tokens.
+            step: index of the step.
+        """
+        predicted = _prediction(output)[row : row + 1].float()
+        texts = self._neutral_texts(call, row)
+        rows = _rows_at_once(grid, predicted.device)
+        lengths, start = [], 0
+        while start < len(texts):
+            part = texts[start : start + rows]
+            try:
+                changed = _prediction(transformer(**_batch(call, row, part))).float()
+            except torch.cuda.OutOfMemoryError:
+                if rows == 1:
+                    raise
+                rows = max(1, min(rows, len(part)) // 2)
+                continue
+            lengths.append(torch.linalg.vector_norm(changed - predicted, dim=self.backbone.channel_axis))
+            start += len(part)
+        value = _to_grid(torch.cat(lengths), grid)
+        self._total = value if self._total is None else self._total + value
+        self.read.append(step)
+
+    def mean(self) -> Tensor:
+        """(texts, f, p), on the device. Raises ImapError if no step was read."""
+        if self._total is None:
+            raise ImapError(f"effect={self.steps}: none of these steps was read; widen effect or maps_timesteps")
+        return self._total / len(self.read)
+
+    def _neutral_texts(self, call: Mapping[str, Any], row: int) -> Sequence[Mapping[str, Tensor]]:
+        """Text arguments of the transformer, (1, ...) each, with one word neutral."""
+        if self.neutral == "dropped":
+            return self._texts
+        name = next(iter(self.backbone.text_arguments.values()))
+        text = call[name][row]
+        mean = text[: len(self.text_slots.prompt_text.pieces)].mean(dim=0)
+        changed = []
+        for place in self.text_slots.places.values():
+            one = text.clone()
+            one[list(place.tokens)] = mean
+            changed.append({name: one.unsqueeze(0)})
+        return changed
+
+
+def _prediction(output: Any) -> Tensor:
+    return output[0] if isinstance(output, tuple) else output.sample
+
+
+def _rows_at_once(grid: Grid, device: torch.device) -> int:
+    """Words in one batch. On a GPU as many as there are: it is halved when memory runs out."""
+    return max(1, CPU_TOKENS // (grid.frames * grid.patches)) if device.type == "cpu" else 2**10
+
+
+def _batch(call: Mapping[str, Any], row: int, texts: Sequence[Mapping[str, Tensor]]) -> dict[str, Any]:
+    """Arguments of a call for several texts: the conditional row of everything else, repeated."""
+    rows = len(call["hidden_states"])
+    arguments = {}
+    for name, value in call.items():
+        if name in texts[0]:
+            like = value[:1]
+            parts = [text[name].to(device=like.device, dtype=like.dtype) for text in texts]
+            arguments[name] = torch.cat(parts)
+        elif isinstance(value, Tensor) and value.ndim and len(value) == rows:
+            arguments[name] = value[row : row + 1].expand(len(texts), *value.shape[1:])
+        else:
+            arguments[name] = value
+    return arguments
+
+
+def _to_grid(x: Tensor, grid: Grid) -> Tensor:
+    """(texts, frames, height, width) in latent cells to (texts, f, p), means over the cells of a token."""
+    sizes = {"f": grid.frames, "y": grid.height, "x": grid.width}
+    return rearrange(reduce(x, "t (f a) (y b) (x c) -> t f y x", "mean", **sizes), "t f y x -> t f (y x)")
