@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from imap.config.run import METHOD_KEYS
 from imap.errors import ImapError
 from imap.jobs.reading import read_finished, trace_of_finished
 from imap.jobs.renoising import Renoised, read_clip, renoise_clip, renoise_settings
@@ -82,22 +83,8 @@ def trace(
     Raises:
         ImapError: for settings that the model does not have, before anything runs.
     """
-    settings = {
-        "imap_layer": imap_layer,
-        "maps_layers": maps_layers,
-        "maps_timesteps": maps_timesteps,
-        "imap_sep_score": imap_sep_score,
-        "imap_sep_topk": imap_sep_topk,
-        "imap_qk_matching_target": imap_qk_matching_target,
-        "surrogate": surrogate,
-        "standardize": standardize,
-        "softmax": softmax,
-        "concept_token": concept_token,
-        "prompt_tokens": prompt_tokens,
-        "show": show,
-        "effect": effect,
-        "effect_neutral": effect_neutral,
-    }
+    given = locals()
+    settings = {name: given[name] for name in METHOD_KEYS}
     return start_trace(pipe, prompt, concepts, motions, settings, observe, prompt_cache, maps)
 
 

@@ -30,44 +30,52 @@ def _walk(text: str, pieces: Sequence[str]) -> list[tuple[int, int]]:
     return spans
 
 
-def tokens_of(words: str, tokenized: TokenizedText) -> tuple[int, ...]:
-    """Indices of the tokens that the first occurrence of `words` in the text spans; empty when it is not there.
-
-    Case is ignored. A single word that is not there as written is also found in another inflection, so that
-    "rolling" finds "rolls".
-    """
-    place = _find(words, tokenized.text)
-    if place is None:
-        return ()
-    start, stop = place
-    return tuple(i for i, (a, b) in enumerate(tokenized.spans) if a < stop and b > start)
-
-
 @dataclass(frozen=True)
 class Place:
-    """A word in a prompt: the tokens that it spans, none if it is not there, and the prompt without it."""
+    """A word in a prompt.
+
+    Attributes:
+        tokens: of its first occurrence; none if it is not there.
+        everywhere: of all its occurrences.
+        without: the prompt without it.
+    """
 
     tokens: tuple[int, ...]
+    everywhere: tuple[int, ...]
     without: str
 
 
 def place_of(words: str, tokenized: TokenizedText) -> Place:
-    """Where the first occurrence of `words` is in a text; matched as in `tokens_of`."""
-    place, text = _find(words, tokenized.text), tokenized.text
-    without = text if place is None else " ".join(f"{text[: place[0]]} {text[place[1] :]}".split())
-    return Place(tokens_of(words, tokenized), without)
+    """Where `words` are in a text.
+
+    Case is ignored. A single word that is not there as written is also found in another inflection, so that
+    "rolling" finds "rolls".
+    """
+    spans, text = _find(words, tokenized.text), tokenized.text
+    tokens = [_tokens(span, tokenized) for span in spans]
+    without = text
+    for start, stop in reversed(spans):
+        without = f"{without[:start]} {without[stop:]}"
+    everywhere = tuple(dict.fromkeys(token for place in tokens for token in place))
+    return Place(tokens[0] if tokens else (), everywhere, " ".join(without.split()))
 
 
-def _find(words: str, text: str) -> tuple[int, int] | None:
+def tokens_of(words: str, tokenized: TokenizedText) -> tuple[int, ...]:
+    """Indices of the tokens that the first occurrence of `words` in the text spans; empty when it is not there."""
+    return place_of(words, tokenized).tokens
+
+
+def _tokens(span: tuple[int, int], tokenized: TokenizedText) -> tuple[int, ...]:
+    return tuple(i for i, (a, b) in enumerate(tokenized.spans) if a < span[1] and b > span[0])
+
+
+def _find(words: str, text: str) -> list[tuple[int, int]]:
+    """Characters [start, stop) of every occurrence."""
     pattern = r"\s+".join(re.escape(word) for word in words.split())
-    found = re.search(rf"(?<!\w){pattern}(?!\w)", text, re.IGNORECASE)
-    if found:
-        return found.span()
-    if len(words.split()) == 1:
-        for other in re.finditer(r"\w+", text):
-            if stem(other.group()) == stem(words):
-                return other.span()
-    return None
+    found = [x.span() for x in re.finditer(rf"(?<!\w){pattern}(?!\w)", text, re.IGNORECASE)]
+    if not found and len(words.split()) == 1:
+        found = [x.span() for x in re.finditer(r"\w+", text) if stem(x.group()) == stem(words)]
+    return found
 
 
 def stem(word: str) -> str:

@@ -98,13 +98,16 @@ def run_settings(config: Mapping[str, Any], renoising: bool) -> Run:
 def _with_reading(run: Run, config: Mapping[str, Any]) -> Run:
     if config["read"] not in READINGS:
         raise ImapError(f"read={config['read']!r} is not known; it can be {', '.join(READINGS)}")
+    indices = config["read_timestep"]
     if config["read"] == DURING:
+        if indices is not None:
+            raise ImapError(f"read_timestep={indices} is of the finished video; set read=after or read=both with it")
         return run
-    indices = config["renoise_timestep"]
     if indices is None:
-        paper = config["backbone"]["paper"]
-        indices = scaled_indices(paper, run.num_inference_steps)
-    indices = check_renoise_timestep(indices, run.num_inference_steps, None, False)
+        indices = scaled_indices(config["backbone"]["paper"], run.num_inference_steps)
+    elif isinstance(run.method["effect"], Sequence):
+        raise ImapError("effect lists steps of sampling, and the finished video has read_timestep; set effect=true")
+    indices = check_renoise_timestep(indices, run.num_inference_steps, None, False, "read_timestep")
     return replace(run, read=config["read"], renoise_timestep=indices)
 
 
@@ -180,7 +183,11 @@ def _or_built_in(demo: Mapping[str, Any] | None, typed: Sequence[str]) -> str:
 
 
 def check_renoise_timestep(
-    value: int | Sequence[int] | None, num_inference_steps: int, maps_timesteps: Sequence[int] | None, full: bool
+    value: int | Sequence[int] | None,
+    num_inference_steps: int,
+    maps_timesteps: Sequence[int] | None,
+    full: bool,
+    name: str = "renoise_timestep",
 ) -> tuple[int, ...]:
     """Check the step indices to add noise for.
 
@@ -189,6 +196,7 @@ def check_renoise_timestep(
         num_inference_steps: length of the schedule.
         maps_timesteps: range [start, stop) of steps that maps are averaged over; None for all.
         full: denoise from the first index to the end.
+        name: of the setting.
 
     Returns:
         Indices within `maps_timesteps`, each once; with `full`, the first index.
@@ -202,18 +210,18 @@ def check_renoise_timestep(
         or not indices
         or not all(isinstance(i, int) and not isinstance(i, bool) for i in indices)
     ):
-        raise ImapError(f"renoise_timestep={value!r} is not a list of step indices; write it as renoise_timestep=[30]")
+        raise ImapError(f"{name}={value!r} is not a list of step indices; write it as {name}=[30]")
     for i in indices:
         if not 0 <= i < num_inference_steps:
             raise ImapError(
-                f"renoise_timestep names step {i}, but num_inference_steps={num_inference_steps} has steps 0 to "
-                f"{num_inference_steps - 1}; set renoise_timestep to one of them, such as [{num_inference_steps // 2}]"
+                f"{name} names step {i}, but num_inference_steps={num_inference_steps} has steps 0 to "
+                f"{num_inference_steps - 1}; set {name} to one of them, such as [{num_inference_steps // 2}]"
             )
     steps = range(indices[0], num_inference_steps) if full else indices
     with_maps = [i for i in steps if maps_timesteps is None or i in range(*maps_timesteps)]
     if not with_maps:
         raise ImapError(
-            f"no step of renoise_timestep={list(indices)} lies in maps_timesteps={list(maps_timesteps or ())}; "
+            f"no step of {name}={list(indices)} lies in maps_timesteps={list(maps_timesteps or ())}; "
             "widen maps_timesteps"
         )
     return (indices[0],) if full else tuple(dict.fromkeys(with_maps))

@@ -3,6 +3,7 @@
 import numpy as np
 
 from imap.figures.study import LOOK, Study, row
+from imap.methods.registry import default_key
 from imap.view.strip import strips
 
 CLIPS = 3
@@ -17,8 +18,9 @@ def draw(study: Study) -> None:
     for sample in study.samples[:CLIPS]:
         output = study.read(sample)
         words = sample.motions or sample.concepts
-        maps = [output.maps.of(word) for word in words]
-        rows = [row(word, output.maps.key_of(word), x) for word, x in zip(words, maps, strict=True)]
+        key = default_key("motions" if sample.motions else "things")  # the paper's maps, whatever the run shows
+        maps = [output.maps.of(word, key) for word in words]
+        rows = [row(word, key, x) for word, x in zip(words, maps, strict=True)]
         blocks.append((study.shown(sample, output), rows))
         for word, x in zip(words, maps, strict=True):
             numbers += [(sample.prompt, word, frame, float(mean)) for frame, mean in enumerate(x.mean(axis=(1, 2)))]

@@ -3,6 +3,7 @@
 import numpy as np
 
 from imap.figures.study import LOOK, Study, first_word, row
+from imap.methods.registry import default_key
 from imap.view.strip import strip
 
 LEVELS = 7
@@ -16,11 +17,12 @@ def draw(study: Study) -> None:
     """
     sample = study.samples[0]
     word = first_word(sample)
+    key = default_key("motions" if word in sample.motions else "things")
     steps = np.unique(np.linspace(0, study.run.num_inference_steps - 1, LEVELS).round().astype(int)).tolist()
     outputs = [study.read(sample, step) for step in steps]
     rows, maps, numbers = [], [], []
     for step, output in zip(steps, outputs, strict=True):
-        x, level = output.maps.of(word), study.timestep(step)
+        x, level = output.maps.of(word, key), study.timestep(step)
         truth = study.truths(sample, output).get(word)
         ap = float("nan") if truth is None else truth.ap(x)
         rows.append(row(f"t = {level}", f"{word}, step {step}" + ("" if truth is None else f", AP {ap:.2f}"), x))

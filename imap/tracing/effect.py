@@ -114,7 +114,7 @@ class Effect:
         changed = []
         for place in self.text_slots.places.values():
             one = text.clone()
-            one[list(place.tokens)] = mean
+            one[list(place.everywhere)] = mean
             changed.append({name: one.unsqueeze(0)})
         return changed
 

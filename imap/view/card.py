@@ -31,6 +31,7 @@ def card(shown: Shown, width: int, keys: Sequence[str]) -> dict[str, Any]:
         "texts": list(maps.texts),
         "motions": [text for text in maps.texts if text in maps.motions],
         "video": _video(shown.frames, width),
+        "shown": [maps.key_of(text) for text in maps.texts],
         "maps": {key: _map(maps[key]) for key in keys},
         "heads": _heads(maps),
         "settings": _settings(shown.meta),

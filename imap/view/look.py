@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from imap.errors import ImapError
-from imap.view.normalization import KINDS
+from imap.view.normalization import AUTO, KINDS
 from imap.view.upsampling import SPACE
 
 COLORMAPS = ("inferno", "magma", "viridis", "plasma", "cividis")  # perceptually uniform
@@ -15,8 +15,8 @@ class Look:
     """How maps are drawn.
 
     Attributes:
-        key: of the maps, or their label; auto is IMAP for motion words and GramCol for things.
-        normalization: how values become [0, 1]: video, frame, percentile or shared.
+        key: of the maps, or their label; auto is the map that `show` names (published: IMAP or GramCol).
+        normalization: how values become [0, 1]: auto, median, video, frame, percentile or shared.
         colormap: a perceptually uniform colormap.
         opacity: of the map over the video, 0 to 1.
         space: how a map is enlarged: bilinear or nearest.
@@ -25,7 +25,7 @@ class Look:
     """
 
     key: str = "auto"
-    normalization: str = "video"
+    normalization: str = AUTO
     colormap: str = "inferno"
     opacity: float = 0.8
     space: str = "bilinear"

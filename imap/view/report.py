@@ -14,10 +14,11 @@ import numpy as np
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from imap.methods.registry import default_key, key_of
+from imap.methods.registry import key_of
 from imap.methods.registry import labels as registered
 from imap.view.card import base64_of, card
 from imap.view.look import COLORMAPS, Look
+from imap.view.normalization import AUTO, kind_for
 from imap.view.overlay import DARKENED
 from imap.view.sample import Problems, open_sample
 
@@ -26,6 +27,8 @@ TEMPLATE = Path(__file__).with_name("report.html")
 WIDTHS = ((40, 360), (150, 240), (10**9, 160))  # up to so many samples, videos at most so wide
 MOST_WITH_ALL_KEYS = 40  # samples: in larger runs the maps over maps_layers would be half of the page
 SCALES = {
+    "auto": "scaled as usual for the map",
+    "median": "scaled from the median over the video",
     "video": "scaled over the video",
     "frame": "scaled in each frame",
     "percentile": "scaled by percentiles 1 to 99",
@@ -83,8 +86,7 @@ def _shared(labels: Mapping[str, str], look: Look) -> dict[str, Any]:
         "keys": {key: labels[key] for key in [*ordered, *sorted(set(labels) - set(ordered))]},
         "scales": SCALES,
         "colours": {name: base64_of(_table(name).tobytes()) for name in COLORMAPS},
-        "motion_key": default_key("motions"),
-        "thing_key": default_key("things"),
+        "quiet": [key for key in labels if kind_for(key, AUTO) == "median"],
         "darkened": DARKENED,
         "look": {
             "key": key if (key := key_of(look.key, labels)) in labels else "auto",

@@ -247,7 +247,7 @@ def test_a_model_setting_has_the_default_that_all_backbones_of_the_command_share
 
 def test_titles_start_with_the_words_and_the_model_and_end_with_the_output():
     titles = [group.title for group in setting_groups("sampling")]
-    assert titles == ["What to look for", "Model", "Sampling", "Maps", "Output"]
+    assert titles == ["What to look for", "Model", "Sampling", "Maps", "Beyond the paper", "Output"]
     assert setting_groups("shapes_train")[0].title == "Run"
 
 

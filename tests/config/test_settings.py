@@ -66,7 +66,10 @@ def test_a_range_must_lie_within_the_steps():
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"imap_layers": [1]}, "unknown setting 'imap_layers'; choose from concept_token, imap_layer"),
+        (
+            {"imap_layers": [1]},
+            "unknown setting 'imap_layers'; choose from concept_token, effect, effect_neutral",
+        ),
         ({"imap_layer": [4]}, "imap_layer names layer 4, but this transformer has layers 0 to 3"),
         ({"imap_layer": [-1]}, "imap_layer names layer -1"),
         ({"imap_layer": []}, "imap_layer is empty"),

@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 SMALL = ["height=32", "width=48", "num_frames=9", "num_inference_steps=2", "pictures=false"]
 SAMPLE = ["prompt=A red ball rolls past a dog.", "concepts=ball, dog", "motions=rolls"]
 FOLDER = "000-a-red-ball-rolls-past-a-dog"
-KEYS = ["imap", "sel_imap", "cross_attention_maps"]
+KEYS = ["imap", "sel_imap", "video_col", "cross_attention_maps", "text_attention"]
 JOINT_KEYS = [*KEYS, "concept_attention_maps"]
 
 

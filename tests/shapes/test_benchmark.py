@@ -47,7 +47,8 @@ def test_a_split_with_other_scenes_is_refused():
 def test_every_map_of_a_model_is_scored_for_every_word(family):
     shown = list(scenes(0, 3))
     records = flat(score_model(RECIPES[family].build(0), shown, Reading(CLIP, 2, SETTINGS)))
-    rows = ["cross attention", "ConceptAttention", "GramCol", "IMAP"]
+    rows = ["cross attention", "text attention", "ConceptAttention", "GramCol", "IMAP", "whole-video column"]
+    rows += ["effect", "effect, word dropped"]
     rows += ["GramCol, consensus surrogate", "IMAP, consensus surrogate", "oracle surrogate"]
     if family == "wan":
         rows.remove("ConceptAttention")

@@ -236,7 +236,7 @@ class Watch(TorchDispatchMode):
 
     def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
         found = operation(*args, **(kwargs or {}))
-        if self.trace._in_hook:
+        if self.trace.blocks._in_hook:
             name = operation.overloadpacket.__name__
             self.operations.add(name)
             if name in ("_local_scalar_dense", "item", "nonzero", "masked_select", "equal", "is_nonzero", "unique_dim"):
@@ -409,7 +409,7 @@ def test_without_a_prompt_words_get_keys_of_their_own(pipes):
 def test_autocast_leaves_the_statistics_in_float32(pipes):
     with torch.autocast("cpu", dtype=torch.bfloat16), imap.trace(pipes("cogvideox"), PROMPT, **WORDS) as trace:
         call(pipes("cogvideox"), steps=1)
-    assert {x.dtype for x in trace.running.means().values()} == {torch.float32}
+    assert {x.dtype for x in trace.blocks.running.means().values()} == {torch.float32}
 
 
 def test_nan_in_a_layer_is_told_with_its_place():

@@ -18,7 +18,7 @@ from imap import ImapError
 from imap.view import __main__ as command
 from imap.view.look import Look
 from imap.view.moving import PART, beside, narrowed, over
-from imap.view.normalization import KINDS, normalize
+from imap.view.normalization import AUTO, KINDS, kind_for, normalize
 from imap.view.overlay import DARKENED, GAP, coloured, enlarged, overlay, side_by_side
 from imap.view.pictures import file_names, write_pictures
 from imap.view.sample import open_sample, samples_in
@@ -61,7 +61,7 @@ def test_videos_side_by_side_are_of_a_width_that_a_screen_shows(maps):
     assert narrowed(frames[:, :, :64]) is not narrow and narrowed(frames[:, :, :64]).shape == (FRAMES, 480, 64, 3)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != AUTO])
 def test_each_normalization_is_what_its_name_says_and_writes_its_limits_down(kind, maps):
     maps = maps["imap_layers"]
     found = normalize(maps, kind)
@@ -70,6 +70,7 @@ def test_each_normalization_is_what_its_name_says_and_writes_its_limits_down(kin
     np.testing.assert_allclose(found.values, ((maps - low) / (high - low)).clip(0, 1), atol=1e-6)
     text = maps[0]
     expected = {
+        "median": [[np.median(text), text.max()]] * LATENT,
         "video": [[text.min(), text.max()]] * LATENT,
         "frame": [[frame.min(), frame.max()] for frame in text],
         "percentile": [np.percentile(text, [1, 99])] * LATENT,
@@ -80,6 +81,13 @@ def test_each_normalization_is_what_its_name_says_and_writes_its_limits_down(kin
     assert recorded["normalization"] == kind and np.allclose(
         recorded["limits"][0], expected if kind == "frame" else expected[0]
     )
+
+
+def test_maps_that_are_low_where_a_word_is_not_are_scaled_from_their_median_unless_a_rule_is_named():
+    quiet = ("video_col", "video_col_layers", "video_col_after_layers", "effect")
+    assert {kind_for(key, AUTO) for key in quiet} == {"median"}
+    assert kind_for("imap_layers", AUTO) == kind_for("text_attention", AUTO) == "video"
+    assert kind_for("effect", "frame") == "frame"
 
 
 def test_a_map_without_spread_is_dark_and_no_error():
@@ -180,7 +188,10 @@ def test_a_sample_with_pictures_is_written_again_like_any_other(pictured_copy, w
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"normalization": "max"}, "normalization='max' is not known; it can be video, frame, percentile, shared"),
+        (
+            {"normalization": "max"},
+            "normalization='max' is not known; it can be auto, median, video, frame, percentile",
+        ),
         ({"colormap": "jet"}, "colormap='jet' is not known; it can be inferno"),
         ({"space": "cubic"}, "space='cubic' is not known"),
         ({"opacity": 1.5}, "opacity=1.5 is not between 0 and 1"),

@@ -15,7 +15,7 @@ from PIL import Image
 
 from imap.view.card import _map
 from imap.view.look import Look
-from imap.view.normalization import KINDS, normalize
+from imap.view.normalization import KINDS, kind_for, normalize
 from imap.view.report import WIDTHS, write_report
 from imap.view.run import show_report
 from imap.view.sample import Problems, open_sample, samples_in
@@ -341,10 +341,11 @@ def test_scales_of_the_page_are_those_of_the_pictures_for_maps_without_spread_to
     assert len(seen) == len(KINDS) * len(maps)
     for name, found in seen.items():
         kind, key = name.split()
-        expected = normalize(maps[key], kind).values
+        expected = normalize(maps[key], kind_for(key, kind)).values
         found = np.array(found).reshape(expected.shape)
         # a byte is a 256th of the map's range over the video, of which a frame's range is a part
-        np.testing.assert_allclose(found, expected, atol=0.03 if kind == "frame" else 0.005, err_msg=name)
+        near = {"frame": 0.03, "median": 0.01, "auto": 0.01}.get(kind, 0.005)
+        np.testing.assert_allclose(found, expected, atol=near, err_msg=name)
     assert 0.1 < seen["shared imap_layers"][1][0][0] < 0.9
 
 

@@ -29,7 +29,7 @@ from imap.shapes.world.split import SPLITS
 
 log = logging.getLogger("imap")
 Part = tuple[str, Callable[..., Iterator[tuple[int, list[Record]]]]]  # name, and function that scores its clips
-VERSION = 3  # version of the scoring; increase it when the same settings give other records
+VERSION = 4  # version of the scoring; increase it when the same settings give other records
 METHOD = ("num_inference_steps", "renoise_timestep", "imap_layer", "imap_sep_topk", "imap_qk_matching_target")
 
 

@@ -1,7 +1,7 @@
 """Scores of every map of a model on the clips of a split: one record per clip, word and table row."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,8 +25,12 @@ ROWS = {  # table rows by map key; {} is the suffix of the consensus surrogate
     "imap_layers": "GramCol{}",
     "sel_imap_layers": "IMAP{}",
     "video_col_layers": "whole-video column",
+    "effect": "effect",
 }
 SURROGATES = {"per_head": "", "consensus": ", consensus surrogate"}
+NEUTRAL = {"per_head": "mean", "consensus": "dropped"}  # of the effect, which the surrogate does not change
+DROPPED = "effect, word dropped"
+AGREEMENT = "agreement_"  # starts names of scores against the effect, not against the truth
 
 
 @dataclass(frozen=True)
@@ -104,14 +108,18 @@ def score_model(
                     motions=scene.motions,
                     seed=NOISES * clip + noise,
                     surrogate=surrogate,
+                    effect=True,
+                    effect_neutral=NEUTRAL[surrogate],
                     observe=None if name else oracle,
                     **reading.settings,
                 ).maps
                 for key, row in ROWS.items():
-                    if key in maps and (not name or "{}" in row):
+                    row = DROPPED if name and row == "effect" else row
+                    if key in maps and (not name or "{}" in row or row == DROPPED):
                         for truth in by_word.values():
-                            x = maps.of(truth.word, key)
-                            records.append(_record(row.format(name) + suffix, clip, truth, noise, x))
+                            record = _record(row.format(name) + suffix, clip, truth, noise, maps.of(truth.word, key))
+                            agreement = {} if name else maps.facts["faithfulness"][truth.word].get(key, {})
+                            records.append(replace(record, scores={**record.scores, **_named(agreement)}))
                 for word, truth in by_word.items():
                     share = {"on_thing": oracle.on_object(words.index(word), consensus=bool(name))}
                     records.append(Record(f"GramCol{name}{suffix}", clip, kind_of(truth), word, noise, share))
@@ -172,6 +180,10 @@ def _drawn(
 def kind_of(truth: NounTruth | VerbTruth) -> str:
     """Kind of a word: "noun" or "verb"."""
     return "noun" if isinstance(truth, NounTruth) else "verb"
+
+
+def _named(agreement: Mapping[str, float | None]) -> dict[str, float]:
+    return {AGREEMENT + name: np.nan if value is None else value for name, value in agreement.items()}
 
 
 def _record(row: str, clip: int, truth: NounTruth | VerbTruth, noise: int, x: np.ndarray) -> Record:

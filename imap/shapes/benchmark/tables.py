@@ -27,7 +27,9 @@ TITLES = {
     },
 }
 UNTRAINED = ", untrained"  # suffix of the rows of a model with random weights
-MODEL_ROWS = ("cross attention", "ConceptAttention", "GramCol", "IMAP")  # first words of a model's rows
+BASELINES = ("cross attention", "text attention", "ConceptAttention")  # first words of attention baselines
+MODEL_ROWS = (*BASELINES, "GramCol", "IMAP")  # first words of a model's rows of published maps
+OURS = ("whole-video column", "effect")
 # gates of shipped weights: title, kind of word, score, rows, least value
 GATES = (
     ("nouns: AP of the best map", "noun", "ap", MODEL_ROWS, 0.9),
@@ -101,6 +103,18 @@ def gates(records: Sequence[Record]) -> str:
     for title, kind, score, rows, least in GATES:
         value, row = _best(scored[kind], score, rows)
         add(title, _number(least, 3), _number(value, 3), row, value >= least)
+    for kind in TITLES:
+        for row in OURS:
+            _, other = _best(scored[kind], "ap", BASELINES)
+            if row in scored[kind] and other in scored[kind]:
+                gain = difference(records, kind, "ap", row, other)
+                add(
+                    f"{kind}s: AP less the best baseline's ({other})",
+                    "above 0, beyond chance",
+                    _cell(gain),
+                    row,
+                    gain[1] > 0,
+                )
     row = _best(scored["verb"], "in_object", ("GramCol", "IMAP"))[1]
     if row in scored["verb"]:
         gain = difference(records, "verb", "in_object", row, "cross attention")
