@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["ImapError", "Maps", "SaliencyMap", "Trace", "demo_model", "effect", "read_after", "renoise", "trace"]
 
-_MODULES = dict.fromkeys(("effect", "read_after", "renoise", "trace"), "imap.api")
+_MODULES: dict[str, str] = dict.fromkeys(("effect", "read_after", "renoise", "trace"), "imap.api")
 _MODULES |= {"Trace": "imap.tracing.trace", "Maps": "imap.saliency"}
 
 

@@ -105,7 +105,7 @@ def _with_reading(run: Run, config: Mapping[str, Any]) -> Run:
         return run
     if indices is None:
         indices = scaled_indices(config["backbone"]["paper"], run.num_inference_steps)
-    elif isinstance(run.method["effect"], Sequence):
+    if isinstance(run.method["effect"], Sequence):
         raise ImapError("effect lists steps of sampling, and the finished video has read_timestep; set effect=true")
     indices = check_renoise_timestep(indices, run.num_inference_steps, None, False, "read_timestep")
     return replace(run, read=config["read"], renoise_timestep=indices)

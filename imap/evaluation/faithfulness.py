@@ -32,10 +32,12 @@ def faithfulness(x: np.ndarray, effect: np.ndarray) -> dict[str, float]:
         `ap`), over places after a mean over frames (`_space`), over frames after a mean over places (`_time`).
         NaN where a map is constant.
     """
-    parts = {"": (x, effect), "_space": (x.mean(axis=0), effect.mean(axis=0))}
-    scores = {f"{name}{part}": value for part, pair in parts.items() for name, value in _scores(*pair, TOP).items()}
-    in_time = _scores(x.mean(axis=(1, 2)), effect.mean(axis=(1, 2)), TOP_FRAMES)
-    return scores | {f"{name}_time": value for name, value in in_time.items()}
+    parts = {
+        "": _scores(x, effect, TOP),
+        "_space": _scores(x.mean(axis=0), effect.mean(axis=0), TOP),
+        "_time": _scores(x.mean(axis=(1, 2)), effect.mean(axis=(1, 2)), TOP_FRAMES),
+    }
+    return {name + part: value for part, scores in parts.items() for name, value in scores.items()}
 
 
 def faithfulness_by_text(
@@ -66,5 +68,5 @@ def _scores(x: np.ndarray, effect: np.ndarray, share: float) -> dict[str, float]
     top[np.argsort(-effect, kind="stable")[: max(1, round(share * len(effect)))]] = True
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # nearly constant input: NaN says so
-        rank = float(spearmanr(x, effect).statistic)
+        rank = float(spearmanr(x, effect)[0])  # type: ignore[arg-type]  # a named tuple
     return {"rank": rank, "ap": average_precision(x, top)}

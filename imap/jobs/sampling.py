@@ -45,11 +45,11 @@ def sample_video(pipe: Any, sample: Sample, run: Run, prompt_cache: PromptCache 
             **timing,
         ).frames[0]
     with stages.stage("maps"):
-        maps = None if run.read == AFTER else reading.maps()
+        readings = [] if run.read == AFTER else [reading.maps()]
     if run.read != DURING:
         with stages.stage("read_after"):
-            after = _read_after(tracing, sample, run, stages)
-        maps = after if maps is None else both_readings(maps, after)
+            readings.append(_read_after(tracing, sample, run, stages))
+    maps = both_readings(*readings) if run.read == BOTH else readings[0]
     return Output(to_pixels(frames), maps, {"video": "sampled", "seconds": stages.seconds})
 
 

@@ -113,7 +113,8 @@ def layer_maps(layer: LayerActivations, texts: SlotWeights, config: MapConfig) -
     whole = WholeLayer(layer, groups, texts, config.rivals_are_words)
 
     reductions = _reductions(layer, texts, config.softmax)
-    parts = [(x.key, x.resolve(), reductions[x.slots]) for x in config.maps if x.slots in reductions]
+    computed = [x for x in config.maps if x.slots in reductions]
+    parts = [(x.key, x.resolve(), reductions[x.slots]) for x in computed]
     totals: dict[str, Tensor] = {}
     # a user's map may write into what it is given, and the video must stay as it is
     protect = config.maps != MAPS
@@ -138,7 +139,8 @@ def layer_maps(layer: LayerActivations, texts: SlotWeights, config: MapConfig) -
         for key, function, reduction in parts:
             value = _checked(key, function, part, reduction)
             totals[key] = totals[key] + value if key in totals else value
-    maps = {key: rearrange(reduction.finish(totals[key]), "f r p -> r f p") for key, _, reduction in parts}
+    finished = {x.key: x.resolve_finish()(reductions[x.slots].finish(totals[x.key])) for x in computed}
+    maps = {key: rearrange(x, "f r p -> r f p") for key, x in finished.items()}
     return LayerMaps(maps, scores, chosen)
 
 

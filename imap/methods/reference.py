@@ -109,6 +109,13 @@ def standardized_video_col(o: np.ndarray, weights: np.ndarray, counted: Sequence
     return z.mean(axis=0)
 
 
+def above_median(x: np.ndarray) -> np.ndarray:
+    """What is above the median over the video (10.1), the lower of the two middle values. x: (t, f, p)."""
+    ordered = np.sort(x.reshape(len(x), -1), axis=1)
+    ground = ordered[:, (ordered.shape[1] - 1) // 2]
+    return np.maximum(x - ground[:, None, None], 0)
+
+
 def text_softmax(x: np.ndarray, counted: Sequence[int]) -> np.ndarray:
     """Softmax over the texts `counted`, axis 0 (6). A text that is not counted gets what one more text would get."""
     total = np.exp(x[counted]).sum(axis=0)

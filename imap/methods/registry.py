@@ -32,6 +32,7 @@ class SaliencyMap:
         slots: text slots that it reads. "texts": as GramCol; "words": it returns the rows of the words itself, and no
             softmax over texts follows; "baseline": as cross attention; "concepts": the concept tokens' head outputs,
             which cross-attention backbones do not have.
+        finish: f(x) -> Tensor (f, r, p) of the sum over the heads of a layer, or its place; None leaves the sum.
     """
 
     key: str
@@ -39,6 +40,7 @@ class SaliencyMap:
     function: Callable[..., Any] | str
     shows: str | None = None
     slots: str = "texts"
+    finish: Callable[..., Any] | str | None = None
 
     def __post_init__(self) -> None:
         if not self.key.isidentifier() or self.key.endswith(CHOSEN):
@@ -48,21 +50,34 @@ class SaliencyMap:
 
     def resolve(self) -> Callable[..., Any]:
         """The function itself. Raises ImapError if there is none."""
-        if callable(self.function):
-            return self.function
-        module, _, name = str(self.function).partition(":")
+        return self._found("function", self.function)
+
+    def resolve_finish(self) -> Callable[..., Any]:
+        """What finishes the sum over heads. Raises ImapError if there is no such function."""
+        return (lambda x: x) if self.finish is None else self._found("finish", self.finish)
+
+    def _found(self, field: str, value: Any) -> Callable[..., Any]:
+        if callable(value):
+            return value
+        module, _, name = str(value).partition(":")
         try:
             return getattr(import_module(module), name)
         except (ImportError, AttributeError, ValueError):
             raise ImapError(
-                f"function={self.function!r} of the map {self.key!r} is not a function, nor its place as 'module:name'"
+                f"{field}={value!r} of the map {self.key!r} is not a function, nor its place as 'module:name'"
             ) from None
 
 
 MAPS = (  # in the order of pictures and tables
     SaliencyMap("sel_imap", "IMAP", "imap.methods.motion_heads:imap_map", shows="motions"),
     SaliencyMap("imap", "GramCol", "imap.methods.gramcol:gramcol_map", shows="things"),
-    SaliencyMap("video_col", "whole-video column", "imap.methods.video_col:video_col_map", slots="words"),
+    SaliencyMap(
+        "video_col",
+        "whole-video column",
+        "imap.methods.video_col:video_col_map",
+        slots="words",
+        finish="imap.methods.video_col:above_median",
+    ),
     SaliencyMap(
         "cross_attention_maps", "cross attention", "imap.methods.cross_attention:cross_attention_map", slots="baseline"
     ),
@@ -113,6 +128,7 @@ def check_maps(own: SaliencyMap | Iterable[SaliencyMap] | None) -> tuple[Salienc
     maps = (*MAPS, *own)
     for x in maps[len(MAPS) :]:
         x.resolve()
+        x.resolve_finish()
         if x.shows is not None:
             raise ImapError(f"shows={x.shows!r} of the map {x.key!r}: only registered maps can be a default")
     keys = [x.key for x in maps]

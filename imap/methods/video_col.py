@@ -31,6 +31,12 @@ def video_col_map(heads: "HeadGroup", rows: Callable[[Tensor], Tensor]) -> Tenso
     return rearrange(columns.sum(dim=0) / heads.count, "r (f p) -> f r p", f=frames)
 
 
+def above_median(x: Tensor) -> Tensor:
+    """What is above the median over the video, (f, r, p), and 0 elsewhere: most of a video is without the word."""
+    ground = rearrange(x, "f r p -> r (f p)").median(dim=-1).values
+    return (x - ground[:, None]).clamp(min=0)
+
+
 def centred_columns(o: Tensor, weights: Tensor) -> Tensor:
     """<s, X> of the prototypes s = sum_n w_n X_n, with X the head outputs centred over the video.
 

@@ -60,7 +60,9 @@ class Effect:
 
     def wants(self, step: int, count: int) -> bool:
         """Whether a step of a schedule of `count` steps is read."""
-        return self.steps is True or step in (round(x * count) if isinstance(x, float) else x for x in self.steps)
+        if isinstance(self.steps, bool):
+            return self.steps
+        return step in (round(x * count) if isinstance(x, float) else x for x in self.steps)
 
     def facts(self) -> dict[str, Any]:
         """Facts to record."""

@@ -16,6 +16,7 @@ import imap.figures.study as studies
 from imap import ImapError
 from imap.figures import FIGURES
 from imap.figures.lambda_2 import plot
+from imap.figures.methods import KEYS
 from imap.figures.separability import counts_of
 from imap.methods.motion_heads import SCORES
 from imap.methods.registry import MAPS, default_key
@@ -163,7 +164,7 @@ def test_methods_writes_the_maps_and_their_scores(drawn):
         row["score"]: row["value"] for row in table(folder, "methods") if (row["word"], row["map"]) == (word, "IMAP")
     }
     assert {name: float(x) for name, x in scores.items()} == pytest.approx(expected, rel=1e-5, nan_ok=True)
-    np.testing.assert_array_equal(np.load(folder / "methods.npy")[len(MAPS) - 1], output.maps.of(word, key))
+    np.testing.assert_array_equal(np.load(folder / "methods.npy")[KEYS.index(key)], output.maps.of(word, key))
 
 
 def test_lambda_2_comes_from_the_step_that_the_clip_is_noised_to(drawn):

@@ -113,7 +113,8 @@ def video_col(q, o, keys, texts, rule):
             columns = (share @ o[h]) @ o[h].T
             counted = columns[repeated(weights)]
             total += rows @ ((columns - counted.mean(axis=0)) / (counted.std(axis=0, ddof=1) + 1e-6))
-    return total.reshape(len(rows), FRAMES, PATCHES) / HEADS
+    ground = np.sort(total, axis=1)[:, (tokens - 1) // 2, None]  # torch's median
+    return np.maximum(total - ground, 0).reshape(len(rows), FRAMES, PATCHES) / HEADS
 
 
 def assert_like_oracle(case, texts, rule):

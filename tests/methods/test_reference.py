@@ -209,7 +209,7 @@ def layer_maps(setting, motion_heads, q, o, prompt_keys, keys, c):
         maps["cross_attention_maps"] = (method.cross_attention(q, keys), every, own)
         maps["concept_attention_maps"] = (method.concept_attention(c, o), every, own)
     reduced = {key: method.reduce_rows(x, rows, counted, setting.softmax) for key, (x, counted, rows) in maps.items()}
-    return reduced | {"video_col": video_col(setting, q, o, slots, counted, rows)}
+    return reduced | {"video_col": method.above_median(video_col(setting, q, o, slots, counted, rows))}
 
 
 def video_col(setting, q, o, slots, counted, rows):

@@ -19,16 +19,19 @@ from imap.errors import ImapError
 from imap.runs.checkpoint import read_checkpoint
 from imap.runs.loading import load
 from imap.shapes.benchmark.records import RecordFile
+from imap.shapes.benchmark.sampled import score_sampled
 from imap.shapes.benchmark.scoring import Reading, Record, score_baselines, score_model
-from imap.shapes.benchmark.tables import UNTRAINED, gates, markdown, summary, write_records
+from imap.shapes.benchmark.tables import UNTRAINED, counts, gates, markdown, summary, write_records
 from imap.shapes.models import Recipe, recipe_for
 from imap.shapes.training.card import with_maps
 from imap.shapes.weights_hash import weights_hash
-from imap.shapes.world.scenes import Scene
+from imap.shapes.world.scenes import Scene, scene_of
 from imap.shapes.world.split import SPLITS
 
 log = logging.getLogger("imap")
 Part = tuple[str, Callable[..., Iterator[tuple[int, list[Record]]]]]  # name, and function that scores its clips
+VIDEOS = ("rendered", "sampled", "demo")
+FIRST_SEED = 42  # of the sampled demo: that of imap sample
 VERSION = 4  # version of the scoring; increase it when the same settings give other records
 METHOD = ("num_inference_steps", "renoise_timestep", "imap_layer", "imap_sep_topk", "imap_qk_matching_target")
 
@@ -46,6 +49,8 @@ def benchmark(config: Any) -> None:
     settings: Any = OmegaConf.to_container(config, resolve=True)
     if settings["split"] not in SPLITS:
         raise ImapError(f"unknown split {settings['split']!r}; known are {', '.join(SPLITS)}")
+    if settings["videos"] not in VIDEOS or (settings["videos"] != "rendered" and settings["sweep"]):
+        raise ImapError(f"videos={settings['videos']!r}: it can be {', '.join(VIDEOS)}, and sweep=true needs rendered")
     split = SPLITS[settings["split"]]
     recipe = recipe_for(settings["backbone"]["name"])
     untrained = recipe if settings["untrained"] else None
@@ -72,9 +77,19 @@ def benchmark(config: Any) -> None:
         **reading.settings,
         "untrained": settings["untrained"],
         "sweep": settings["sweep"],
+        "videos": settings["videos"],
     }
     record_file = RecordFile(out / "records.jsonl", facts)
-    parts = _sweep(pipe, scenes, reading) if settings["sweep"] else _all_rows(pipe, scenes, reading, untrained)
+    if settings["videos"] != "rendered":
+        if settings["videos"] == "demo":
+            scenes, reading = (
+                [scene_of(settings["backbone"]["demo"]["prompt"])],
+                replace(reading, first_noise=FIRST_SEED),
+            )
+        guidance = settings["backbone"]["paper"]["guidance_scale"]
+        parts = iter([("sampled", partial(score_sampled, pipe, scenes, reading, guidance))])
+    else:
+        parts = _sweep(pipe, scenes, reading) if settings["sweep"] else _all_rows(pipe, scenes, reading, untrained)
     for part, score in parts:
         for clip, records in score(skip=record_file.done(part)):
             record_file.add(part, clip, records)
@@ -107,7 +122,9 @@ def _write(
     """Write table.md, records.csv and summary.json, and the gates into a model's card if one is given."""
     command = f"`{' '.join(['python -m imap.shapes.benchmark', *sys.argv[1:]])}`"
     tables = [f"# {title}", command, *_tables(records, scenes)]
-    if not settings["sweep"]:
+    if settings["videos"] != "rendered":
+        tables += ["## Sampled videos", counts(records)]
+    elif not settings["sweep"]:
         tables += ["## Gates", gates(records)]
     text = "\n\n".join(tables) + "\n"
     (out / "table.md").write_text(text, encoding="utf-8")

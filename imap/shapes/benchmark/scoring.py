@@ -117,7 +117,7 @@ def score_model(
                     row = DROPPED if name and row == "effect" else row
                     if key in maps and (not name or "{}" in row or row == DROPPED):
                         for truth in by_word.values():
-                            record = _record(row.format(name) + suffix, clip, truth, noise, maps.of(truth.word, key))
+                            record = record_of(row.format(name) + suffix, clip, truth, noise, maps.of(truth.word, key))
                             agreement = {} if name else maps.facts["faithfulness"][truth.word].get(key, {})
                             records.append(replace(record, scores={**record.scores, **_named(agreement)}))
                 for word, truth in by_word.items():
@@ -125,7 +125,7 @@ def score_model(
                     records.append(Record(f"GramCol{name}{suffix}", clip, kind_of(truth), word, noise, share))
             for word, truth in by_word.items():
                 x = oracle.maps()[words.index(word)].reshape(truth.own.shape)
-                records.append(_record(f"oracle surrogate{suffix}", clip, truth, noise, x))
+                records.append(record_of(f"oracle surrogate{suffix}", clip, truth, noise, x))
         yield clip, records
 
 
@@ -154,12 +154,12 @@ def score_baselines(
         for word, truth in enumerate(truths(scenes[clip], drawn, i, grid)):
             rng = np.random.default_rng([clip, word])
             for noise in range(reading.noises):
-                records.append(_record("random", clip, truth, noise, rng.normal(size=change.shape)))
-            records.append(_record("uniform", clip, truth, 0, np.zeros(change.shape)))
+                records.append(record_of("random", clip, truth, noise, rng.normal(size=change.shape)))
+            records.append(record_of("uniform", clip, truth, 0, np.zeros(change.shape)))
             if isinstance(truth, VerbTruth):
-                records.append(_record("frame difference", clip, truth, 0, change))
-                records.append(_record("object in all frames", clip, truth, 0, truth.own.astype(float)))
-                records.append(_record("height in the picture", clip, truth, 0, height))
+                records.append(record_of("frame difference", clip, truth, 0, change))
+                records.append(record_of("object in all frames", clip, truth, 0, truth.own.astype(float)))
+                records.append(record_of("height in the picture", clip, truth, 0, height))
         yield clip, records
 
 
@@ -186,5 +186,6 @@ def _named(agreement: Mapping[str, float | None]) -> dict[str, float]:
     return {AGREEMENT + name: np.nan if value is None else value for name, value in agreement.items()}
 
 
-def _record(row: str, clip: int, truth: NounTruth | VerbTruth, noise: int, x: np.ndarray) -> Record:
+def record_of(row: str, clip: int, truth: NounTruth | VerbTruth, noise: int, x: np.ndarray) -> Record:
+    """Scores of a word's map (frames, height, width)."""
     return Record(row, clip, kind_of(truth), truth.word, noise, truth.scores(x))

@@ -89,6 +89,17 @@ def markdown(scored: Summary, kind: str) -> str:
     return "\n".join(lines)
 
 
+def counts(records: Sequence[Record]) -> str:
+    """Markdown table of sampled videos: how many count, and in how many of these all words are right."""
+    lines = ["| of sampled videos | share | number |", "|---|---|---|"]
+    for row, score in (("video", "counts"), ("during: all words right", "right"), ("after: all words right", "right")):
+        values = [record.scores[score] for record in records if record.row == row]
+        title = "follow their caption" if row == "video" else row
+        share = _number(float(np.mean(values))) if values else "-"
+        lines.append(f"| {title} | {share} | {int(sum(values))} of {len(values)} |")
+    return "\n".join(lines)
+
+
 def gates(records: Sequence[Record]) -> str:
     """Markdown table of the gates, with the best map's value.
 

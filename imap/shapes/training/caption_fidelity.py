@@ -5,13 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from imap.shapes.world.scenes import FLASH, MOVING, NOUNS, WHITE, Scene
+from imap.shapes.world.scenes import MOVING, NOUNS, Scene
+from imap.shapes.world.seen import PRESENT, SEEN, kinds, mean_heights
 
-NEAR = 70.0  # largest RGB distance at which a pixel has a noun's colour, or its flashing colour
-SEEN = 0.008  # least share of a frame's pixels of an object that is present
 FAR, LARGER, LONG = 0.15, 1.6, 2  # least change of height, least growth of area, least number of flashing frames
-COLOURS = np.array(list(NOUNS.values()), np.float32)
-FLASHES = COLOURS + FLASH * (WHITE - COLOURS)
 
 
 @dataclass(frozen=True)
@@ -35,23 +32,16 @@ class Verdict:
 
 def judge(video: np.ndarray, scene: Scene) -> list[Verdict]:
     """Judge a video, uint8 (f, h, w, 3), against a scene of two different nouns."""
-    kinds = _kinds(video)
-    return [_verdict(kinds, thing.noun, thing.verb) for thing in scene.things]
+    found = kinds(video)
+    return [_verdict(found, thing.noun, thing.verb) for thing in scene.things]
 
 
-def _kinds(video: np.ndarray) -> np.ndarray:
-    """Noun number of each pixel's colour, (f, h, w): plus len(NOUNS) for a flashing colour, -1 for none."""
-    colours = np.concatenate([COLOURS, FLASHES])
-    distances = np.stack([np.linalg.norm(video.astype(np.float32) - colour, axis=-1) for colour in colours])
-    return np.where(distances.min(axis=0) < NEAR, distances.argmin(axis=0), -1)
-
-
-def _verdict(kinds: np.ndarray, noun: str, verb: str) -> Verdict:
+def _verdict(found: np.ndarray, noun: str, verb: str) -> Verdict:
     number = list(NOUNS).index(noun)
-    flash = kinds == number + len(NOUNS)
-    mask = (kinds == number) | flash
+    flash = found == number + len(NOUNS)
+    mask = (found == number) | flash
     area = mask.mean(axis=(1, 2))
-    present = bool((area > SEEN).mean() > 0.6)
+    present = bool((area > SEEN).mean() > PRESENT)
     actions = _actions(mask, area, flash) if present else set()
     return Verdict(noun, verb, present, verb in actions, actions == {verb})
 
@@ -60,10 +50,8 @@ def _actions(mask: np.ndarray, area: np.ndarray, flash: np.ndarray) -> set[str]:
     """Verbs that an object performs. In the first and last two frames it should rest."""
     ends = np.zeros(len(mask), bool)
     ends[[0, 1, -2, -1]] = True
-    rows = (np.arange(mask.shape[1]) + 0.5) / mask.shape[1]
     there = area > SEEN
-    weights = mask.sum(axis=2)
-    height = (weights * rows).sum(axis=1) / weights.sum(axis=1).clip(min=1)
+    height = mean_heights(mask)
     if not (there & ends).any() or not (there & ~ends).any():
         return set()
     rest, size = height[there & ends].mean(), area[there & ends].mean()

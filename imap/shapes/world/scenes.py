@@ -67,6 +67,13 @@ class Scene:
         return tuple(dict.fromkeys(thing.verb for thing in self.things))
 
 
+def scene_of(caption: str) -> Scene:
+    """A scene that a caption describes, such as "a ball jumps while a kite grows"; its places and times are made up."""
+    words = [part.split() for part in caption.split(" while ")]
+    things = (Thing(noun, verb, x, 0.2, 0.7) for (_, noun, verb), x in zip(words, (0.3, 0.7), strict=True))
+    return Scene(tuple(things), (45, 45, 45))
+
+
 @dataclass(frozen=True)
 class Conditions:
     """Shares of scenes with each condition. The defaults give the plain world."""
