@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from imap.methods.head_group import HeadGroup
 
 
+LARGEST = 80.0  # of a logit, so that its exponential is finite in float32
+
+
 def cross_attention_map(heads: "HeadGroup", rows: Callable[[Tensor], Tensor]) -> Tensor:
     """Mean over heads of <Q, K>, (f, r, p); with a scale, of its softmax over texts (Wan)."""
     logits = heads.logits
@@ -20,6 +23,8 @@ def cross_attention_map(heads: "HeadGroup", rows: Callable[[Tensor], Tensor]) ->
 
 def text_attention_map(heads: "HeadGroup", rows: Callable[[Tensor], Tensor]) -> Tensor:
     """Mean over heads of the softmax over texts of scaled <Q, K>, (f, r, p): what attention-map tools show."""
+    if not heads.whole.rivals_are_words:  # computed for the whole-video column too
+        return rows(heads.whole.text_attention) * (len(heads.q) / heads.count)
     logits = heads.logits * heads.q.shape[-1] ** -0.5
     return rows(text_softmax(logits, heads.weights, dim=2)).sum(dim=0) / heads.count
 
@@ -31,6 +36,9 @@ def text_softmax(x: Tensor, weights: Tensor, dim: int) -> Tensor:
     """
     shape = [1] * x.ndim
     shape[dim] = -1
-    weights = weights.view(shape)
-    x = x - torch.logsumexp(x + weights.log(), dim=dim, keepdim=True)
-    return torch.where(weights > 0, x.clamp(max=0).exp(), x.sigmoid())
+    counted = (weights > 0).view(shape)
+    largest = (x + weights.log().clamp(max=0).view(shape)).amax(dim=dim, keepdim=True)  # of the texts that count
+    # in place: with 512 slots, these are the largest tensors of a trace
+    x = torch.minimum(x - largest, torch.where(counted, 0.0, LARGEST)).exp_()
+    total = torch.tensordot(weights, x, dims=([0], [dim])).unsqueeze(dim)
+    return x.div_(total + torch.where(counted, 0.0, 1.0) * x)

@@ -41,22 +41,29 @@ class WholeLayer:
         share of the text's attention over the video, times the text's share of the token's attention over texts, both
         means over heads, to the power SHARPENING.
         """
-        texts = self._texts
-        over_video: Tensor | None = None
-        over_texts: Tensor | None = None
+        # maxima to 1 first: the power of small shares must not underflow
+        over_video, over_texts = (x / x.amax(dim=-1, keepdim=True) for x in self._attention)
+        weights = (over_video * over_texts) ** SHARPENING
+        return weights / weights.sum(dim=-1, keepdim=True)
+
+    @cached_property
+    def text_attention(self) -> Tensor:
+        """Mean over heads of the softmax over texts, (f, k, p), for the texts of `video_weights`."""
+        frames = self._layer.q.shape[1]
+        return rearrange(self._attention[1] / len(self._layer.q), "k (f p) -> f k p", f=frames)
+
+    @cached_property
+    def _attention(self) -> tuple[Tensor, Tensor]:
+        """Sums over heads of the softmax over the video and of that over texts, each (k, f * p)."""
+        totals: list[Tensor] = []
         for group in self._groups:
             q = rearrange(self._layer.q[group].float(), "h f p d -> h (f p) d")
             keys = self._layer.keys[group].float()
-            keys = texts.rows @ keys if self.rivals_are_words else keys
-            logits = keys @ q.transpose(-1, -2) * q.shape[-1] ** -0.5
-            among = self._among_texts(logits).sum(dim=0)
-            inside = logits.softmax(dim=-1).sum(dim=0)
-            over_video = inside if over_video is None else over_video.add_(inside)
-            over_texts = among if over_texts is None else over_texts.add_(among)
-        assert over_video is not None and over_texts is not None  # a layer has heads
-        # maxima to 1 first: the power of small shares must not underflow
-        weights = (_to_maximum(over_video) * _to_maximum(over_texts)) ** SHARPENING
-        return weights / weights.sum(dim=-1, keepdim=True)
+            keys = self._texts.rows @ keys if self.rivals_are_words else keys
+            logits = (keys * q.shape[-1] ** -0.5) @ q.transpose(-1, -2)
+            parts = (logits.softmax(dim=-1).sum(dim=0), self._among_texts(logits).sum(dim=0))
+            totals = [total.add_(part) for total, part in zip(totals, parts, strict=True)] if totals else list(parts)
+        return totals[0], totals[1]
 
     def _among_texts(self, logits: Tensor) -> Tensor:
         """Softmax over the texts that compete, of logits (h, k, n)."""
@@ -64,7 +71,3 @@ class WholeLayer:
             return text_softmax(logits, self._texts.weights, dim=1)
         words = logits.shape[1] if self._texts.words is None else self._texts.words  # the prompt's tokens come after
         return torch.cat([part.softmax(dim=1) for part in (logits[:, :words], logits[:, words:]) if part.shape[1]], 1)
-
-
-def _to_maximum(x: Tensor) -> Tensor:
-    return x / x.amax(dim=-1, keepdim=True)
