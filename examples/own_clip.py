@@ -19,7 +19,7 @@ def main() -> None:
     parser.add_argument("prompt", help="describes the clip in a sentence")
     parser.add_argument("--concepts", default="", help="things to look for, separated by commas")
     parser.add_argument("--motions", default="", help="motion words to look for, separated by commas")
-    parser.add_argument("--model", default=imap.demo_model("cogvideox"), help="folder or hub id of a pipeline")
+    parser.add_argument("--model", default=imap.demo_model(), help="folder or hub id of a pipeline")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--height", type=int, default=64, help="pixels")
     parser.add_argument("--width", type=int, default=64, help="pixels")

@@ -29,7 +29,7 @@ _MODULES: dict[str, str] = dict.fromkeys(("effect", "read_after", "renoise", "tr
 _MODULES |= {"Trace": "imap.tracing.trace", "Maps": "imap.saliency"}
 
 
-def demo_model(family: str = "cogvideox") -> str:
+def demo_model(family: str = "wan") -> str:
     """Folder of a small trained pipeline that is part of imap, for `DiffusionPipeline.from_pretrained`.
 
     It knows a world of coloured shapes, 25 frames of 64x64 pixels, and runs on a CPU in seconds.

@@ -1,6 +1,7 @@
 """Files of maps: npy/<key>.npy and meta.json of a folder."""
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ VIDEO = "output.mp4"
 VIEW = "view"  # pictures of a sample
 ARRAYS = "npy"
 TOKEN_ARRAYS = "prompt_tokens"
+FAITHFULNESS = "faithfulness"  # entry of meta.json: agreement of maps with the effect
 AGAIN = "remove the sample's folder and run it again"  # advice for damaged results
-FACTS = ("family", "prompt", "grid", "steps", "method", "read", "effect", "faithfulness", "read_from_prompt", "notes")
+FACTS = ("family", "prompt", "grid", "steps", "method", "read", "effect", FAITHFULNESS, "read_from_prompt", "notes")
 
 
 def write_arrays(folder: Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -95,3 +97,15 @@ def read_maps(folder: Path) -> dict[str, Any]:
 
 def _by_layer_and_step(table: Mapping[str, Mapping[str, list]]) -> dict[int, dict[int, list]]:
     return {int(layer): {int(step): x for step, x in steps.items()} for layer, steps in table.items()}
+
+
+def set_shown(folder: Path, show: str) -> bool:
+    """Let a finished sample show another map, if it shows a different one. Returns whether it did."""
+    meta = read_meta(folder)
+    if meta is None or meta.get("method", {}).get("show", show) == show:
+        return False
+    meta["method"]["show"] = show
+    part = folder / f".{META}.partial-{os.getpid()}"
+    part.write_text(json.dumps(meta, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    os.replace(part, folder / META)
+    return True

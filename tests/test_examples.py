@@ -22,7 +22,7 @@ def test_the_notebook_runs_top_to_bottom_and_shows_pictures(tmp_path):
     notebook = nbformat.read(EXAMPLES / "quickstart.ipynb", 4)
     nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
     kinds = [kind for cell in notebook.cells for out in cell.get("outputs", []) for kind in out.get("data", {})]
-    assert kinds.count("image/gif") == 2 and kinds.count("image/png") == 2
+    assert kinds.count("image/gif") == 3 and kinds.count("image/png") == 2
     video = read_video(tmp_path / "outputs/quickstart/output.mp4").astype(int)
     red, green = (video[..., a] - np.maximum(video[..., b], video[..., c]) > 60 for a, b, c in ((0, 1, 2), (1, 0, 2)))
     assert 0.01 < red.mean() < 0.15 and 0.03 < green.mean() < 0.25  # a ball and a kite, and not noise

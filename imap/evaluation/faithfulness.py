@@ -10,14 +10,6 @@ from imap.evaluation.scores import average_precision
 
 TOP = 0.1  # share of cells, or of places, that count as the effect's
 TOP_FRAMES = 0.3  # share of frames
-SCORES = {
-    "rank": "rank corr.",
-    "ap": "AP",
-    "rank_space": "rank corr., where",
-    "ap_space": "AP, where",
-    "rank_time": "rank corr., when",
-    "ap_time": "AP, when",
-}
 
 
 def faithfulness(x: np.ndarray, effect: np.ndarray) -> dict[str, float]:

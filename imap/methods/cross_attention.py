@@ -40,5 +40,5 @@ def text_softmax(x: Tensor, weights: Tensor, dim: int) -> Tensor:
     largest = (x + weights.log().clamp(max=0).view(shape)).amax(dim=dim, keepdim=True)  # of the texts that count
     # in place: with 512 slots, these are the largest tensors of a trace
     x = torch.minimum(x - largest, torch.where(counted, 0.0, LARGEST)).exp_()
-    total = torch.tensordot(weights, x, dims=([0], [dim])).unsqueeze(dim)
+    total = torch.tensordot(weights, x, dims=([0], [dim])).unsqueeze(dim)  # type: ignore[arg-type]
     return x.div_(total + torch.where(counted, 0.0, 1.0) * x)

@@ -10,13 +10,15 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from imap.backbones import backbone_of
+from imap.config.method import shown_map
 from imap.config.run import DURING, Run
 from imap.config.samples import Sample
 from imap.errors import ImapError, one_line
 from imap.jobs.output import Output
 from imap.jobs.renoising import read_sample, renoise_video
 from imap.jobs.sampling import sample_video
-from imap.map_files import VIEW
+from imap.map_files import VIEW, set_shown
+from imap.methods.registry import PUBLISHED
 from imap.runs.batch import Tally, Task, run_tasks
 from imap.runs.loading import load
 from imap.runs.plan import RANDOM_WEIGHTS, Plan, plan
@@ -58,7 +60,9 @@ def show(todo: Plan) -> None:
     """Draw missing pictures of finished samples, and the report. A failure is logged, and no result is lost."""
     folder = todo.run.output_dir
     finished = [folder / name for name in (*todo.tally.skipped, *todo.tally.done)]
-    without_pictures = sorted(sample for sample in finished if not (sample / VIEW / FACTS).is_file())
+    shown = method_show(todo)
+    changed = {sample for sample in finished if set_shown(sample, shown)}
+    without_pictures = sorted(x for x in finished if x in changed or not (x / VIEW / FACTS).is_file())
     if not finished or (not without_pictures and (folder / REPORT).is_file()):
         return
     try:
@@ -67,6 +71,12 @@ def show(todo: Plan) -> None:
         log.info("%s", show_report(folder, samples_in(folder), Look(), problems))
     except Exception as error:  # decoders and matplotlib have no common class of errors
         log.error("no pictures: %s", one_line(error))
+
+
+def method_show(todo: Plan) -> str:
+    """The map that a run shows."""
+    chosen = todo.run.method.get("show")
+    return shown_map(PUBLISHED if chosen is None else chosen)
 
 
 def run_plan(todo: Plan, renoising: bool) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from einops import rearrange
 from PIL import Image
 
+from imap.map_files import FAITHFULNESS
 from imap.saliency import Maps
 from imap.view.normalization import six_digits
 from imap.view.sample import Shown
@@ -32,10 +33,20 @@ def card(shown: Shown, width: int, keys: Sequence[str]) -> dict[str, Any]:
         "motions": [text for text in maps.texts if text in maps.motions],
         "video": _video(shown.frames, width),
         "shown": [maps.key_of(text) for text in maps.texts],
+        "agreement": _agreement(shown.meta.get(FAITHFULNESS, {}), maps, keys),
         "maps": {key: _map(maps[key]) for key in keys},
         "heads": _heads(maps),
         "settings": _settings(shown.meta),
     }
+
+
+def _agreement(scores: Mapping[str, Any], maps: Maps, keys: Sequence[str]) -> dict[str, list]:
+    """By key, for every text: rank correlation and average precision against the effect, overall and in time."""
+    names = ("rank", "ap", "rank_time")
+    if not scores:
+        return {}
+    by_text = [scores.get(text, {}) for text in maps.texts]
+    return {key: [[x[key].get(name) for name in names] if key in x else None for x in by_text] for key in keys}
 
 
 def _heads(maps: Maps) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Pictures and the report page of a whole run. A sample that cannot be shown does not stop the others."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -7,11 +8,13 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from imap.map_files import META, VIEW
+from imap.view.agreement import TABLE, write_agreement
 from imap.view.look import Look
 from imap.view.pictures import write_pictures
 from imap.view.report import write_report
 from imap.view.sample import Problems, open_sample
 
+log = logging.getLogger("imap")
 REPORT = "report.html"
 
 
@@ -32,4 +35,7 @@ def show_report(
     holds nothing but the sample. problems: takes up why samples have no card. look, all_keys: as in `write_report`."""
     home = folder / VIEW if (folder / META).is_file() else folder
     home.mkdir(exist_ok=True)
+    agreement = write_agreement(samples, home / TABLE)
+    if agreement is not None:
+        log.info("%s", agreement)
     return write_report(samples, home / REPORT, folder.resolve().name, look, problems, all_keys)
