@@ -315,3 +315,25 @@ def test_every_number_of_the_documentation_with_an_interval_is_in_a_committed_ro
     assert shown
     for whole, median, percent, low, high in shown:
         assert any(agree([median, low, high], numbers, 100 if percent else 1) for numbers in committed), whole
+
+
+def test_agreement_orders_rows_as_a_truth_that_it_follows():
+    from benchmarks.agreement import order, table
+    from imap.shapes.benchmark.scoring import Record
+
+    rng = np.random.default_rng(0)
+
+    def run(sign):
+        records = []
+        for row, level in (("GramCol", 0.2), ("IMAP", 0.4), ("cross attention", 0.6), ("effect, untrained", 0.9)):
+            for number in range(20):
+                truth = level + rng.normal(0, 0.05)
+                scores = {"ap": truth, "agreement_ap": sign * level + rng.normal(0, 0.05)}
+                records.append(Record(row, number, "noun", "ball", 0, scores))
+        return records
+
+    values = table([run(1), run(1)], "noun", "ap", "ap")
+    assert values.shape == (2, 6, 20)  # random weights are left out
+    value, low, high = order(values, 100)
+    assert low <= value <= high and value > 0.8
+    assert order(table([run(-1)], "noun", "ap", "ap"), 100)[0] == pytest.approx(-1)

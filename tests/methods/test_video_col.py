@@ -65,3 +65,17 @@ def test_a_common_output_of_all_tokens_changes_nothing():
     torch.testing.assert_close(
         centred_columns(o, weights).double(), (weights.double() @ exact) @ exact.mT, rtol=1e-4, atol=1e-5
     )
+
+
+def test_gramcol_has_a_column_of_full_height_in_frames_without_the_word():
+    """Why GramCol does not know when: it picks a surrogate in every frame (docs/when.md)."""
+    _, layer = planted()
+    texts = SlotWeights(torch.ones(3), torch.eye(3), torch.ones(3), torch.eye(3))
+    config = MapConfig(SCORES["CHI"], 1, standardize=False, softmax=False)
+    got = layer_maps(layer, texts, config).maps
+    heights = got["imap"][EVENT].amax(dim=1) / HEADS
+    assert torch.equal(heights, torch.ones(FRAMES))
+    moving = torch.zeros(FRAMES, dtype=torch.bool)
+    moving[MOVING] = True
+    highest = got["video_col"][EVENT].amax(dim=1)
+    assert highest[moving].min() > 2 * highest[~moving].max()

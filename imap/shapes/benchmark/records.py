@@ -62,6 +62,11 @@ class RecordFile:
         return [Record(**record) for line in lines for record in line["records"]]
 
 
+def read_records(path: Path) -> list[Record]:
+    """All records of a finished or interrupted benchmark."""
+    return [Record(**record) for line in _lines(path)[1:] for record in line["records"]]
+
+
 def _lines(path: Path) -> list[Any]:
     try:
         texts = path.read_text(encoding="utf-8").splitlines()
