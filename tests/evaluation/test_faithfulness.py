@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
-from imap.evaluation.faithfulness import TOP, faithfulness, faithfulness_by_text
+from imap.evaluation.faithfulness import TOP, TOP_FRAMES, faithfulness, faithfulness_by_text
 
 
 @pytest.fixture
@@ -28,6 +28,10 @@ def test_the_top_share_is_what_scikit_learn_scores(effect):
     places = effect.mean(axis=0).ravel()
     top = places >= np.sort(places)[-round(TOP * places.size)]
     assert faithfulness(x, effect)["ap_space"] == pytest.approx(average_precision_score(top, x.mean(axis=0).ravel()))
+    frames, count = effect.mean(axis=(1, 2)), round(TOP_FRAMES * len(effect))
+    top = frames >= np.sort(frames)[-count]
+    assert count == 2
+    assert faithfulness(-x, effect)["ap_time"] == pytest.approx(average_precision_score(top, -x.mean(axis=(1, 2))))
 
 
 def test_where_and_when_are_scored_apart(effect):

@@ -6,7 +6,8 @@ import torch
 
 import imap
 from imap.backbones import backbone_of
-from tests.conftest import FAMILIES, PROMPT
+from imap.backbones.tokens import place_of
+from tests.conftest import FAMILIES, PROMPT, SIZES
 from tests.tracing.test_trace import WORDS, call, state_of
 
 ORDER = ("ball", "small dog", "rolling")
@@ -177,11 +178,15 @@ def test_while_sampling_the_effect_is_read_at_the_noise_levels_of_renoising(pipe
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_repeated_word_is_left_out_everywhere(pipes, family):
-    backbone = backbone_of(pipes(family))
-    from imap.backbones.tokens import place_of
-
-    place = place_of("ball", backbone.tokenize("A ball hits a ball."))
+    pipe, prompt = pipes(family), "A ball hits a ball."
+    place = place_of("ball", backbone_of(pipe).tokenize(prompt))
     assert len(place.everywhere) == 2 * len(place.tokens) and place.without == "A hits a ."
+    with Recorder(pipe) as recorded, imap.trace(pipe, prompt, concepts=["ball"], effect=[0]):
+        pipe(prompt=prompt, num_inference_steps=1, **SIZES, output_type="latent")
+    texts = [kwargs["encoder_hidden_states"] for kwargs, _ in recorded.calls]
+    pairs = [(one[-1], other[-1]) for one in texts for other in texts if one is not other]
+    changed = [set((one != other).any(dim=1).nonzero().flatten().tolist()) for one, other in pairs]
+    assert set(place.everywhere) in changed
 
 
 # -- without attention
