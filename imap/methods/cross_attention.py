@@ -29,16 +29,26 @@ def text_attention_map(heads: "HeadGroup", rows: Callable[[Tensor], Tensor]) -> 
     return rows(text_softmax(logits, heads.weights, dim=2)).sum(dim=0) / heads.count
 
 
-def text_softmax(x: Tensor, weights: Tensor, dim: int) -> Tensor:
+def text_softmax(x: Tensor, weights: Tensor, dim: int, first: int | None = None) -> Tensor:
     """Softmax over text slots, where slot t counts for weights[t] equal texts: exp(x_t) / sum_t w_t exp(x_t).
 
-    A slot of weight 0 is not part of the sum. Its value is what one more text would get.
+    A slot of weight 0 is not part of the sum. Its value is what one more text would get. `first` says that the first so
+    many slots are those that count, which saves passes over the largest tensors of a trace.
     """
     shape = [1] * x.ndim
     shape[dim] = -1
-    counted = (weights > 0).view(shape)
-    largest = (x + weights.log().clamp(max=0).view(shape)).amax(dim=dim, keepdim=True)  # of the texts that count
-    # in place: with 512 slots, these are the largest tensors of a trace
-    x = torch.minimum(x - largest, torch.where(counted, 0.0, LARGEST)).exp_()
-    total = torch.tensordot(weights, x, dims=([0], [dim])).unsqueeze(dim)  # type: ignore[arg-type]
-    return x.div_(total + torch.where(counted, 0.0, 1.0) * x)
+    if first is None:
+        counted = (weights > 0).view(shape)
+        largest = (x + weights.log().clamp(max=0).view(shape)).amax(dim=dim, keepdim=True)  # of the texts that count
+        x = torch.minimum(x - largest, torch.where(counted, 0.0, LARGEST)).exp_()
+        total = torch.tensordot(weights, x, dims=([0], [dim])).unsqueeze(dim)  # type: ignore[arg-type]
+        return x.div_(total + torch.where(counted, 0.0, 1.0) * x)
+    x = x - x.narrow(dim, 0, first).amax(dim=dim, keepdim=True)
+    counts, others = (
+        x.narrow(dim, 0, first).exp_(),
+        x.narrow(dim, first, x.shape[dim] - first).clamp_(max=LARGEST).exp_(),
+    )
+    total = torch.tensordot(weights[:first], counts, dims=([0], [dim])).unsqueeze(dim)  # type: ignore[arg-type]
+    counts.div_(total)
+    others.div_(total + others)
+    return x

@@ -27,6 +27,7 @@ class SlotWeights:
         weights, baseline_weights: (t,) how many equal texts each slot counts for.
         rows, baseline_rows: (rows, t) and (texts, t); each row is the mean over some slots.
         words: how many of the rows are words; the prompt's tokens follow. None: all.
+        prompt: with prompt keys, how many of the slots are the prompt's; they come first, and only they count.
     """
 
     weights: Tensor
@@ -34,6 +35,7 @@ class SlotWeights:
     baseline_weights: Tensor
     baseline_rows: Tensor
     words: int | None = None
+    prompt: int | None = None
 
     def to(self, device: torch.device) -> "SlotWeights":
         """The same on a device."""
@@ -45,7 +47,7 @@ class SlotWeights:
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> "SlotWeights":
         tensors = (self.weights, self.rows, self.baseline_weights, self.baseline_rows)
-        return SlotWeights(*map(change, tensors), words=self.words)
+        return SlotWeights(*map(change, tensors), words=self.words, prompt=self.prompt)
 
 
 @dataclass(frozen=True)

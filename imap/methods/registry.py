@@ -15,7 +15,7 @@ SLOTS = ("texts", "words", "baseline", "concepts")
 EFFECT = "effect"  # key of the effect map, which no attention gives (imap.tracing.effect)
 PUBLISHED = "published"  # shows IMAP of motion words and GramCol of concepts
 QUIET = ("video_col", EFFECT)  # maps that are low where a word is not, in space and in time
-AFTER, AFTER_LABEL = "_after", ", read after"  # of maps of the finished video, beside those of its sampling
+AFTER, AFTER_LABEL = "_after", " (read after)"  # of maps of the finished video, beside those of its sampling
 CHOSEN = "_layers"  # ends the keys of maps over `imap_layer`; the others are over `maps_layers`
 
 

@@ -68,6 +68,6 @@ class WholeLayer:
     def _among_texts(self, logits: Tensor) -> Tensor:
         """Softmax over the texts that compete, of logits (h, k, n)."""
         if not self.rivals_are_words:
-            return text_softmax(logits, self._texts.weights, dim=1)
+            return text_softmax(logits, self._texts.weights, dim=1, first=self._texts.prompt)
         words = logits.shape[1] if self._texts.words is None else self._texts.words  # the prompt's tokens come after
         return torch.cat([part.softmax(dim=1) for part in (logits[:, :words], logits[:, words:]) if part.shape[1]], 1)

@@ -111,8 +111,9 @@ class TextSlots:
             rows = torch.cat([rows, torch.eye(min(len(self.tokenized.pieces), prompt), rows.shape[1])])
         weights = torch.cat([prompt_weights, concept_weights if not prompt else torch.zeros(concepts)])
         if self.joint_attention:
-            return SlotWeights(weights, rows, torch.cat([torch.zeros(prompt), concept_weights]), own, words=count)
-        return SlotWeights(weights, rows, weights, rows, words=count)
+            baseline = torch.cat([torch.zeros(prompt), concept_weights])
+            return SlotWeights(weights, rows, baseline, own, words=count, prompt=prompt or None)
+        return SlotWeights(weights, rows, weights, rows, words=count, prompt=prompt or None)
 
     def facts(self) -> dict[str, Any]:
         """Facts to record: the prompt pieces that each text was read from, and the notes."""

@@ -49,7 +49,7 @@ def test_reading_after_is_renoising_the_finished_latents_and_leaves_the_video(pi
     assert {"video_col_after", "video_col_after_layers"} <= set(named.values())
     assert set(both.maps) == {*expected, *named.values()}
     assert all(np.array_equal(both.maps[other], after.maps[key]) for key, other in named.items())
-    assert both.maps.names["sel_imap_after_layers"] == "IMAP, read after"
+    assert both.maps.names["sel_imap_after_layers"] == "IMAP (read after)"
     assert both.maps.facts["read"]["when"] == "both"
 
 

@@ -34,9 +34,11 @@ PROMPT_ROWS[0, 1:3], PROMPT_ROWS[1, 3], PROMPT_ROWS[2, 7] = 0.5, 1, 1
 BASELINE_WEIGHTS = torch.tensor([0.0, 0, 0, 0, 0, 1, 1, 1, 6])
 BASELINE_ROWS = torch.cat([torch.zeros(3, 5), torch.eye(3, 4)], dim=1)
 PROMPT_TEXTS = SlotWeights(PROMPT_WEIGHTS, PROMPT_ROWS, BASELINE_WEIGHTS, BASELINE_ROWS)
+FIRST_TEXTS = SlotWeights(PROMPT_WEIGHTS, PROMPT_ROWS, BASELINE_WEIGHTS, BASELINE_ROWS, prompt=5)
 CASES = {
     "concepts": (layer(4, 4), CONCEPT_TEXTS),
     "prompt": (layer(9, 4), PROMPT_TEXTS),
+    "prompt-first": (layer(9, 4), FIRST_TEXTS),
     "cross": (layer(4), CONCEPT_TEXTS),
 }
 
