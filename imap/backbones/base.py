@@ -26,6 +26,7 @@ class Backbone(ABC):
     default_concept_token: ClassVar[str] = "first"
     processor_reads_fused_flag: ClassVar[bool] = False  # else fusing sets another processor
     takes_negative_prompt: ClassVar[bool] = True
+    masks_padding: ClassVar[bool] = False  # its attention does not see the prompt's padded slots
     rivals_are_words: ClassVar[bool] = True  # of the whole-video column (docs/method.md, 10.1)
     # arguments of the transformer by names of `encode_prompt`; the first holds the token embeddings
     text_arguments: ClassVar[Mapping[str, str]] = {"prompt_embeds": "encoder_hidden_states"}

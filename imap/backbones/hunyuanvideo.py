@@ -40,6 +40,7 @@ class HunyuanVideo(Backbone):
     processor_class = "HunyuanVideoAttnProcessor2_0"
     joint_attention = True
     takes_negative_prompt = False
+    masks_padding = True
     text_arguments: ClassVar[Mapping[str, str]] = {
         "prompt_embeds": "encoder_hidden_states",
         "prompt_attention_mask": "encoder_attention_mask",

@@ -26,7 +26,7 @@ def text_attention_map(heads: "HeadGroup", rows: Callable[[Tensor], Tensor]) -> 
     if not heads.whole.rivals_are_words:  # computed for the whole-video column too
         return rows(heads.whole.text_attention) * (len(heads.q) / heads.count)
     logits = heads.logits * heads.q.shape[-1] ** -0.5
-    return rows(text_softmax(logits, heads.weights, dim=2)).sum(dim=0) / heads.count
+    return rows(text_softmax(logits, heads.attended, dim=2)).sum(dim=0) / heads.count
 
 
 def text_softmax(x: Tensor, weights: Tensor, dim: int, first: int | None = None) -> Tensor:

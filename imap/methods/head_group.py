@@ -21,6 +21,7 @@ class HeadGroup:
         count: heads of the whole layer.
         weights: (t,) how many equal texts each slot counts for.
         baseline_weights: (t,) the same for the cross-attention baseline.
+        attended: (t,) the weights, without slots that the model's attention does not see.
         rows: (r, t) rows of the maps as means over slots; None keeps all slots, as a softmax over texts follows.
         slot_rows: (r, t) rows of the maps as means over slots, always.
         standardize: whether Gram columns are standardized over texts.
@@ -37,6 +38,7 @@ class HeadGroup:
     count: int
     weights: Tensor
     baseline_weights: Tensor
+    attended: Tensor
     rows: Tensor | None
     slot_rows: Tensor
     standardize: bool

@@ -27,6 +27,7 @@ class SlotWeights:
         weights, baseline_weights: (t,) how many equal texts each slot counts for.
         rows, baseline_rows: (rows, t) and (texts, t); each row is the mean over some slots.
         words: how many of the rows are words; the prompt's tokens follow. None: all.
+        attended: (t,) the weights, without slots that the model's attention does not see. None: all of `weights`.
         prompt: with prompt keys, how many of the slots are the prompt's; they come first, and only they count.
     """
 
@@ -36,6 +37,7 @@ class SlotWeights:
     baseline_rows: Tensor
     words: int | None = None
     prompt: int | None = None
+    attended: Tensor | None = None
 
     def to(self, device: torch.device) -> "SlotWeights":
         """The same on a device."""
@@ -47,7 +49,8 @@ class SlotWeights:
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> "SlotWeights":
         tensors = (self.weights, self.rows, self.baseline_weights, self.baseline_rows)
-        return SlotWeights(*map(change, tensors), words=self.words, prompt=self.prompt)
+        attended = None if self.attended is None else change(self.attended)
+        return SlotWeights(*map(change, tensors), words=self.words, prompt=self.prompt, attended=attended)
 
 
 @dataclass(frozen=True)
@@ -131,6 +134,7 @@ def layer_maps(layer: LayerActivations, texts: SlotWeights, config: MapConfig) -
             count=heads,
             weights=given.weights,
             baseline_weights=given.baseline_weights,
+            attended=given.weights if given.attended is None else given.attended,
             rows=None if config.softmax else given.rows,
             slot_rows=given.rows,
             standardize=config.standardize,

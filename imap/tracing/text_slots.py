@@ -30,7 +30,7 @@ class TextSlots:
         self.reads_prompt = method.imap_qk_matching_target == "prompt"
         self.needs_prompt = self.reads_prompt or bool(method.effect)
         self.joint_attention, self.padded_length = backbone.joint_attention, backbone.text_length
-        self.prompt_tokens = method.prompt_tokens
+        self.prompt_tokens, self.masks_padding = method.prompt_tokens, backbone.masks_padding
         if len(self.texts) >= self.padded_length:
             raise ImapError(f"{len(self.texts)} texts do not fit {self.padded_length} text slots; name fewer")
         for text in self.texts:
@@ -112,7 +112,11 @@ class TextSlots:
         weights = torch.cat([prompt_weights, concept_weights if not prompt else torch.zeros(concepts)])
         if self.joint_attention:
             baseline = torch.cat([torch.zeros(prompt), concept_weights])
-            return SlotWeights(weights, rows, baseline, own, words=count, prompt=prompt or None)
+            attended = None
+            if self.masks_padding and prompt:
+                attended = weights.clone()
+                attended[len(self.tokenized.pieces) :] = 0
+            return SlotWeights(weights, rows, baseline, own, words=count, prompt=prompt or None, attended=attended)
         return SlotWeights(weights, rows, weights, rows, words=count, prompt=prompt or None)
 
     def facts(self) -> dict[str, Any]:

@@ -201,7 +201,8 @@ def layer_maps(setting, motion_heads, q, o, prompt_keys, keys, c):
         "imap": (method.gramcol(columns), counted, rows),
         "sel_imap": (method.imap(columns, motion_heads), counted, rows),
     }
-    maps["text_attention"] = (method.text_attention(q, slots, counted), counted, rows)
+    seen = range(setting.seen) if setting.seen else counted  # HunyuanVideo's attention masks the padded slots
+    maps["text_attention"] = (method.text_attention(q, slots, seen), counted, rows)
     if c is None:
         maps["cross_attention_maps"] = (method.text_attention(q, slots, counted), counted, rows)
     else:
@@ -238,6 +239,7 @@ class Setting:
     standardize: bool = True
     softmax: bool = False
     spans: dict = field(default_factory=dict)  # of a text, its tokens in the prompt
+    seen: int = 0  # prompt slots that the model's attention sees; 0: all
     prompt_tokens: int = 0  # how many of them have rows of their own, behind the texts
 
 
@@ -323,7 +325,8 @@ def run(record, setting, pipe, guidance_scale=6.0, **choice):
         )
     if setting.target == "prompt":
         spans = {text: prompt_tokens(pipe, setting.family, IN_PROMPT[text]) for text in setting.texts}
-        setting = replace(setting, spans=spans)
+        seen = encode(pipe, setting.family, PROMPT, 256)[1] + 1 if setting.family == "hunyuanvideo" else 0
+        setting = replace(setting, spans=spans, seen=seen)  # with the end token
     return trace.maps(), reference(pipe, calls, setting)
 
 
