@@ -173,7 +173,7 @@ def read_after(
     num_inference_steps: int | None = None,
     renoise_timestep: int | Sequence[int] | None = None,
     noise: Tensor | None = None,
-    seed: int = 42,
+    seed: int = 0,
 ) -> Maps:
     """Read the maps of a finished video, with the words and settings of the trace of its sampling.
 
@@ -190,7 +190,7 @@ def read_after(
         num_inference_steps: as in `imap.renoise`.
         renoise_timestep: as in `imap.renoise`.
         noise: as in `imap.renoise`.
-        seed: as in `imap.renoise`.
+        seed: of the noise. Take another one than the video was made from: its own noise is not independent of it.
 
     Returns:
         The maps of the finished video.

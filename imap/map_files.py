@@ -99,12 +99,15 @@ def _by_layer_and_step(table: Mapping[str, Mapping[str, list]]) -> dict[int, dic
     return {int(layer): {int(step): x for step, x in steps.items()} for layer, steps in table.items()}
 
 
-def set_shown(folder: Path, show: str) -> bool:
-    """Let a finished sample show another map, if it shows a different one. Returns whether it did."""
+def set_shown(folder: Path, show: str, default: str) -> bool:
+    """Let a finished sample show another map, if it shows a different one. Returns whether it did.
+
+    default: what a sample shows that does not say.
+    """
     meta = read_meta(folder)
-    if meta is None or meta.get("method", {}).get("show", show) == show:
+    if meta is None or meta.get("method", {}).get("show", default) == show:
         return False
-    meta["method"]["show"] = show
+    meta.setdefault("method", {})["show"] = show
     part = folder / f".{META}.partial-{os.getpid()}"
     part.write_text(json.dumps(meta, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
     os.replace(part, folder / META)

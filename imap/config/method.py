@@ -46,8 +46,23 @@ class Method:
         return {name: x for name, x in vars(self).items() if name not in BEYOND} | effect
 
     def check_steps(self, num_inference_steps: int) -> None:
-        """Raise ImapError if `maps_timesteps` has steps that the run does not have."""
+        """Raise ImapError for steps that the run does not have, or that the effect needs and maps do not read."""
         check_range(self.maps_timesteps, num_inference_steps)
+        if self.effect and self.effect is not True:
+            read = range(*(self.maps_timesteps or (0, num_inference_steps)))
+            unread = [step for step in self.effect_steps(num_inference_steps) if step not in read]
+            if unread:
+                raise ImapError(
+                    f"effect reads step {unread[0]}, and steps {read.start} to {read.stop - 1} are read; "
+                    "choose other steps for effect, or widen maps_timesteps"
+                )
+
+    def effect_steps(self, num_inference_steps: int) -> set[int]:
+        """Step indices of the effect in a schedule; all with `True`."""
+        if isinstance(self.effect, bool):
+            return set(range(num_inference_steps)) if self.effect else set()
+        last = num_inference_steps - 1
+        return {min(round(x * num_inference_steps), last) if isinstance(x, float) else int(x) for x in self.effect}
 
 
 def check_range(maps_timesteps: tuple[int, int] | None, num_inference_steps: int) -> None:

@@ -14,6 +14,8 @@ from imap.saliency import Maps
 from imap.tracing.start import trace_again
 from imap.tracing.trace import Trace
 
+READING = 1_000_003  # added to the seed of a video: the noise to read it with must not be that which it was made from
+
 
 def trace_of_finished(sampling: Trace) -> Trace:
     """A trace with the words and settings of a sampling, entered or not, for its finished video."""
@@ -46,8 +48,9 @@ def both_readings(during: Maps, after: Maps) -> Maps:
     named = _named(after.arrays)
     arrays = {**during.arrays, **named}
     facts = {**during.facts, "read": {**after.facts["read"], "when": "both"}}
+    facts["notes"] = list(dict.fromkeys([*during.facts.get("notes", ()), *after.facts.get("notes", ())]))
     if EFFECT in after.arrays:
-        facts["effect"] = after.facts["effect"]
+        facts |= {"effect": after.facts["effect"], "method": {**during.facts["method"], "effect": True}}
         others = {key: x for key, x in arrays.items() if key != EFFECT}
         facts["faithfulness"] = faithfulness_by_text(others, arrays[EFFECT], during.texts)
     labels = {**during.labels, **{after_key(key): f"{label}{AFTER_LABEL}" for key, label in after.names.items()}}

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from imap.config.method import check_range
 from imap.config.presets import preset_for
 from imap.config.run import Run, check_renoise_timestep, positive
 from imap.config.samples import Sample
@@ -74,7 +75,10 @@ def renoise_settings(
     steps = paper["num_inference_steps"] if num_inference_steps is None else num_inference_steps
     positive("num_inference_steps", steps)
     indices = paper["renoise_timestep"] if renoise_timestep is None else renoise_timestep
-    tracing.method.check_steps(steps)
+    check_range(tracing.method.maps_timesteps, steps)
+    chosen = tracing.method.effect
+    if not isinstance(chosen, bool) and not all(isinstance(x, float) for x in chosen):
+        raise ImapError(f"effect={list(chosen)}: a clip is read at renoise_timestep; set effect=true")
     indices = check_renoise_timestep(indices, steps, tracing.method.maps_timesteps, test_full_denoise)
     guidance = paper["guidance_scale"] if guidance_scale is None else guidance_scale
     return RenoiseSettings(prompt, steps, indices, test_full_denoise, guidance, negative_prompt, seed)
@@ -93,7 +97,7 @@ def renoise_clip(
     stages, generator = Stages(pipe._execution_device), torch.Generator("cpu").manual_seed(settings.seed)
     clean, noise = clean_and_noise(tracing.backbone, source, noise, generator, stages)
     if tracing.effect is not None and not settings.test_full_denoise:
-        tracing.effect.steps = True  # every step that is read
+        tracing.effect.every_step = True
     guided = settings.test_full_denoise and settings.guidance_scale > 1
     with ExitStack() as opened:
         with stages.stage("encode_text"), torch.no_grad():

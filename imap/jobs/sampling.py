@@ -8,7 +8,7 @@ import torch
 from imap.config.run import AFTER, BOTH, DURING, Run
 from imap.config.samples import Sample
 from imap.jobs.output import Output
-from imap.jobs.reading import both_readings, read_finished, trace_of_finished
+from imap.jobs.reading import READING, both_readings, read_finished, trace_of_finished
 from imap.jobs.renoising import RenoiseSettings
 from imap.jobs.timing import Stages
 from imap.media.clips import to_pixels
@@ -61,6 +61,6 @@ def _read_after(tracing: Trace, sample: Sample, run: Run, stages: Stages) -> Map
         test_full_denoise=False,
         guidance_scale=run.guidance_scale,
         negative_prompt="",
-        seed=run.seed,
+        seed=run.seed + READING,
     )
     return read_finished(trace_of_finished(tracing), stages.latents, settings)

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from imap.atomic import check_writable
 from imap.config.method import method_settings
 from imap.config.model import Model, model_settings
-from imap.config.run import AUTO, Run, run_settings, samples_of
+from imap.config.run import AUTO, DURING, Run, run_settings, samples_of
 from imap.config.samples import Sample, numbered
 from imap.errors import ImapError
 from imap.media.clips import check_clip, check_video_size, clip_shape
@@ -61,7 +61,8 @@ def plan(config: Mapping[str, Any], renoising: bool) -> Plan:
     method = method_settings(
         run.method, paper, checkpoint.num_layers, checkpoint.num_heads, adapter.default_concept_token
     )
-    method.check_steps(run.num_inference_steps)
+    if not renoising and run.read == DURING:
+        method.check_steps(run.num_inference_steps)
     if run.chooses_layers and not model.attention_backend.lstrip("_").startswith(("default", "native")):
         raise ImapError(
             f"imap_layer=auto reads queries and keys of torch's own attention, and does not work with "

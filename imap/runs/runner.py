@@ -61,7 +61,7 @@ def show(todo: Plan) -> None:
     folder = todo.run.output_dir
     finished = [folder / name for name in (*todo.tally.skipped, *todo.tally.done)]
     shown = method_show(todo)
-    changed = {sample for sample in finished if set_shown(sample, shown)}
+    changed = {sample for sample in finished if set_shown(sample, shown, PUBLISHED)}
     without_pictures = sorted(x for x in finished if x in changed or not (x / VIEW / FACTS).is_file())
     if not finished or (not without_pictures and (folder / REPORT).is_file()):
         return
@@ -126,6 +126,7 @@ def choose_layers(pipe: Any, todo: Plan, renoising: bool) -> Run:
     run, sample = todo.run, todo.tasks[0].sample
     step = run.renoise_timestep[0] if renoising else run.num_inference_steps // 2
     method = {**run.method, "maps_timesteps": None if renoising else [step, step + 1]}
+    method |= {"effect": False, "show": PUBLISHED}
     short = replace(run, read=DURING, renoise_timestep=(step,), test_full_denoise=False, method=method)
 
     def measure() -> LayerChoice:

@@ -37,8 +37,9 @@ class Effect:
         Raises:
             ImapError: for a word that is not in the prompt.
         """
-        self.backbone, self.text_slots, self.neutral = backbone, text_slots, method.effect_neutral
-        self.steps = method.effect
+        self.backbone, self.text_slots, self.method = backbone, text_slots, method
+        self.neutral = method.effect_neutral
+        self.every_step = method.effect is True  # that maps are read at
         absent = [text for text, place in text_slots.places.items() if not place.tokens]
         if absent:
             raise ImapError(
@@ -60,9 +61,7 @@ class Effect:
 
     def wants(self, step: int, count: int) -> bool:
         """Whether a step of a schedule of `count` steps is read."""
-        if isinstance(self.steps, bool):
-            return self.steps
-        return step in (round(x * count) if isinstance(x, float) else x for x in self.steps)
+        return self.every_step or step in self.method.effect_steps(count)
 
     def facts(self) -> dict[str, Any]:
         """Facts to record."""
@@ -103,7 +102,7 @@ class Effect:
     def mean(self) -> Tensor:
         """(texts, f, p), on the device. Raises ImapError if no step was read."""
         if self._total is None:
-            raise ImapError(f"effect={self.steps}: none of these steps was read; widen effect or maps_timesteps")
+            raise ImapError(f"effect={self.method.effect}: none of these steps was read; choose steps that are")
         return self._total / len(self.read)
 
     def _neutral_texts(self, call: Mapping[str, Any], row: int) -> Sequence[Mapping[str, Tensor]]:

@@ -34,6 +34,7 @@ def write_agreement(samples: Sequence[Path], path: Path) -> str | None:
     """
     rows = [row for sample in samples for row in _rows(sample)]
     if not rows:
+        path.unlink(missing_ok=True)  # of an earlier run
         return None
     with path.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)

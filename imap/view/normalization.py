@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from imap.methods.registry import QUIET
+from imap.methods.registry import AFTER, CHOSEN, QUIET
 
 AUTO = "auto"
 KINDS = {
@@ -40,7 +40,7 @@ def kind_for(key: str, kind: str) -> str:
     """The rule for the maps of a key; one of KINDS other than auto."""
     if kind != AUTO:
         return kind
-    return "median" if any(key.startswith(own) for own in QUIET) else "video"
+    return "median" if key.removesuffix(CHOSEN).removesuffix(AFTER) in QUIET else "video"
 
 
 def normalize(maps: np.ndarray, kind: str = "video") -> Normalized:

@@ -12,7 +12,7 @@ import numpy as np
 from imap.errors import ImapError, one_line
 from imap.map_files import AGAIN, LAYOUT, META, VIDEO, layout_of, read_meta
 from imap.media.video_io import read_video
-from imap.methods.registry import CHOSEN
+from imap.methods.registry import CHOSEN, EFFECT
 from imap.saliency import Maps
 
 log = logging.getLogger("imap")
@@ -70,7 +70,8 @@ class Shown:
         Unless `complete`, only those over the chosen layers, if there are any, and the key `wanted`.
         """
         present = list(self.maps.names)
-        chosen = [key for key in present if key.endswith(CHOSEN) or key == wanted]
+        kept = {wanted, *(self.default_key(text) for text in self.maps.texts)}
+        chosen = [key for key in present if key.endswith(CHOSEN) or key == EFFECT or key in kept]
         return chosen if chosen and not complete else present
 
 

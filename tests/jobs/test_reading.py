@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 import imap
 from imap.config.run import run_settings, scaled_indices
 from imap.config.samples import Sample
+from imap.jobs.reading import READING
 from imap.jobs.sampling import sample_video
 from imap.map_files import FACTS
 from imap.methods.registry import after_key
@@ -36,12 +37,12 @@ def test_reading_after_is_renoising_the_finished_latents_and_leaves_the_video(pi
 
     call = {**SIZES, "num_inference_steps": 4, "guidance_scale": 6.0, "generator": torch.Generator().manual_seed(42)}
     latents = pipe(prompt=PROMPT, **call, output_type="latent").frames
-    schedule = {"num_inference_steps": 4, "renoise_timestep": [1, 2], "guidance_scale": 6.0}
+    schedule = {"num_inference_steps": 4, "renoise_timestep": [1, 2], "guidance_scale": 6.0, "seed": 42 + READING}
     method = settings_of_run(family).method
     expected = imap.renoise(pipe, latents=latents, prompt=PROMPT, **WORDS, **schedule, **method).maps
     for key in expected:
         np.testing.assert_allclose(after.maps[key], expected[key], rtol=1e-4, atol=1e-4 * expected[key].std())
-    read = {"renoise_timestep": [1, 2], "num_inference_steps": 4, "seed": 42}
+    read = {"renoise_timestep": [1, 2], "num_inference_steps": 4, "seed": 42 + READING}
     assert after.maps.facts["read"] == {"when": "after", **read} and "read" in FACTS
 
     assert all(np.array_equal(both.maps[key], during.maps[key]) for key in during.maps)

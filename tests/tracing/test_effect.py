@@ -162,11 +162,29 @@ def test_without_a_prompt_there_is_no_effect(pipes):
         imap.trace(pipes("wan"), concepts=["ball"], effect=True)
 
 
-def test_steps_that_are_not_read_are_told(pipes):
-    with imap.trace(pipes("wan"), PROMPT, **WORDS, effect=[7]) as trace:
-        call(pipes("wan"))
-    with pytest.raises(imap.ImapError, match=r"effect=\(7,\): none of these steps was read"):
-        trace.maps()
+@pytest.mark.parametrize("settings", [{"effect": [7]}, {"effect": [0], "maps_timesteps": [1, 2]}])
+def test_steps_that_will_not_be_read_are_refused_at_the_first_call(pipes, settings):
+    pipe, steps = pipes("wan"), []
+
+    def count(pipe, step, timestep, tensors):
+        steps.append(step)
+        return tensors
+
+    with pytest.raises(imap.ImapError, match="effect reads step"), imap.trace(pipe, PROMPT, **WORDS, **settings):
+        call(pipe, callback_on_step_end=count)
+    assert not steps
+
+
+def test_a_clip_takes_no_list_of_steps_for_the_effect(pipes):
+    clip = np.zeros((9, 32, 48, 3), np.uint8)
+    with pytest.raises(imap.ImapError, match="set effect=true"):
+        imap.renoise(pipes("wan"), clip, prompt=PROMPT, **WORDS, num_inference_steps=4, renoise_timestep=2, effect=[2])
+
+
+def test_noise_levels_of_a_short_schedule_are_kept(pipes):
+    with imap.trace(pipes("wan"), PROMPT, **WORDS, effect=True) as trace:
+        call(pipes("wan"), steps=1)
+    assert trace.maps().facts["effect"]["steps"] == [0]
 
 
 def test_while_sampling_the_effect_is_read_at_the_noise_levels_of_renoising(pipes):

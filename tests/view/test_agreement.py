@@ -46,7 +46,7 @@ def test_a_card_holds_the_agreement_of_every_word(tmp_path):
 def test_a_finished_sample_shows_another_map_and_loses_nothing(tmp_path, show):
     folder = sample(tmp_path / "a", 0.25)
     before = json.loads((folder / "meta.json").read_text())
-    assert set_shown(folder, show) == (show != "published")
+    assert set_shown(folder, show, "published") == (show != "published")
     after = json.loads((folder / "meta.json").read_text())
     assert after["method"]["show"] == show
     assert {**after, "method": before["method"]} == before

@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 import imap
 from imap.backbones import backbone_of
+from imap.jobs.reading import READING
 from imap.media.clips import to_pixels
 from imap.saliency import Maps
 from imap.shapes.benchmark.scoring import ROWS, Reading, Record, record_of
@@ -26,8 +27,9 @@ def score_sampled(
     """Sample a video of each caption, read it during sampling and after, and score the maps.
 
     A video counts if both things are in it and do what the caption says, and nothing else: then its truth is known.
-    The first part of each row's name says when it was read. The row "right" holds 1 if all words of a reading's
-    whole-video column are right, else 0; the row "video" holds whether the video counts.
+    The first part of each row's name says when it was read. The rows "during: all words right" and "after: all
+    words right" hold 1 if the whole-video columns of all words are right, else 0. The row "video" holds whether the
+    video counts.
 
     Args:
         pipe: The pipeline.
@@ -52,7 +54,7 @@ def score_sampled(
             if things is None:
                 continue
             steps = {name: reading.settings[name] for name in ("num_inference_steps", "renoise_timestep")}
-            after = imap.read_after(trace, latents, seed=1000 * clip + noise, **steps)
+            after = imap.read_after(trace, latents, seed=1000 * clip + noise + READING, **steps)
             for name, maps in (("during", during), ("after", after)):
                 records += _records(name, maps, clip, noise, things.truths(maps.imap.shape[2:]), scene.caption)
         yield clip, records

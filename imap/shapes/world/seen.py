@@ -9,10 +9,8 @@ from imap.shapes.world.truth import Things
 NEAR = 70.0  # largest RGB distance at which a pixel has a noun's colour, or its flashing colour
 SEEN = 0.008  # least share of a frame's pixels of an object that is there
 PRESENT = 0.6  # least share of frames in which an object of the video is there
-AWAY, LARGER = (
-    0.08,
-    1.35,
-)  # least change of height and growth of area in a frame of a motion: about a third of the whole
+AWAY = 0.08  # least change of height in a frame of a jump or dip, in heights of the frame
+GROWN = 1.35  # least growth of area in a frame of growing
 COLOURS = np.array(list(NOUNS.values()), np.float32)
 FLASHES = COLOURS + FLASH * (WHITE - COLOURS)
 
@@ -49,7 +47,7 @@ def seen_things(video: np.ndarray, scene: Scene) -> Things | None:
         moves = {
             "jumps": height < rest - AWAY,
             "dips": height > rest + AWAY,
-            "grows": area > LARGER * size,
+            "grows": area > GROWN * size,
             "flashes": 2 * flash.sum(axis=(1, 2)) > mask.sum(axis=(1, 2)),
             "stays": np.zeros(len(mask), bool),
         }
