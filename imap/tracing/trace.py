@@ -134,11 +134,11 @@ class Trace:
         self._row = None
         self.blocks.forget()
         row = self.steps.conditional_row(len(latents))
+        if self.effect is not None and not self.effect.every_step:
+            self.method.check_steps(self.steps.count)
         if row is None:
             return
         if self.grid is None:
-            if self.effect is not None and not self.effect.every_step:
-                self.method.check_steps(self.steps.count)
             self.grid = self.backbone.grid(latents)
             for note in size_notes(self.backbone, self.grid, call, self.only_size):
                 self.text_slots.note(note)
