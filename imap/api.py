@@ -187,9 +187,7 @@ def read_after(
     Args:
         trace: with the prompt of the video. It may have read the sampling, or not.
         video: the latents that the pipeline returns, or the frames, which are encoded again.
-        num_inference_steps: as in `imap.renoise`.
-        renoise_timestep: as in `imap.renoise`.
-        noise: as in `imap.renoise`.
+        num_inference_steps, renoise_timestep, noise: as in `imap.renoise`.
         seed: of the noise. Take another one than the video was made from: its own noise is not independent of it.
 
     Returns:
@@ -198,6 +196,12 @@ def read_after(
     Raises:
         ImapError: for a trace without a prompt, or settings that do not fit the model, before anything runs.
     """
+    if not isinstance(trace, Trace):
+        raise ImapError(
+            f"read_after takes the trace of the sampling first, from imap.trace(...); got {type(trace).__name__}"
+        )
+    if not isinstance(video, Tensor | str | Path | np.ndarray | Sequence):
+        raise ImapError(f"read_after takes latents, frames or a video file; got {type(video).__name__}")
     if not trace.text_slots.prompt:
         raise ImapError("read_after needs the prompt of the video: give it to imap.trace(pipe, prompt, ...)")
     again = trace_of_finished(trace)
@@ -219,6 +223,7 @@ def effect(
     pipe: Any,
     clip: str | Path | np.ndarray | Sequence[Any] | None = None,
     latents: Tensor | None = None,
+    noise: Tensor | None = None,
     prompt: str = "",
     concepts: str | Sequence[str] | None = None,
     motions: str | Sequence[str] | None = None,
@@ -230,11 +235,9 @@ def effect(
 
     Args:
         pipe: as in `imap.renoise`.
-        clip: as in `imap.renoise`.
-        latents: as in `imap.renoise`.
+        clip, latents, noise: as in `imap.renoise`.
         prompt: describes the clip.
-        concepts: words of the prompt.
-        motions: words of the prompt.
+        concepts, motions: words of the prompt.
         **settings: further settings of `imap.renoise`, such as renoise_timestep or effect_neutral.
 
     Returns:
@@ -243,5 +246,5 @@ def effect(
     Raises:
         ImapError: for a word that is not in the prompt, and as `imap.renoise`.
     """
-    settings = {"effect": True, "show": EFFECT, **settings, "attention": False}
-    return renoise(pipe, clip, latents, None, prompt, concepts, motions, **settings).maps
+    settings |= {"effect": True, "show": EFFECT, "attention": False}
+    return renoise(pipe, clip, latents, noise, prompt, concepts, motions, **settings).maps

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from numbers import Integral
 from typing import Any
 
 from imap.errors import ImapError
@@ -158,16 +159,16 @@ def _effect(value: Any) -> bool | tuple[float, ...]:
     """The steps of the effect map: False, True, or a tuple of indices or of fractions of the schedule."""
     if isinstance(value, bool):
         return value
-    if isinstance(value, tuple) and all(isinstance(x, float) for x in value):  # from a preset
+    if isinstance(value, tuple) and value and all(isinstance(x, float) and 0 <= x < 1 for x in value):  # of a preset
         return value
     steps = _integers("effect", value, ", or effect=true")
     if not steps or any(step < 0 for step in steps):
         raise ImapError(f"effect={value!r} names no step; write it as effect=true or effect=[10,20]")
-    return tuple(steps)
+    return tuple(int(step) for step in steps)
 
 
 def _is_integer(x: Any) -> bool:
-    return isinstance(x, int) and not isinstance(x, bool)
+    return isinstance(x, Integral) and not isinstance(x, bool)
 
 
 def _layers(value: Any, num_layers: int) -> tuple[int, ...]:

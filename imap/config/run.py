@@ -105,8 +105,15 @@ def _with_reading(run: Run, config: Mapping[str, Any]) -> Run:
         return run
     if indices is None:
         indices = scaled_indices(config["backbone"]["paper"], run.num_inference_steps)
-    if isinstance(run.method["effect"], Sequence):
-        raise ImapError("effect lists steps of sampling, and the finished video has read_timestep; set effect=true")
+    if run.method["maps_timesteps"] is not None and config["read"] == AFTER:
+        raise ImapError(
+            "maps_timesteps are steps of sampling, and read=after reads the finished video; set read=during, or "
+            "read_timestep instead"
+        )
+    if isinstance(run.method["effect"], Sequence) and not isinstance(run.method["effect"], str):
+        raise ImapError(
+            "effect lists steps of sampling, and the finished video has read_timestep; set effect=true, or read=during"
+        )
     indices = check_renoise_timestep(indices, run.num_inference_steps, None, False, "read_timestep")
     return replace(run, read=config["read"], renoise_timestep=indices)
 

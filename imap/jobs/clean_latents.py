@@ -38,6 +38,8 @@ def clean_and_noise(
     else:
         source = _own_layout(backbone, source)
         shape = tuple(source.shape)
+    if noise is not None and not isinstance(noise, Tensor):
+        raise ImapError(f"noise must be a tensor of the latents' shape {shape}; got {type(noise).__name__}")
     drawn = randn_tensor(shape, generator=generator, dtype=backbone.latent_dtype)
     noise = drawn if noise is None else _own_layout(backbone, noise)
     if noise.shape != shape:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,8 @@ def renoise_settings(
     paper = preset_for(backbone.family, backbone.num_layers, backbone.num_heads).paper
     steps = paper["num_inference_steps"] if num_inference_steps is None else num_inference_steps
     positive("num_inference_steps", steps)
+    if not isinstance(seed, Integral) or isinstance(seed, bool):
+        raise ImapError(f"seed={seed!r} is not a whole number")
     indices = paper["renoise_timestep"] if renoise_timestep is None else renoise_timestep
     check_range(tracing.method.maps_timesteps, steps)
     chosen = tracing.method.effect
@@ -81,7 +84,7 @@ def renoise_settings(
         raise ImapError(f"effect={list(chosen)}: a clip is read at renoise_timestep; set effect=true")
     indices = check_renoise_timestep(indices, steps, tracing.method.maps_timesteps, test_full_denoise)
     guidance = paper["guidance_scale"] if guidance_scale is None else guidance_scale
-    return RenoiseSettings(prompt, steps, indices, test_full_denoise, guidance, negative_prompt, seed)
+    return RenoiseSettings(prompt, steps, indices, test_full_denoise, guidance, negative_prompt, int(seed))
 
 
 def renoise_clip(

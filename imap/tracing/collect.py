@@ -13,7 +13,7 @@ from imap.errors import ImapError
 from imap.evaluation.faithfulness import faithfulness_by_text
 from imap.methods.layer_maps import LayerMaps, MapConfig
 from imap.methods.motion_heads import Score
-from imap.methods.registry import CHOSEN, EFFECT, MAPS, labels
+from imap.methods.registry import CHOSEN, EFFECT, MAPS, PUBLISHED, labels
 from imap.saliency import Maps
 from imap.tracing.text_slots import TextSlots
 
@@ -92,6 +92,8 @@ def collect(
     if EFFECT in arrays:
         others = {key: x for key, x in arrays.items() if key != EFFECT}
         facts = {**facts, "faithfulness": faithfulness_by_text(others, arrays[EFFECT], text_slots.texts)}
+    if method.show != PUBLISHED and not {method.show, method.show + CHOSEN} & set(arrays):
+        text_slots.note(f"show={method.show}: this model has no such map, so IMAP and GramCol are shown")
     tokens = {key: x[count:] for key, x in arrays.items() if len(x) > count}
     return Maps(
         arrays={key: x[:count] for key, x in arrays.items()},

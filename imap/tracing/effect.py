@@ -107,10 +107,16 @@ class Effect:
 
     def _neutral_texts(self, call: Mapping[str, Any], row: int) -> Sequence[Mapping[str, Tensor]]:
         """Text arguments of the transformer, (1, ...) each, with one word neutral."""
-        if self.neutral == "dropped":
-            return self._texts
         name = next(iter(self.backbone.text_arguments.values()))
         text = call[name][row]
+        if self.neutral == "dropped":
+            length = self._texts[0][name].shape[1]
+            if length != len(text):
+                raise ImapError(
+                    f"effect_neutral=dropped encodes texts of {length} tokens, and the pipeline was called with "
+                    f"{len(text)}; leave out max_sequence_length, or set effect_neutral=mean"
+                )
+            return self._texts
         mean = text[: len(self.text_slots.prompt_text.pieces)].mean(dim=0)
         changed = []
         for place in self.text_slots.places.values():

@@ -8,6 +8,7 @@ from imap.backbones import backbone_of
 from imap.config.method import method_settings
 from imap.config.presets import Preset, preset_for
 from imap.config.samples import split_texts
+from imap.errors import ImapError
 from imap.methods.registry import SaliencyMap
 from imap.tracing.prompt_cache import PromptCache
 from imap.tracing.text_slots import TextSlots
@@ -47,6 +48,8 @@ def start_trace(
         settings, preset.paper, backbone.num_layers, backbone.num_heads, backbone.default_concept_token
     )
     text_slots = TextSlots(backbone, method, split_texts(concepts), split_texts(motions), prompt)
+    if not attention and not method.effect:
+        raise ImapError("without attention only the effect is read; set effect=True")
     return Trace(backbone, method, text_slots, observe, prompt_cache, maps, _only_size(preset), attention)
 
 

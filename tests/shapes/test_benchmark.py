@@ -172,7 +172,9 @@ def test_the_benchmark_writes_tables_records_and_settings(sweep, tmp_path, monke
             ],
         )
     config.card = True
-    with pytest.raises(ImapError, match="card=true writes the gates of a run with sweep=false into .*README.md"):
+    with pytest.raises(
+        ImapError, match="card=true writes the gates of rendered clips with sweep=false into .*README.md"
+    ):
         benchmark(config)
     config.card = not sweep
     (folder / "README.md").write_text("# A model\n\n## Settings\n")
