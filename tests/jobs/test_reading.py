@@ -110,3 +110,26 @@ def test_noise_levels_follow_the_length_of_the_schedule():
     paper = {"renoise_timestep": [13, 15, 17], "num_inference_steps": 20}
     assert scaled_indices(paper, 20) == [13, 15, 17] and scaled_indices(paper, 40) == [26, 30, 34]
     assert scaled_indices(paper, 2) == [1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "settings", "reason"),
+    [
+        ((None,), {}, "takes latents, frames or a video file"),
+        ((torch.zeros(1, 16, 3, 4, 6),), {"seed": "a"}, "seed='a' is not a whole number"),
+        ((torch.zeros(1, 16, 3, 4, 6),), {"noise": np.zeros(3)}, "noise must be a tensor"),
+    ],
+)
+def test_what_cannot_be_read_after_is_refused(pipes, arguments, settings, reason):
+    trace = imap.trace(pipes("wan"), PROMPT, **WORDS)
+    with pytest.raises(imap.ImapError, match=reason):
+        imap.read_after(trace, *arguments, num_inference_steps=4, renoise_timestep=2, **settings)
+    with pytest.raises(imap.ImapError, match="takes the trace of the sampling"):
+        imap.read_after(pipes("wan"), torch.zeros(1, 16, 3, 4, 6))
+
+
+def test_steps_of_sampling_are_refused_for_a_finished_video():
+    changed = ["read=after", "maps_timesteps=[0,2]"]
+    config = composed("sampling", "backbone=tiny_wan", "num_inference_steps=4", "output_dir=out", *changed)
+    with pytest.raises(imap.ImapError, match="maps_timesteps are steps of sampling"):
+        run_settings(OmegaConf.to_container(config, resolve=True), False)

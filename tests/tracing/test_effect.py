@@ -254,3 +254,19 @@ def test_every_map_is_scored_against_the_effect(pipes):
     got = scores["small dog"]["video_col_layers"]
     assert got["rank"] == pytest.approx(spearmanr(x.ravel(), effect.ravel()).statistic, abs=1e-4)
     assert got["rank_time"] == pytest.approx(spearmanr(x.mean((1, 2)), effect.mean((1, 2))).statistic, abs=1e-4)
+
+
+@pytest.mark.parametrize("family", ["wan", "cogvideox"])
+def test_a_text_of_another_length_than_the_dropped_ones_is_refused(pipes, family):
+    pipe = pipes(family)
+    with pytest.raises(imap.ImapError, match="leave out max_sequence_length, or set effect_neutral=mean"):  # noqa: SIM117
+        with imap.trace(pipe, PROMPT, **WORDS, effect=[0], effect_neutral="dropped"):
+            call(pipe, max_sequence_length=64)
+
+
+def test_a_map_that_the_model_has_not_is_noted_and_nothing_is_not_read(pipes):
+    with imap.trace(pipes("wan"), PROMPT, **WORDS, show="ConceptAttention", effect=[np.int64(1)]) as trace:
+        call(pipes("wan"))
+    assert any("show=concept_attention_maps" in note for note in trace.maps().facts["notes"])
+    with pytest.raises(imap.ImapError, match="without attention only the effect is read"):
+        imap.renoise(pipes("wan"), latents=torch.zeros(1, 16, 3, 4, 6), prompt=PROMPT, **WORDS, attention=False)
