@@ -141,7 +141,8 @@ def assert_maps_agree(maps: Maps, folder: Path, near_ties: Collection[int] = ())
     assert len(near_ties) <= MOST_NEAR_TIES
     expected = np.load(file)
     without = json.loads((folder / "args.json").read_text())["frames_with_zero_spread"]
-    assert set(expected.files) == set(maps)
+    beyond = ("video_col", "text_attention")  # maps that the release has not
+    assert set(expected.files) == {key for key in maps if not key.startswith(beyond)}
     for key in expected.files:
         array = maps[key] if len(expected[key]) == len(maps.texts) else maps.token_arrays[key]
         ours, theirs = array.reshape(len(array), -1)[:, ::every], expected[key]
