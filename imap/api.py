@@ -223,10 +223,6 @@ def effect(
     pipe: Any,
     clip: str | Path | np.ndarray | Sequence[Any] | None = None,
     latents: Tensor | None = None,
-    noise: Tensor | None = None,
-    prompt: str = "",
-    concepts: str | Sequence[str] | None = None,
-    motions: str | Sequence[str] | None = None,
     **settings: Any,
 ) -> Maps:
     """Read the effect of words on a clip, without its attention (docs/method.md, 10.2).
@@ -235,10 +231,9 @@ def effect(
 
     Args:
         pipe: as in `imap.renoise`.
-        clip, latents, noise: as in `imap.renoise`.
-        prompt: describes the clip.
-        concepts, motions: words of the prompt.
-        **settings: further settings of `imap.renoise`, such as renoise_timestep or effect_neutral.
+        clip, latents: as in `imap.renoise`.
+        **settings: as in `imap.renoise`: prompt, concepts and motions (words of the prompt), renoise_timestep,
+            effect_neutral and others.
 
     Returns:
         Maps with the key `effect`.
@@ -247,4 +242,4 @@ def effect(
         ImapError: for a word that is not in the prompt, and as `imap.renoise`.
     """
     settings |= {"effect": True, "show": EFFECT, "attention": False}
-    return renoise(pipe, clip, latents, noise, prompt, concepts, motions, **settings).maps
+    return renoise(pipe, clip, latents, **settings).maps

@@ -51,7 +51,7 @@ def place_of(words: str, tokenized: TokenizedText) -> Place:
     Case is ignored. A single word that is not there as written is also found in another inflection, so that
     "rolling" finds "rolls".
     """
-    spans, text = _find(words, tokenized.text), tokenized.text
+    spans, text = occurrences(words, tokenized.text), tokenized.text
     tokens = [_tokens(span, tokenized) for span in spans]
     without = text
     for start, stop in reversed(spans):
@@ -69,8 +69,8 @@ def _tokens(span: tuple[int, int], tokenized: TokenizedText) -> tuple[int, ...]:
     return tuple(i for i, (a, b) in enumerate(tokenized.spans) if a < span[1] and b > span[0])
 
 
-def _find(words: str, text: str) -> list[tuple[int, int]]:
-    """Characters [start, stop) of every occurrence."""
+def occurrences(words: str, text: str) -> list[tuple[int, int]]:
+    """Characters [start, stop) of every occurrence of `words` in a text, as `place_of` finds them."""
     pattern = r"\s+".join(re.escape(word) for word in words.split())
     found = [x.span() for x in re.finditer(rf"(?<!\w){pattern}(?!\w)", text, re.IGNORECASE)]
     if not found and len(words.split()) == 1:

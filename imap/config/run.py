@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from imap.config.method import Method, checked_range
-from imap.config.samples import OPTIONS, Sample, make_sample, read_list
 from imap.errors import ImapError
 from imap.media.clips import Fit
 
@@ -143,50 +142,6 @@ def _with_clip_settings(run: Run, config: Mapping[str, Any]) -> Run:
         raise ImapError(f"video={video!r} is not known; set video.resize and video.frames")
     fit = Fit(run.height, run.width, run.num_frames, video["resize"] or "none", video["frames"] or "none")
     return replace(run, renoise_timestep=indices, test_full_denoise=config["test_full_denoise"], fit=fit)
-
-
-def samples_of(config: Mapping[str, Any], renoising: bool, demo: Mapping[str, Any] | None = None) -> list[Sample]:
-    """Samples of a command: the list `input_json`, else one of `prompt` and words, else the built-in example.
-
-    Args:
-        config: plain values of a composed configuration.
-        renoising: samples need a clip.
-        demo: built-in example of the backbone, if it has one.
-
-    Raises:
-        ImapError: if there is no sample, or it is incomplete.
-    """
-    option = config["concept_option"]
-    if str(option) not in OPTIONS:
-        raise ImapError(f"concept_option={option!r} is not known; it can be s (concepts), t (motions) or st (both)")
-    typed = [name for name in ("prompt", "concepts", "motions", "video_path") if config.get(name) is not None]
-    if config["input_json"] is not None:
-        if typed:
-            raise ImapError(f"input_json and {typed[0]} are both set; set a list or a single sample, not both")
-        return read_list(Path(str(config["input_json"])), option, with_video=renoising)
-    if not typed and demo and renoising and demo.get("input_json"):
-        return read_list(Path(demo["input_json"]), option, with_video=True)
-    if not typed and demo and not renoising and demo.get("prompt"):
-        return [make_sample(demo["prompt"], demo["concepts"], demo["motions"], None, option)]
-    if not typed:
-        raise ImapError(
-            'no sample is set; set prompt="..." with concepts="..." or motions="...", '
-            + ("and video_path=FILE, " if renoising else "")
-            + "or input_json=FILE"
-        )
-    if renoising and not config["video_path"]:
-        raise ImapError(f"video_path is missing; set it to a video file{_or_built_in(demo, typed)}")
-    if not config["prompt"]:
-        raise ImapError(
-            f'the prompt is empty; describe the video in a sentence with prompt="..."{_or_built_in(demo, typed)}'
-        )
-    video = config["video_path"] if renoising else None
-    return [make_sample(config["prompt"], config["concepts"], config["motions"], video, option)]
-
-
-def _or_built_in(demo: Mapping[str, Any] | None, typed: Sequence[str]) -> str:
-    """A hint for users who want the built-in example and have set only a part of it."""
-    return f", or leave out {' and '.join(typed)} to run the whole built-in example" if demo else ""
 
 
 def check_renoise_timestep(

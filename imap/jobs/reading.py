@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from imap.evaluation.faithfulness import faithfulness_by_text
 from imap.jobs.renoising import RenoiseSettings, renoise_clip
 from imap.methods.registry import AFTER_LABEL, EFFECT, after_key
 from imap.saliency import Maps
@@ -50,6 +49,8 @@ def both_readings(during: Maps, after: Maps) -> Maps:
     facts = {**during.facts, "read": {**after.facts["read"], "when": "both"}}
     facts["notes"] = list(dict.fromkeys([*during.facts.get("notes", ()), *after.facts.get("notes", ())]))
     if EFFECT in after.arrays:
+        from imap.evaluation.faithfulness import faithfulness_by_text  # loads scipy and scikit-learn
+
         facts |= {"effect": after.facts["effect"], "method": {**during.facts["method"], "effect": True}}
         others = {key: x for key, x in arrays.items() if key != EFFECT}
         facts["faithfulness"] = faithfulness_by_text(others, arrays[EFFECT], during.texts)

@@ -27,8 +27,8 @@ class SlotWeights:
         weights, baseline_weights: (t,) how many equal texts each slot counts for.
         rows, baseline_rows: (rows, t) and (texts, t); each row is the mean over some slots.
         words: how many of the rows are words; the prompt's tokens follow. None: all.
-        attended: (t,) the weights, without slots that the model's attention does not see. None: all of `weights`.
         prompt: with prompt keys, how many of the slots are the prompt's; they come first, and only they count.
+        attended: (t,) the weights, without slots that the model's attention does not see. None: all of `weights`.
     """
 
     weights: Tensor

@@ -9,14 +9,16 @@ from typing import Any
 from tqdm import tqdm
 
 from imap.atomic import check_writable
+from imap.backbones.tokens import occurrences
 from imap.config.method import method_settings
 from imap.config.model import Model, model_settings
-from imap.config.run import AUTO, DURING, Run, run_settings, samples_of
-from imap.config.samples import Sample, numbered
+from imap.config.run import AUTO, DURING, Run, run_settings
+from imap.config.samples import Sample, numbered, samples_of
 from imap.errors import ImapError
 from imap.media.clips import check_clip, check_video_size, clip_shape
 from imap.runs.batch import ERRORS, Tally, Task, is_finished, record_failure, request
 from imap.runs.checkpoint import Checkpoint, read_checkpoint
+from imap.tracing.effect import refuse_absent
 from imap.tracing.text_slots import check_window
 
 log = logging.getLogger("imap")
@@ -83,7 +85,7 @@ def plan(config: Mapping[str, Any], renoising: bool) -> Plan:
             if is_finished(run.output_dir / name, task.request):
                 tally.skipped.append(name)
                 continue
-            _check_sample(sample, checkpoint, run)
+            _check_sample(sample, checkpoint, run, bool(method.effect))
         except ImapError as error:
             if len(samples) == 1:
                 raise
@@ -118,8 +120,11 @@ def warn_of_unknown_words(samples: Iterable[Sample], name: str, known: Sequence[
         )
 
 
-def _check_sample(sample: Sample, checkpoint: Checkpoint, run: Run) -> None:
-    for text in (*sample.concepts, *sample.motions):
+def _check_sample(sample: Sample, checkpoint: Checkpoint, run: Run, effect: bool) -> None:
+    words = (*sample.concepts, *sample.motions)
+    if effect:
+        refuse_absent([word for word in words if not occurrences(word, sample.prompt)])
+    for text in words:
         check_window(checkpoint.adapter, checkpoint.tokenizer, text)
     if sample.video_path:
         check_clip(clip_shape(sample.video_path), run.fit, str(sample.video_path))

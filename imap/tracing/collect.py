@@ -10,7 +10,6 @@ from torch import Tensor
 from imap.backbones.features import Grid
 from imap.config.method import Method
 from imap.errors import ImapError
-from imap.evaluation.faithfulness import faithfulness_by_text
 from imap.methods.layer_maps import LayerMaps, MapConfig
 from imap.methods.motion_heads import Score
 from imap.methods.registry import CHOSEN, EFFECT, MAPS, PUBLISHED, labels
@@ -90,6 +89,8 @@ def collect(
         text_slots.note(f"no head passes the {method.imap_sep_score} threshold: the sel_imap maps are zero")
     settings = vars(method) | {"standardize": "text" if text_slots.standardize else "none"}
     if EFFECT in arrays:
+        from imap.evaluation.faithfulness import faithfulness_by_text  # loads scipy and scikit-learn
+
         others = {key: x for key, x in arrays.items() if key != EFFECT}
         facts = {**facts, "faithfulness": faithfulness_by_text(others, arrays[EFFECT], text_slots.texts)}
     if method.show != PUBLISHED and not {method.show, method.show + CHOSEN} & set(arrays):

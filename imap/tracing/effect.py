@@ -41,11 +41,7 @@ class Effect:
         self.neutral = method.effect_neutral
         self.every_step = method.effect is True  # that maps are read at
         absent = [text for text, place in text_slots.places.items() if not place.tokens]
-        if absent:
-            raise ImapError(
-                f"effect: not in the prompt: {', '.join(absent)}; the effect of a word is that of leaving it out, so "
-                "name words of the prompt, or switch effect off"
-            )
+        refuse_absent(absent, "not in the prompt, or cut off with its end")
         self.read: list[int] = []
         self._cache = cache
         self._texts: list[Mapping[str, Tensor]] = []
@@ -124,6 +120,15 @@ class Effect:
             one[list(place.everywhere)] = mean
             changed.append({name: one.unsqueeze(0)})
         return changed
+
+
+def refuse_absent(words: Sequence[str], where: str = "not in the prompt") -> None:
+    """Raise ImapError if there are words whose effect cannot be read. where: what is wrong with them."""
+    if words:
+        raise ImapError(
+            f"effect: {where}: {', '.join(words)}; the effect of a word is that of leaving it out, so name words of "
+            "the prompt, or switch effect off"
+        )
 
 
 def _prediction(output: Any) -> Tensor:

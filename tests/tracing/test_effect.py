@@ -7,6 +7,7 @@ import torch
 import imap
 from imap.backbones import backbone_of
 from imap.backbones.tokens import place_of
+from imap.tracing.steps import Steps
 from tests.conftest import FAMILIES, PROMPT, SIZES
 from tests.tracing.test_trace import WORDS, call, state_of
 
@@ -143,7 +144,7 @@ def test_out_of_memory_halves_the_batch(pipes, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "settings", "reason"),
     [
-        ({"concepts": "ball, zebra"}, {}, "effect: not in the prompt: zebra"),
+        ({"concepts": "ball, zebra"}, {}, "effect: not in the prompt, or cut off with its end: zebra"),
         ({"concepts": "ball"}, {"effect": []}, "names no step"),
         ({"concepts": "ball"}, {"effect": [-1]}, "names no step"),
         ({"concepts": "ball"}, {"effect": "often"}, "is not a list of whole numbers"),
@@ -270,3 +271,18 @@ def test_a_map_that_the_model_has_not_is_noted_and_nothing_is_not_read(pipes):
     assert any("show=concept_attention_maps" in note for note in trace.maps().facts["notes"])
     with pytest.raises(imap.ImapError, match="without attention only the effect is read"):
         imap.renoise(pipes("wan"), latents=torch.zeros(1, 16, 3, 4, 6), prompt=PROMPT, **WORDS, attention=False)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_effects_own_calls_are_not_counted_as_steps(pipes, family, monkeypatch):
+    pipe, counted = pipes(family), []
+    conditional_row = Steps.conditional_row
+
+    def count(self, rows):
+        counted.append(rows)
+        return conditional_row(self, rows)
+
+    monkeypatch.setattr(Steps, "conditional_row", count)
+    with Recorder(pipe) as recorded, imap.trace(pipe, PROMPT, **WORDS, effect=[0, 1]):
+        call(pipe)
+    assert len(recorded.calls) - len(counted) == 2  # one call with all words at each step
