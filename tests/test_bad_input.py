@@ -293,6 +293,8 @@ WHOLE = [
     ("sampling", [*SAMPLE, "backbone.attention=x"], "unknown setting 'backbone.attention'; did you mean backbone.att"),
     ("sampling", [*SAMPLE, "video.resize=crop"], "unknown setting 'video.resize'"),
     ("sampling", [*SAMPLE, "imap_layer=[1"], "imap_layer=[1"),
+    ("sampling", [*SAMPLE, "effect=true", "motions=swims"], "effect: not in the prompt: swims"),
+    ("sampling", [*SAMPLE, "read=later"], "read='later' is not known"),
     ("sampling", ["prompt=A", "dog."], "cannot read 'dog.'"),
     ("renoising", [*SAMPLE, "renoise_timestep=1", "video_path={files}/none.mp4"], "video_path: there is no file"),
     ("renoising", [*SAMPLE, "renoise_timestep=2", "video_path={files}/clip.mp4"], "renoise_timestep names step 2"),
