@@ -106,10 +106,19 @@ class Backbone(ABC):
     def tokenize(self, prompt: str) -> TokenizedText:
         """Prompt tokens in the order of the transformer's text slots, the end token last."""
 
+    @staticmethod
+    def clean(text: str) -> str:
+        """The text as the stock pipeline hands it to the tokenizer."""
+        return text
+
     @classmethod
     @abstractmethod
-    def concept_length(cls, tokenizer: Any, text: str) -> int:
-        """Tokens of a concept, the end token included; needs no weights."""
+    def token_ids(cls, tokenizer: Any, text: str) -> tuple[int, ...]:
+        """Token ids of a text of any length, the end token included; needs no weights."""
+
+    @abstractmethod
+    def encoder_tokens(self, output: Any) -> Tensor:
+        """(rows, slots, width) of a text encoder's output: what the pipeline cuts the token embeddings from."""
 
     @abstractmethod
     def encode_concepts(self, texts: Sequence[str], concept_token: str) -> Tensor:

@@ -112,8 +112,11 @@ class HunyuanVideo(Backbone):
         return in_template(self.pipe.tokenizer, prompt, self.text_length)
 
     @classmethod
-    def concept_length(cls, tokenizer: Any, text: str) -> int:
-        return len(in_template(tokenizer, text, LONGEST).pieces)
+    def token_ids(cls, tokenizer: Any, text: str) -> tuple[int, ...]:
+        return in_template(tokenizer, text, LONGEST).ids
+
+    def encoder_tokens(self, output: Any) -> Tensor:
+        return output.hidden_states[-3]  # the stock pipeline skips two layers
 
     def encode_concepts(self, texts: Sequence[str], concept_token: str) -> Tensor:
         tokens, _, _ = self.pipe.encode_prompt(

@@ -14,14 +14,12 @@ from imap.backbones.tokens import tokenize
 class T5Backbone(Backbone):
     """Tokens are the text's own, then one end token."""
 
-    @staticmethod
-    def clean(text: str) -> str:
-        """The text as the stock pipeline hands it to the tokenizer."""
-        return text
-
     @classmethod
-    def concept_length(cls, tokenizer: Any, text: str) -> int:
-        return len(tokenizer(cls.clean(text))["input_ids"])
+    def token_ids(cls, tokenizer: Any, text: str) -> tuple[int, ...]:
+        return tuple(tokenizer(cls.clean(text))["input_ids"])
+
+    def encoder_tokens(self, output: Any) -> Tensor:
+        return output[0]
 
     def tokenize(self, prompt: str) -> TokenizedText:
         return tokenize(self.pipe.tokenizer, self.clean(prompt), self.text_length)
@@ -30,7 +28,7 @@ class T5Backbone(Backbone):
         tokens, _ = self.pipe.encode_prompt(
             list(texts), do_classifier_free_guidance=False, max_sequence_length=CONCEPT_WINDOW
         )
-        lengths = [self.concept_length(self.pipe.tokenizer, text) - 1 for text in texts]
+        lengths = [len(self.token_ids(self.pipe.tokenizer, text)) - 1 for text in texts]
         return torch.stack([pick_token(x, 0, n, concept_token) for x, n in zip(tokens, lengths, strict=True)])
 
     def encode_prompt(self, prompt: str | list[str], negative_prompt: str | list[str] | None) -> dict[str, Tensor]:

@@ -1,11 +1,24 @@
 """Words and tokens: which tokens of a text a word spans."""
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
+from imap.backbones.english import same_word
 from imap.backbones.features import TokenizedText
+
+SAME = str.maketrans(
+    {**dict.fromkeys("\u2018\u2019\u02bc\u2032\u0060\u00b4", "'"), **dict.fromkeys("\u2010\u2011\u2012\u2013", "-")}
+)
+# letters of scripts that are written without spaces: Thai, Lao, Burmese, Khmer, kana, Han
+UNSPACED = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+)
+LETTER = rf"[^\W{UNSPACED}]"  # of a script with spaces; a word ends where none follows
+GAP = r"[\s-]+"  # between the words of a phrase
 
 
 def tokenize(tokenizer: Any, text: str, max_length: int) -> TokenizedText:
@@ -35,34 +48,29 @@ class Place:
     """A word in a prompt.
 
     Attributes:
-        tokens: of its first occurrence; none if it is not there.
-        everywhere: of all its occurrences.
-        without: the prompt without it.
+        tokens: of all its occurrences that the model sees; none if it is not there.
+        as_written: each of these occurrences as the prompt writes it.
+        cut_off: occurrences in the part of the prompt that the text window cuts off.
+        without: the prompt without the word.
     """
 
     tokens: tuple[int, ...]
-    everywhere: tuple[int, ...]
+    as_written: tuple[str, ...]
+    cut_off: int
     without: str
 
 
 def place_of(words: str, tokenized: TokenizedText) -> Place:
-    """Where `words` are in a text.
-
-    Case is ignored. A single word that is not there as written is also found in another inflection, so that
-    "rolling" finds "rolls".
-    """
-    spans, text = occurrences(words, tokenized.text), tokenized.text
-    tokens = [_tokens(span, tokenized) for span in spans]
+    """Where `words` are in a text, as `occurrences` finds them."""
+    text, seen = tokenized.text, max((stop for _, stop in tokenized.spans), default=0)
+    spans = occurrences(words, text)
+    kept = [span for span in spans if span[1] <= seen]
+    tokens = dict.fromkeys(token for span in kept for token in _tokens(span, tokenized))
     without = text
     for start, stop in reversed(spans):
         without = f"{without[:start]} {without[stop:]}"
-    everywhere = tuple(dict.fromkeys(token for place in tokens for token in place))
-    return Place(tokens[0] if tokens else (), everywhere, " ".join(without.split()))
-
-
-def tokens_of(words: str, tokenized: TokenizedText) -> tuple[int, ...]:
-    """Indices of the tokens that the first occurrence of `words` in the text spans; empty when it is not there."""
-    return place_of(words, tokenized).tokens
+    as_written = tuple(text[start:stop] for start, stop in kept)
+    return Place(tuple(tokens), as_written, len(spans) - len(kept), " ".join(without.split()))
 
 
 def _tokens(span: tuple[int, int], tokenized: TokenizedText) -> tuple[int, ...]:
@@ -70,21 +78,59 @@ def _tokens(span: tuple[int, int], tokenized: TokenizedText) -> tuple[int, ...]:
 
 
 def occurrences(words: str, text: str) -> list[tuple[int, int]]:
-    """Characters [start, stop) of every occurrence of `words` in a text, as `place_of` finds them."""
-    pattern = r"\s+".join(re.escape(word) for word in words.split())
-    found = [x.span() for x in re.finditer(rf"(?<!\w){pattern}(?!\w)", text, re.IGNORECASE)]
-    if not found and len(words.split()) == 1:
-        found = [x.span() for x in re.finditer(r"\w+", text) if stem(x.group()) == stem(words)]
+    """Characters [start, stop) of every occurrence of `words` in a text.
+
+    Case, the kind of apostrophe, full width, and hyphen or space between words make no difference. A word of a script
+    with spaces is a whole word of the text. Words that are not there as written are also found in other inflections, so
+    that "flying" finds "flies".
+    """
+    parts, plain = re.split(GAP, folded(words).strip(" -")), _Folded(text)
+    found = [x.span() for x in re.finditer(_pattern(parts), plain.text)] if all(parts) else []
+    if not found and all(parts):
+        found = _inflected(parts, plain.text)
+    return [plain.span(*span) for span in found]
+
+
+def same_text(one: str, other: str) -> bool:
+    """Whether two texts differ in nothing that `occurrences` looks at."""
+    return re.split(GAP, folded(one)) == re.split(GAP, folded(other))
+
+
+def folded(text: str) -> str:
+    """A text without differences of case, width, apostrophes and hyphens."""
+    return unicodedata.normalize("NFKC", text).translate(SAME).lower()
+
+
+class _Folded:
+    """A folded text that knows which characters of the text each of its own stands for."""
+
+    def __init__(self, text: str) -> None:
+        pieces, self.starts, self.stops = [], list[int](), list[int]()
+        for cluster in re.finditer(r".[\u0300-\u036f\u3099\u309a\uff9e\uff9f]*", text, re.DOTALL):  # with its accents
+            piece = folded(cluster.group())
+            pieces.append(piece)
+            self.starts += [cluster.start()] * len(piece)
+            self.stops += [cluster.end()] * len(piece)
+        self.text = "".join(pieces)
+
+    def span(self, start: int, stop: int) -> tuple[int, int]:
+        return (self.starts[start], self.stops[stop - 1])
+
+
+def _pattern(parts: Sequence[str]) -> str:
+    first, last = parts[0][:1], parts[-1][-1:]
+    before = f"(?<!{LETTER})" if re.match(LETTER, first) else ""
+    after = f"(?!{LETTER})" if re.match(LETTER, last) else ""
+    return before + GAP.join(re.escape(part) for part in parts) + after
+
+
+def _inflected(parts: Sequence[str], text: str) -> list[tuple[int, int]]:
+    """Spans of a folded text whose words are forms of the parts, one by one."""
+    words, found = list(re.finditer(rf"{LETTER}+", text)), []
+    for start in range(len(words) - len(parts) + 1):
+        run = words[start : start + len(parts)]
+        gaps = [text[one.end() : other.start()] for one, other in pairwise(run)]
+        same = all(same_word(part, word.group()) for part, word in zip(parts, run, strict=True))
+        if same and all(re.fullmatch(GAP, gap) for gap in gaps):
+            found.append((run[0].start(), run[-1].end()))
     return found
-
-
-def stem(word: str) -> str:
-    """A word without its English inflection, good enough to tell that rolls, rolled and rolling are one verb."""
-    word = word.lower()
-    for ending in ("ing", "ied", "ies", "ed", "es", "s"):
-        if word.endswith(ending) and len(word) - len(ending) >= 3:
-            word = word[: -len(ending)]
-            break
-    if len(word) > 3 and word[-1] == word[-2] and word[-1] not in "sl":
-        word = word[:-1]
-    return word.rstrip("ey") if len(word.rstrip("ey")) >= 2 else word

@@ -20,6 +20,7 @@ class Preset:
         is_trained: has weights that are not random.
         is_published: is on the model hub, and one of the paper's models.
         paper: defaults of settings; those of the paper for published models.
+        words: all words of its training; None for any.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Preset:
     is_trained: bool
     is_published: bool
     paper: dict[str, Any]
+    words: tuple[str, ...] | None = None
 
 
 OmegaConf.register_new_resolver("imap", lambda path: str(PACKAGE / path), replace=True)
@@ -57,6 +59,7 @@ def presets() -> dict[str, Preset]:
             config["id"] is not None or config["path"] is not None,
             config["id"] is not None,
             config["paper"],
+            tuple(config["words"]) if "words" in config else None,
         )
     return by_name
 

@@ -123,7 +123,8 @@ def warn_of_unknown_words(samples: Iterable[Sample], name: str, known: Sequence[
 def _check_sample(sample: Sample, checkpoint: Checkpoint, run: Run, effect: bool) -> None:
     words = (*sample.concepts, *sample.motions)
     if effect:
-        refuse_absent([word for word in words if not occurrences(word, sample.prompt)])
+        clean = checkpoint.adapter.clean
+        refuse_absent([word for word in words if not occurrences(clean(word), clean(sample.prompt))])
     for text in words:
         check_window(checkpoint.adapter, checkpoint.tokenizer, text)
     if sample.video_path:

@@ -40,8 +40,9 @@ class Effect:
         self.backbone, self.text_slots, self.method = backbone, text_slots, method
         self.neutral = method.effect_neutral
         self.every_step = method.effect is True  # that maps are read at
-        absent = [text for text, place in text_slots.places.items() if not place.tokens]
-        refuse_absent(absent, "not in the prompt, or cut off with its end")
+        refuse_absent([text for text, place in text_slots.places.items() if not (place.tokens or place.cut_off)])
+        cut_off = [text for text, place in text_slots.places.items() if not place.tokens]
+        refuse_absent(cut_off, "in the part of the prompt that is cut off")
         self.read: list[int] = []
         self._cache = cache
         self._texts: list[Mapping[str, Tensor]] = []
@@ -117,7 +118,7 @@ class Effect:
         changed = []
         for place in self.text_slots.places.values():
             one = text.clone()
-            one[list(place.everywhere)] = mean
+            one[list(place.tokens)] = mean
             changed.append({name: one.unsqueeze(0)})
         return changed
 

@@ -5,20 +5,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from imap.backbones.base import Backbone
 from imap.errors import ImapError
+from imap.tracing.encodings import Encoding, encodings_into
 
 KEPT = 8  # latest encodings; a prompt of the largest model takes 4 MB
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """The output of a text encoder, and the token ids of its input."""
+    """Text arguments of a pipeline call, and the texts that its encoder has read for them."""
 
     tensors: Any
-    ids: list[list[int]]
+    texts: list[Encoding]
 
 
 @dataclass
@@ -48,12 +49,12 @@ class PromptCache:
         return self._once(key, lambda: self.backbone.encode_concepts(texts, concept_token)).tensors
 
     def prompt(self, prompt: str, negative_prompt: str | None) -> Encoded:
-        """As `Backbone.encode_prompt`, each of the two texts encoded alone, with the prompt's token ids."""
+        """As `Backbone.encode_prompt`, each of the two texts encoded alone, with the prompt's tokens."""
         positive = self._text(prompt)
         if negative_prompt is None or not self.backbone.takes_negative_prompt:
             return positive
         negative = self._text(negative_prompt).tensors["prompt_embeds"]
-        return Encoded({**positive.tensors, "negative_prompt_embeds": negative}, positive.ids)
+        return Encoded({**positive.tensors, "negative_prompt_embeds": negative}, positive.texts)
 
     def _text(self, text: str) -> Encoded:
         return self._once(("prompt", text), lambda: self.backbone.encode_prompt(text, None))
@@ -61,25 +62,15 @@ class PromptCache:
     def _once(self, key: tuple, encode: Callable[[], Any]) -> Encoded:
         found = self._kept.pop(key, None)
         if found is None:
-            ids: list[list[int]] = []
-            handle = self.backbone.pipe.text_encoder.register_forward_pre_hook(token_ids_into(ids), with_kwargs=True)
+            texts: list[Encoding] = []
+            hook = encodings_into(texts, self.backbone)
+            handle = self.backbone.pipe.text_encoder.register_forward_hook(hook, with_kwargs=True)
             try:
                 with torch.no_grad():
-                    found = Encoded(encode(), ids)
+                    found = Encoded(encode(), texts)
             finally:
                 handle.remove()
         self._kept[key] = found  # as the latest
         while len(self._kept) > KEPT:
             del self._kept[next(iter(self._kept))]
         return found
-
-
-def token_ids_into(ids: list[list[int]]) -> Callable[[nn.Module, tuple, dict], None]:
-    """A forward pre-hook of a text encoder that appends the token ids of every text to a list."""
-
-    def hook(module: nn.Module, args: tuple, kwargs: dict) -> None:
-        input_ids = kwargs.get("input_ids", args[0] if args else None)
-        if input_ids is not None:
-            ids.extend(input_ids.tolist())
-
-    return hook

@@ -1,7 +1,7 @@
 """The texts of a trace: their slots, and the weight of each slot (docs/method.md, 2.3 and 4)."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -13,32 +13,64 @@ from imap.config.method import Method
 from imap.config.samples import check_words
 from imap.errors import ImapError
 from imap.methods.layer_maps import SlotWeights
+from imap.tracing import word_notes as notes
 
 log = logging.getLogger("imap")
+NOTHING = TokenizedText("", (), (), ())
 
 
 class TextSlots:
     """Concepts and motion words, matched to the prompt's tokens with target `prompt`."""
 
     def __init__(
-        self, backbone: Backbone, method: Method, concepts: Sequence[str], motions: Sequence[str], prompt: str | None
+        self,
+        backbone: Backbone,
+        method: Method,
+        concepts: Sequence[str],
+        motions: Sequence[str],
+        prompt: str | None,
+        known: Sequence[str] | None = None,
+        told: Sequence[str] = (),
     ) -> None:
+        """Match words to the tokens of a prompt.
+
+        Args:
+            backbone, method: of the trace.
+            concepts: nouns.
+            motions: motion words.
+            prompt: that the pipeline will be called with; None with target concepts only.
+            known: all words that a small model was trained on; None for any.
+            told: notes that were logged already.
+
+        Raises:
+            ImapError: for words that cannot be read.
+        """
         check_words(concepts, motions)
         self.texts, self.motions = (*concepts, *motions), frozenset(motions)
         self.notes: list[str] = []
-        self.prompt = prompt
+        self.prompt, self.known, self.told = prompt, known, frozenset(told)
         self.reads_prompt = method.imap_qk_matching_target == "prompt"
         self.needs_prompt = self.reads_prompt or bool(method.effect)
         self.joint_attention, self.padded_length = backbone.joint_attention, backbone.text_length
         self.prompt_tokens, self.masks_padding = method.prompt_tokens, backbone.masks_padding
         if len(self.texts) >= self.padded_length:
             raise ImapError(f"{len(self.texts)} texts do not fit {self.padded_length} text slots; name fewer")
-        for text in self.texts:
-            check_window(backbone, backbone.pipe.tokenizer, text)
-        self.prompt_text = _tokenize(backbone, prompt, method) if self.needs_prompt else TokenizedText("", (), (), ())
-        self.places = {text: place_of(text, self.prompt_text) for text in self.texts}
-        self.tokenized = self.prompt_text if self.reads_prompt else TokenizedText("", (), (), ())
+        tokenizer = backbone.pipe.tokenizer
+        ids = {text: check_window(backbone, tokenizer, text) for text in self.texts}
+        if self.needs_prompt:
+            check_prompt(prompt, method)
+        self.prompt_text = backbone.tokenize(prompt) if prompt else NOTHING
+        self.prompt_length = len(backbone.token_ids(tokenizer, prompt)) if prompt else 0
+        self._add(notes.of_the_cut(self.prompt_text, self.prompt_length, len(self.prompt_text.ids)))
+        self.places = {text: place_of(backbone.clean(text), self.prompt_text) for text in self.texts}
+        self.tokenized = self.prompt_text if self.reads_prompt else NOTHING
         self.matched = self._match()
+        if self.needs_prompt:
+            self._add(notes.of_other_forms(self.places, backbone.clean))
+        read = {text: [self.prompt_text.ids[i] for i in self.matched[text]] or ids[text] for text in self.texts}
+        self._add(notes.of_unknown_tokens(read, getattr(tokenizer, "unk_token_id", None)))
+        written = {text: self.places[text].as_written if self.matched[text] else (text,) for text in self.texts}
+        self._add(notes.of_untaught_words(written, known))
         self.standardize = self._standardize(method)
 
     def _match(self) -> dict[str, tuple[int, ...]]:
@@ -46,12 +78,15 @@ class TextSlots:
         if not self.reads_prompt:
             return dict.fromkeys(self.texts, ())
         matched = {text: place.tokens for text, place in self.places.items()}
-        absent = [text for text, tokens in matched.items() if not tokens]
-        if absent:
-            self.note(
-                f"not in the prompt: {', '.join(absent)}; matched by concept keys of their own, "
-                "standardized over the prompt's tokens"
-            )
+        unread = {text: self.places[text] for text, tokens in matched.items() if not tokens}
+        absent = [text for text, place in unread.items() if not place.cut_off]
+        cut_off = [text for text, place in unread.items() if place.cut_off]
+        for texts, where in ((absent, "not in the prompt"), (cut_off, "in the part of the prompt that is cut off")):
+            if texts:
+                self.note(
+                    f"{where}: {', '.join(texts)}; matched by concept keys of their own, "
+                    "standardized over the prompt's tokens"
+                )
         return matched
 
     def _standardize(self, method: Method) -> bool:
@@ -62,27 +97,51 @@ class TextSlots:
             return False
         return method.standardize == "text"
 
+    def _add(self, messages: Iterable[str]) -> None:
+        for message in messages:
+            self.note(message)
+
     def note(self, message: str) -> None:
         """Log a fact that readers of the maps must know, and record it."""
         self.notes.append(message)
-        log.warning(message)
+        if message not in self.told:
+            log.warning(message)
 
     @property
     def reads_concepts(self) -> bool:
         """Whether concept tokens run: maps or baselines read them, or a text is not in the prompt."""
         return not self.reads_prompt or self.joint_attention or not all(self.matched.values())
 
-    def check_encoded(self, encoded: Sequence[Sequence[int]]) -> None:
-        """Raise ImapError unless the pipeline has encoded the trace's prompt: rows are read at its words' places.
+    def check_call(self, slots: int, ids: Sequence[int] | None) -> None:
+        """Check that a transformer call got the trace's prompt: rows are read at its words' places.
 
-        encoded: token ids of every text that the pipeline has encoded.
+        Args:
+            slots: text slots of the call.
+            ids: token ids of its text, without padding; None if they are not known.
+
+        Raises:
+            ImapError: for another prompt, or for a shorter text window than the trace's.
         """
+        if not self.needs_prompt:
+            if slots < len(self.prompt_text.ids):
+                self._add(notes.of_the_cut(self.prompt_text, self.prompt_length, slots))
+            return
         prompt = list(self.prompt_text.ids)
-        windows = ((row, start) for row in encoded for start in range(len(row) - len(prompt) + 1))
-        if encoded and not any(list(row[start : start + len(prompt)]) == prompt for row, start in windows):
+        if ids is None:
+            self.note(
+                "the call's text was not encoded inside the trace (prompt_embeds?), so it could not be checked: maps "
+                "are right only if it is the embedding of the trace's prompt"
+            )
+        elif list(ids) != prompt:
+            instead = "or set imap_qk_matching_target=concepts and effect=false"
+            if len(ids) == slots < len(prompt) and list(ids)[:-1] == prompt[: slots - 1]:
+                raise ImapError(
+                    f"the pipeline was called with a text window of {slots} tokens, and the prompt has {len(prompt)}; "
+                    f"leave out max_sequence_length, {instead}"
+                )
             raise ImapError(
-                "the pipeline was called with another prompt than the trace was given; "
-                "give both the same, or set imap_qk_matching_target=concepts and effect=false"
+                "the pipeline was called with another prompt than the trace was given, or with another template; "
+                f"give both the same, {instead}"
             )
 
     def layout(self, prompt: int, last_counts_for: int) -> SlotWeights:
@@ -127,7 +186,8 @@ class TextSlots:
         return facts | ({"prompt": self.prompt} if self.prompt else {})
 
 
-def _tokenize(backbone: Backbone, prompt: str | None, method: Method) -> TokenizedText:
+def check_prompt(prompt: str | None, method: Method) -> None:
+    """Raise ImapError if there is no prompt to read words from."""
     if not prompt and method.effect:
         raise ImapError("effect leaves words out of the prompt: give the prompt to the trace too")
     if not prompt:
@@ -135,14 +195,20 @@ def _tokenize(backbone: Backbone, prompt: str | None, method: Method) -> Tokeniz
             "imap_qk_matching_target=prompt reads the prompt's own words: "
             "give the prompt to the trace too, or set imap_qk_matching_target=concepts"
         )
-    return backbone.tokenize(prompt)
 
 
-def check_window(backbone: Backbone | type[Backbone], tokenizer: Any, text: str) -> None:
-    """Raise ImapError for a text of more tokens than the concept window. Needs only the tokenizer."""
-    length = backbone.concept_length(tokenizer, text)
+def check_window(backbone: Backbone | type[Backbone], tokenizer: Any, text: str) -> tuple[int, ...]:
+    """Token ids of a word. Needs only the tokenizer.
+
+    Raises ImapError for more tokens than the concept window, and for a text that has none.
+    """
+    ids = backbone.token_ids(tokenizer, text)
+    if ids == backbone.token_ids(tokenizer, ""):
+        raise ImapError(f"the model's tokenizer finds no letters in {text!r}; name another word")
+    length = len(ids)
     if length > CONCEPT_WINDOW:
         shown = text if len(text) < 60 else text[:57] + "..."
         raise ImapError(
             f"the concept {shown!r} is {length} tokens long, and the concept window holds {CONCEPT_WINDOW}; shorten it"
         )
+    return ids

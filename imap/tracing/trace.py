@@ -21,7 +21,8 @@ from imap.tracing.blocks import BlockReader, Observer
 from imap.tracing.collect import collect
 from imap.tracing.compatibility import check_traceable, size_notes
 from imap.tracing.effect import Effect
-from imap.tracing.prompt_cache import PromptCache, token_ids_into
+from imap.tracing.encodings import Encoding, encodings_into, ids_of
+from imap.tracing.prompt_cache import PromptCache
 from imap.tracing.steps import Steps
 from imap.tracing.text_slots import TextSlots
 
@@ -81,7 +82,7 @@ class Trace:
         self._row: Any = None  # int, the conditional row while a call is read, else None
         self._call: Mapping[str, Any] = {}
         self._reads_effect = False
-        self._encoded: list[list[int]] = []  # token ids of every text that the pipeline has encoded
+        self._encoded: list[Encoding] = []  # until the first call
         self._handles: list[Any] = []
 
     def __enter__(self) -> "Trace":
@@ -113,7 +114,8 @@ class Trace:
         keep(backbone.transformer.register_forward_pre_hook(self._call_begins, with_kwargs=True))
         keep(backbone.transformer.register_forward_hook(self._call_ends))
         if self.text_slots.needs_prompt:
-            keep(backbone.pipe.text_encoder.register_forward_pre_hook(token_ids_into(self._encoded), with_kwargs=True))
+            hook = encodings_into(self._encoded, backbone)
+            keep(backbone.pipe.text_encoder.register_forward_hook(hook, with_kwargs=True))
         if self.attention:
             self.blocks.install(keep)
 
@@ -122,6 +124,7 @@ class Trace:
             handle.remove()
         self._handles.clear()
         self._row, self._call = None, {}
+        self._encoded.clear()
         self.blocks.forget()
         self.steps.forget()
         _traced.discard(self.backbone.transformer)
@@ -140,18 +143,26 @@ class Trace:
             return
         if self.grid is None:
             self.grid = self.backbone.grid(latents)
-            for note in size_notes(self.backbone, self.grid, call, self.only_size):
-                self.text_slots.note(note)
-            if self.text_slots.needs_prompt:
-                self.text_slots.check_encoded(self._encoded)
+            self._check_first_call(call, row)
         if self.attention:
             self.blocks.begin_call(call, row, self.grid, self.steps.index)
         self._call, self._row = call, row
 
+    def _check_first_call(self, call: Mapping[str, Any], row: int) -> None:
+        """Note what readers of the maps must know of a call, and refuse texts whose words are not where they should."""
+        for note in size_notes(self.backbone, self.grid, call, self.only_size):
+            self.text_slots.note(note)
+        text = call["encoder_hidden_states"][row]
+        ids = None
+        if self.text_slots.needs_prompt:
+            ids = ids_of(text, self._encoded, self.backbone.pipe.tokenizer.pad_token_id)
+            self._encoded.clear()
+        self.text_slots.check_call(len(text), ids)
+
     def encode_prompt(self, prompt: str, negative_prompt: str | None) -> dict[str, Tensor]:
         """Text arguments of the pipeline call, as `Backbone.encode_prompt` returns them, encoded once per cache."""
         encoded = self.prompt_cache.prompt(prompt, negative_prompt)
-        self._encoded += encoded.ids  # a cached encoding has not passed this trace's hook
+        self._encoded += encoded.texts  # a cached encoding has not passed this trace's hook
         return encoded.tensors
 
     def _call_ends(self, module: nn.Module, args: tuple, output: Any) -> None:

@@ -25,6 +25,7 @@ def card(shown: Shown, width: int, keys: Sequence[str]) -> dict[str, Any]:
     latent_frames, *grid = maps[keys[0]].shape[1:]
     return {
         "caption": shown.caption,
+        "notes": shown.notes,
         "fps": shown.fps,
         "frames": len(shown.frames),
         "latent_frames": latent_frames,

@@ -60,6 +60,11 @@ class Shown:
         prompt = self.meta.get("request", {}).get("sample", {}).get("prompt") or self.meta.get("prompt")
         return self.folder.name if prompt is None else prompt
 
+    @property
+    def notes(self) -> list[str]:
+        """What readers of the maps must know."""
+        return [str(note) for note in self.meta.get("notes", ())]
+
     def default_key(self, text: str) -> str:
         """IMAP of a motion word, GramCol of a concept."""
         return self.maps.key_of(text)

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from textwrap import wrap
 from typing import Any
 
 import matplotlib
@@ -20,9 +19,10 @@ from imap.view.look import MOST_COLUMNS
 from imap.view.overlay import coloured, overlay
 from imap.view.sample import Shown
 from imap.view.upsampling import enlarge, middle_frame
+from imap.view.wrapping import wrapped, wrapped_caption, wrapped_notes
 
 EDITABLE: dict[Any, Any] = {"pdf.fonttype": 42}  # text that can be searched and edited
-COLUMN, NAMES, SCALE, CAPTION, TOP, BOTTOM = 1.1, 1.25, 0.75, 0.16, 0.28, 0.08  # inches
+COLUMN, NAMES, SCALE, CAPTION, TOP, BOTTOM, NOTE = 1.1, 1.25, 0.75, 0.16, 0.28, 0.08, 0.115  # inches
 LONG_SIDE = 240  # pixels of a cell
 SMALLEST = 6  # points of a label, or a little less
 GAP = 0.03  # between cells, of their width
@@ -82,19 +82,25 @@ def strips(
     layouts = [_layout(shown, rows, columns, middles, colormap, opacity, space) for shown, rows in blocks]
     inches = COLUMN / layouts[0].width
     wide = NAMES + layouts[0].sheet.shape[1] * inches + SCALE
-    captions = [_wrapped_caption(shown.caption, wide) for shown, _ in blocks]
+    captions = [wrapped_caption(shown.caption, wide) for shown, _ in blocks]
+    notes = [wrapped_notes(shown.notes, wide) for shown, _ in blocks]
     above = [CAPTION * (1 + caption.count("\n")) + TOP for caption in captions]
-    tall = sum(above) + sum(layout.sheet.shape[0] * inches + BOTTOM for layout in layouts)
+    below = [BOTTOM + NOTE * len(lines) for lines in notes]
+    tall = sum(above) + sum(below) + sum(layout.sheet.shape[0] * inches for layout in layouts)
     figure = Figure(figsize=(wide, tall), dpi=min(layouts[0].width / COLUMN, 220))
     FigureCanvasAgg(figure)
     top, before = 0.0, 0  # inches and rows of the blocks above
-    for layout, caption, room in zip(layouts, captions, above, strict=True):
+    for layout, caption, lines, room, under in zip(layouts, captions, notes, above, below, strict=True):
         figure.text(0.08 / wide, 1 - (top + 0.06) / tall, caption, va="top", fontsize=9, parse_math=False)
         top += room
         _draw(figure, layout, top, [f"{frame / first.fps:.1f} s" for frame in middles], colormap)
         inside = [replace(mark, row=mark.row - before) for mark in marks if 0 <= mark.row - before < len(layout.rows)]
         _mark(figure.axes[-1 - layout.scales], layout, inside)
-        top, before = top + layout.sheet.shape[0] * inches + BOTTOM, before + len(layout.rows)
+        top += layout.sheet.shape[0] * inches
+        style = {"va": "top", "fontsize": SMALLEST, "color": "#a03000", "parse_math": False}
+        if lines:
+            figure.text(0.08 / wide, 1 - (top + 0.05) / tall, "\n".join(lines), **style)
+        top, before = top + under, before + len(layout.rows)
     return figure
 
 
@@ -207,24 +213,10 @@ def _label(axes: Axes, place: tuple[float, float], text: str, va: str, size: flo
     label.set_fontsize(size * min(1, fit))
 
 
-def wrapped(text: str, lines: int, between_words: bool = True) -> str:
-    """A text in at most so many lines of about the same length; between_words: break it nowhere else."""
-    for width in range(max(1, len(text) // lines), len(text) + 1):
-        found = wrap(text, width, break_long_words=not between_words, break_on_hyphens=False)
-        if len(found) <= lines:
-            return "\n".join(found)
-    return text
-
-
 def _fit(label: Text) -> float:
     """What a label's size is to be multiplied with to fill the room left of the rows."""
     figure: Any = label.get_figure()
     return (NAMES - 0.12) * figure.dpi / max(1, label.get_window_extent().width)
-
-
-def _wrapped_caption(text: str, inches: float) -> str:
-    """A caption in at most two lines of about so many inches, at nine points."""
-    return "\n".join(wrap(text, int(inches / 0.07), max_lines=2, placeholder=" …"))
 
 
 def _scale(

@@ -22,7 +22,8 @@ from imap.view.normalization import AUTO, KINDS, kind_for, normalize
 from imap.view.overlay import DARKENED, GAP, coloured, enlarged, overlay, side_by_side
 from imap.view.pictures import file_names, write_pictures
 from imap.view.sample import open_sample, samples_in
-from imap.view.strip import NAMES, Mark, _cells, _wrapped_caption, columns_of, save, strip, strips, wrapped
+from imap.view.strip import NAMES, Mark, _cells, columns_of, save, strip, strips
+from imap.view.wrapping import wrapped, wrapped_caption
 from imap.view.upsampling import enlarge, latent_frame, middle_frame
 
 FRAMES, LATENT, HEIGHT, WIDTH = 13, 4, 48, 64  # of the run in conftest
@@ -375,8 +376,8 @@ def test_marks_are_in_the_strip_whose_row_they_name(run):
 
 
 def test_a_long_caption_is_cut_to_two_lines():
-    caption = _wrapped_caption("a $5 bill that flies " * 30, 6.0)
-    assert caption.count("\n") == 1 and caption.endswith(" …") and _wrapped_caption("a ball", 6.0) == "a ball"
+    caption = wrapped_caption("a $5 bill that flies " * 30, 6.0)
+    assert caption.count("\n") == 1 and caption.endswith(" …") and wrapped_caption("a ball", 6.0) == "a ball"
 
 
 def test_a_strip_has_at_most_the_given_number_of_columns(run):

@@ -1,0 +1,52 @@
+"""Texts that a text encoder has read, and which of them a transformer call got."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from imap.backbones.base import Backbone
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """One text as its encoder read it.
+
+    Attributes:
+        ids: token ids, with the template and the padding.
+        tokens: (len(ids), width), what the encoder made of them, by reference.
+    """
+
+    ids: list[int]
+    tokens: Tensor
+
+
+def encodings_into(found: list[Encoding], backbone: Backbone) -> Callable[[nn.Module, tuple, dict, Any], None]:
+    """A forward hook of the backbone's text encoder that appends every text to a list."""
+
+    def hook(module: nn.Module, args: tuple, kwargs: dict, output: Any) -> None:
+        ids = kwargs.get("input_ids", args[0] if args else None)
+        if ids is not None:
+            found.extend(map(Encoding, ids.tolist(), backbone.encoder_tokens(output)))
+
+    return hook
+
+
+def ids_of(text: Tensor, found: Iterable[Encoding], padding: int | None) -> list[int] | None:
+    """Token ids of a transformer call's token embeddings (slots, width), the padding left out.
+
+    Returns None if no text was encoded to these embeddings.
+    """
+    for encoding in found:
+        ids = list(encoding.ids)
+        while ids and ids[-1] == padding:
+            ids.pop()
+        tokens = encoding.tokens.to(text)
+        starts = (tokens[: len(ids)] == text[0]).all(dim=-1).nonzero().flatten().tolist()
+        for start in starts:  # a pipeline crops its template
+            count = min(len(ids) - start, len(text))
+            if torch.equal(tokens[start : start + count], text[:count]):
+                return ids[start : start + count]
+    return None
