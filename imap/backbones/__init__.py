@@ -34,7 +34,8 @@ def backbone_of(pipe: Any) -> Backbone:
     for adapter in FAMILIES:
         if adapter.transformer_class in kinds:
             return adapter(pipe)
+    what = "it has no transformer" if transformer is None else f"its transformer is a {type(transformer).__name__}"
     raise ImapError(
-        f"cannot trace a {type(pipe).__name__} (its transformer is a {type(transformer).__name__}); "
+        f"cannot trace a {type(pipe).__name__} ({what}); "
         f"expected one of {', '.join(adapter.pipeline_class for adapter in FAMILIES)}"
     )

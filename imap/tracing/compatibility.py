@@ -19,15 +19,25 @@ def check_traceable(backbone: Backbone, attention: bool = True) -> None:
         raise ImapError(f"cannot trace this {type(backbone.pipe).__name__}: {reason}")
 
 
+def check_parts(pipe: Any) -> None:
+    """Raise ImapError for a pipeline without the parts that words need."""
+    for name, need in (("tokenizer", "words must be found in tokens"), ("text_encoder", "concepts must be encoded")):
+        if getattr(pipe, name, None) is None:
+            raise ImapError(
+                f"cannot trace this {type(pipe).__name__}: it has no {name}, and {need}; load the pipeline with it"
+            )
+    if not hasattr(type(pipe), "current_timestep"):
+        raise ImapError(
+            f"cannot trace this {type(pipe).__name__}: it does not tell its current timestep, so steps cannot be "
+            "counted; use a stock pipeline of diffusers >= 0.35"
+        )
+
+
 def _reasons(backbone: Backbone) -> Iterator[str]:
-    pipe, transformer = backbone.pipe, backbone.transformer
+    transformer = backbone.transformer
     own = backbone.refusal()
     if own:
         yield own
-    if getattr(pipe, "text_encoder", None) is None:
-        yield "it has no text encoder, and concepts must be encoded; load the pipeline with its text encoder"
-    if not hasattr(type(pipe), "current_timestep"):
-        yield "it does not tell its current timestep, so steps cannot be counted; use a diffusers pipeline >= 0.35"
     if getattr(transformer, "is_cache_enabled", False):
         yield "a step cache skips blocks on some steps; call pipe.transformer.disable_cache() first"
     if getattr(transformer, "_parallel_config", None) is not None:

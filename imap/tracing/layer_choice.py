@@ -124,8 +124,9 @@ class Lambda2Probe(TorchFunctionMode):
         return function(*args, **kwargs)
 
     def _call_begins(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
-        latents = call_arguments(module, args, kwargs)["hidden_states"]
-        self._row = self.steps.conditional_row(len(latents))
+        call = call_arguments(module, args, kwargs)
+        latents = call["hidden_states"]
+        self._row = self.steps.conditional_row(len(latents), call["timestep"])
         grid = self.backbone.grid(latents)
         self._visual = grid.frames * grid.patches
 

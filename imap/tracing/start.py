@@ -10,6 +10,7 @@ from imap.config.presets import Preset, preset_for
 from imap.config.samples import split_texts
 from imap.errors import ImapError
 from imap.methods.registry import SaliencyMap
+from imap.tracing.compatibility import check_parts
 from imap.tracing.prompt_cache import PromptCache
 from imap.tracing.text_slots import TextSlots
 from imap.tracing.trace import Trace
@@ -37,6 +38,7 @@ def start_trace(
         ImapError: for settings or words that the model cannot take, before anything runs.
     """
     backbone = backbone_of(pipe)
+    check_parts(pipe)
     if settings.get("imap_qk_matching_target") is None and not prompt:
         settings = {**settings, "imap_qk_matching_target": "concepts"}  # no prompt, so no prompt words to match
     preset = preset_for(backbone.family, backbone.num_layers, backbone.num_heads)

@@ -2,16 +2,19 @@
 
 from typing import Any
 
+from torch import Tensor
+
 from imap.backbones.base import Backbone
 from imap.config.method import check_range
 from imap.errors import ImapError
 
 
 class Steps:
-    """Counts the steps of a pipeline call from the transformer calls alone.
+    """Knows the steps of a pipeline call from the transformer calls alone.
 
-    A stock pipeline sets `current_timestep` to a new object at every step. So two calls with the same object are one
-    step, and the second call is the unconditional half.
+    A stock pipeline takes its timestep out of the scheduler's `timesteps` and keeps it as `current_timestep`, a new
+    object at every step. So two calls with the same object are one step, of which the second is the unconditional half,
+    and the object's place in memory is the step's index.
     """
 
     def __init__(self, backbone: Backbone, wanted: tuple[int, int] | None) -> None:
@@ -19,27 +22,39 @@ class Steps:
         self.backbone, self.wanted = backbone, wanted
         self.index = -1  # into the schedule
         self.read: list[int] = []
+        self._first = 0  # index of the schedule's first step
         self._announced: int | None = None
         self._timestep: Any = None
+        self._earlier = _current_timestep(backbone.pipe)  # left by a call that was interrupted
         self._guided: bool | None = None
         self._schedule: Any = None
 
     def begin_call(self, first: int, steps: int) -> None:
-        """Announce a pipeline call that starts at index `first` of a schedule of `steps` steps."""
-        self.index, self._announced = first - 1, steps
+        """Announce a pipeline call whose scheduler has the part from index `first` of a schedule of `steps` steps."""
+        self._first, self.index, self._announced = first, first - 1, steps
         self._timestep = self._guided = self._schedule = None
 
-    def conditional_row(self, rows: int) -> int | None:
-        """Count a transformer call on a batch of `rows`. Returns the row to read, or None to skip the call.
+    def conditional_row(self, rows: int, timestep: Tensor) -> int | None:
+        """Take note of a transformer call on a batch of `rows`. Returns the row to read, or None to skip the call.
 
-        Raises ImapError for steps that the run does not have, for a second pipeline call and for a batch of videos.
+        timestep: argument of the call.
+
+        Raises ImapError for steps that the run does not have, a second pipeline call, a batch of videos, and
+        a call that does not come from the traced pipeline.
         """
-        timestep = self.backbone.pipe.current_timestep
-        if timestep is not None and timestep is self._timestep:
+        current = _current_timestep(self.backbone.pipe)
+        if current is not None and current is self._timestep:
             return None
-        self._timestep = timestep
-        self.index += 1
+        if current is None or current is self._earlier or (self._timestep is None and _differ(timestep, current)):
+            raise ImapError(
+                f"the transformer was called outside a call of the traced {type(self.backbone.pipe).__name__}; "
+                "trace the pipeline that you call, and read one call of it per `with imap.trace(...)` block"
+            )
+        starts, self._timestep = self._timestep is None, current
         self._check()
+        self.index = self._index_of(current)
+        if starts:
+            self._check_reach()
         if self._guided is None:
             # read once per pipeline call: a dynamic guidance scale may later pass 1, but the batch stays
             self._guided = self.backbone.batched_guidance and self.backbone.pipe.guidance_scale > 1.0
@@ -52,6 +67,19 @@ class Steps:
         is_read = self.wanted is None or self.index in range(*self.wanted)
         return rows - 1 if is_read else None
 
+    def _index_of(self, current: Any) -> int:
+        """Index of the current timestep. Its place in memory tells it, so no value is copied from the device."""
+        schedule = self._schedule
+        if isinstance(current, Tensor) and isinstance(schedule, Tensor) and len(schedule):
+            if current.untyped_storage().data_ptr() == schedule.untyped_storage().data_ptr():
+                return self._first + (current.storage_offset() - schedule.storage_offset()) // max(
+                    schedule.stride(0), 1
+                )
+            found = (schedule == current.to(schedule.device)).nonzero().flatten().tolist()
+            if len(found) == 1:
+                return self._first + found[0]
+        return self.index + 1
+
     def _check(self) -> None:
         # every pipeline call sets a new schedule object
         schedule = self.backbone.pipe.scheduler.timesteps
@@ -63,6 +91,14 @@ class Steps:
         self._schedule = schedule
         check_range(self.wanted, self.count)
 
+    def _check_reach(self) -> None:
+        """Raise ImapError if the call starts after all steps that are wanted, as video-to-video may."""
+        if self.wanted is not None and self.index >= self.wanted[1]:
+            raise ImapError(
+                f"maps_timesteps={list(self.wanted)}: this call starts at step {self.index} of {self.count}, after all "
+                f"of these; choose steps of [{self.index}, {self.count})"
+            )
+
     @property
     def count(self) -> int:
         """Steps of the whole schedule."""
@@ -70,4 +106,15 @@ class Steps:
 
     def forget(self) -> None:
         """Release the pipeline's tensors."""
-        self._timestep = self._schedule = None
+        self._timestep = self._schedule = self._earlier = None
+
+
+def _current_timestep(pipe: Any) -> Any:
+    """The timestep of a pipeline's step; None outside its calls."""
+    return getattr(pipe, "_current_timestep", None)  # the property without the underscore fails before a first call
+
+
+def _differ(timestep: Tensor, current: Any) -> bool:
+    """Whether a call's timestep is another one than the pipeline's, in the call's dtype. Copies a value to the host."""
+    own = current.to(timestep) if isinstance(current, Tensor) else timestep.new_tensor(current)
+    return bool(timestep.max() != own)

@@ -136,7 +136,7 @@ class Trace:
         latents = call["hidden_states"]
         self._row = None
         self.blocks.forget()
-        row = self.steps.conditional_row(len(latents))
+        row = self.steps.conditional_row(len(latents), call["timestep"])
         if self.effect is not None and not self.effect.every_step:
             self.method.check_steps(self.steps.count)
         if row is None:

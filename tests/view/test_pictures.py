@@ -23,8 +23,8 @@ from imap.view.overlay import DARKENED, GAP, coloured, enlarged, overlay, side_b
 from imap.view.pictures import file_names, write_pictures
 from imap.view.sample import open_sample, samples_in
 from imap.view.strip import NAMES, Mark, _cells, columns_of, save, strip, strips
-from imap.view.wrapping import wrapped, wrapped_caption
 from imap.view.upsampling import enlarge, latent_frame, middle_frame
+from imap.view.wrapping import wrapped, wrapped_caption
 
 FRAMES, LATENT, HEIGHT, WIDTH = 13, 4, 48, 64  # of the run in conftest
 
