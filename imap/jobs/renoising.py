@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from inspect import signature
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from imap.backbones.base import Backbone
 from imap.config.method import check_range
 from imap.config.presets import preset_for
 from imap.config.run import Run, check_renoise_timestep, positive
@@ -72,6 +74,7 @@ def renoise_settings(
 ) -> RenoiseSettings:
     """Checked settings; None takes the paper's value for the traced model. Raises ImapError for steps out of range."""
     backbone = tracing.backbone
+    _check_pipeline(backbone)
     paper = preset_for(backbone.family, backbone.num_layers, backbone.num_heads).paper
     steps = paper["num_inference_steps"] if num_inference_steps is None else num_inference_steps
     positive("num_inference_steps", steps)
@@ -85,6 +88,23 @@ def renoise_settings(
     indices = check_renoise_timestep(indices, steps, tracing.method.maps_timesteps, test_full_denoise)
     guidance = paper["guidance_scale"] if guidance_scale is None else guidance_scale
     return RenoiseSettings(prompt, steps, indices, test_full_denoise, guidance, negative_prompt, int(seed))
+
+
+def _check_pipeline(backbone: Backbone) -> None:
+    """Raise ImapError for a pipeline that cannot be called with noised latents as the text-to-video one is."""
+    pipe, kind = backbone.pipe, type(backbone.pipe).__name__
+    if not {"latents", "num_frames"} <= set(signature(type(pipe).__call__).parameters):
+        raise ImapError(
+            f"imap.renoise calls the pipeline itself, and a {kind} takes no latents and num_frames; "
+            f"use {backbone.pipeline_class}.from_pipe(pipe)"
+        )
+    factors = (getattr(pipe, "vae_scale_factor_spatial", None), getattr(pipe, "vae_scale_factor_temporal", None))
+    expected = (backbone.spatial_factor, backbone.temporal_factor)
+    if any(own not in (None, known) for own, known in zip(factors, expected, strict=True)):
+        raise ImapError(
+            f"imap.renoise knows {backbone.family} models whose VAE divides space by {expected[0]} and time by "
+            f"{expected[1]}, and this {kind} divides by {factors[0]} and {factors[1]}; use imap.trace"
+        )
 
 
 def renoise_clip(

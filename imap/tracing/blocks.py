@@ -36,6 +36,7 @@ class BlockReader:
             plain=[x.key for x in config.maps if x.slots == "words"],
         )
         self.choices = HeadChoices(config.score)
+        self._hooked: list[nn.Module] = []
         self._in_hook = False
         self._embeddings: Any = None  # Tensor of the concepts, the zero padding last
         self._tokens: Any = None  # Tensor of the concepts, on their way through the blocks
@@ -55,15 +56,29 @@ class BlockReader:
 
     def install(self, keep: Callable[[Any], None]) -> None:
         """Hook the blocks; `keep` gets the handles."""
-        backbone = self.backbone
+        backbone, self._hooked = self.backbone, []
         for layer in self._hooked_layers():
             block, activations = backbone.blocks[layer], BlockActivations()
             begins = self._guarded(partial(self._block_begins, activations))
             keep(block.register_forward_pre_hook(begins, with_kwargs=True))
+            self._hooked += self._modules(block)
             for name, module in backbone.hooked_modules(block).items():
                 keep(module.register_forward_hook(self._guarded(partial(self._module_ends, activations, name))))
             attended = self._guarded(partial(self._attended, layer, block, activations))
             keep(backbone.attention(block).to_out[0].register_forward_pre_hook(attended))
+
+    def _modules(self, block: nn.Module) -> list[nn.Module]:
+        """What is hooked inside a block."""
+        return [*self.backbone.hooked_modules(block).values(), self.backbone.attention(block).to_out[0]]
+
+    def check_hooked(self) -> None:
+        """Raise ImapError if a hooked module is no longer part of the transformer."""
+        now = [module for layer in self._hooked_layers() for module in self._modules(self.backbone.blocks[layer])]
+        if any(one is not other for one, other in zip(self._hooked, now, strict=True)):
+            raise ImapError(
+                "layers of the transformer were replaced inside the `with imap.trace(...)` block, as an adapter does; "
+                "load, fuse or unload adapters before the block"
+            )
 
     def begin_call(self, call: Mapping[str, Any], row: int, grid: Grid, step: int) -> None:
         """A conditional call begins. What an interrupted step has added is discarded."""

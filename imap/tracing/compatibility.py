@@ -9,6 +9,9 @@ from imap.backbones.base import Backbone
 from imap.backbones.features import Grid
 from imap.errors import ImapError
 
+# diffusers hooks that move or cast weights, and leave every call as it is
+HARMLESS = ("group_offloading", "layer_execution_tracker", "lazy_prefetch", "layerwise_casting", "peft_autocast")
+
 
 def check_traceable(backbone: Backbone, attention: bool = True) -> None:
     """Raise ImapError for a pipeline whose calls or attention the hooks would miss or misread.
@@ -40,6 +43,15 @@ def _reasons(backbone: Backbone) -> Iterator[str]:
         yield own
     if getattr(transformer, "is_cache_enabled", False):
         yield "a step cache skips blocks on some steps; call pipe.transformer.disable_cache() first"
+    hooks = {name for module in transformer.modules() for name in _diffusers_hooks(module)}
+    strange = sorted(name for name in hooks if not name.startswith(HARMLESS))
+    if strange:
+        yield (
+            f"a hook of diffusers changes or skips calls of its blocks ({', '.join(strange)}), as step caches that are "
+            "put on by an apply_ function do; remove it, or load the pipeline again"
+        )
+    if transformer.training and any(_drops(module) for module in transformer.modules()):
+        yield "its transformer is in training mode with dropout; call pipe.transformer.eval() first"
     if getattr(transformer, "_parallel_config", None) is not None:
         yield "context parallelism gives each device a slice of the tokens; load the transformer without it"
 
@@ -69,6 +81,10 @@ def _attention_reasons(backbone: Backbone) -> Iterator[str]:
 
 def _compiled(module: nn.Module) -> bool:
     return getattr(module, "_compiled_call_impl", None) is not None
+
+
+def _drops(module: nn.Module) -> bool:
+    return isinstance(module, nn.Dropout) and module.training and module.p > 0
 
 
 def _diffusers_hooks(module: nn.Module) -> list[str]:

@@ -1,11 +1,12 @@
 """Text encodings of one pipeline, kept so that repeated texts are encoded once."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from imap.backbones.base import Backbone
 from imap.errors import ImapError
@@ -20,6 +21,19 @@ class Encoded:
 
     tensors: Any
     texts: list[Encoding]
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """A module without dropout, which would draw random numbers. Afterwards every part is in its own mode again."""
+    training = [part for part in module.modules() if part.training]
+    for part in training:
+        part.training = False
+    try:
+        yield
+    finally:
+        for part in training:
+            part.training = True
 
 
 @dataclass
@@ -66,7 +80,7 @@ class PromptCache:
             hook = encodings_into(texts, self.backbone)
             handle = self.backbone.pipe.text_encoder.register_forward_hook(hook, with_kwargs=True)
             try:
-                with torch.no_grad():
+                with torch.no_grad(), evaluating(self.backbone.pipe.text_encoder):
                     found = Encoded(encode(), texts)
             finally:
                 handle.remove()

@@ -71,11 +71,10 @@ class Steps:
         """Index of the current timestep. Its place in memory tells it, so no value is copied from the device."""
         schedule = self._schedule
         if isinstance(current, Tensor) and isinstance(schedule, Tensor) and len(schedule):
-            if current.untyped_storage().data_ptr() == schedule.untyped_storage().data_ptr():
-                return self._first + (current.storage_offset() - schedule.storage_offset()) // max(
-                    schedule.stride(0), 1
-                )
-            found = (schedule == current.to(schedule.device)).nonzero().flatten().tolist()
+            if current.untyped_storage().data_ptr() == schedule.untyped_storage().data_ptr():  # a view of it
+                apart = int(current.storage_offset() - schedule.storage_offset())
+                return self._first + apart // max(int(schedule.stride(0)), 1)
+            found: list[int] = (schedule == current.to(schedule.device)).nonzero().flatten().tolist()
             if len(found) == 1:
                 return self._first + found[0]
         return self.index + 1

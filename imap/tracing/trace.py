@@ -149,7 +149,10 @@ class Trace:
         self._call, self._row = call, row
 
     def _check_first_call(self, call: Mapping[str, Any], row: int) -> None:
-        """Note what readers of the maps must know of a call, and refuse texts whose words are not where they should."""
+        """Note what readers of the maps must know, and refuse a text or a transformer that is not the trace's."""
+        check_traceable(self.backbone, self.attention)
+        if self.attention:
+            self.blocks.check_hooked()
         for note in size_notes(self.backbone, self.grid, call, self.only_size):
             self.text_slots.note(note)
         text = call["encoder_hidden_states"][row]
