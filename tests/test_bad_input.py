@@ -294,6 +294,7 @@ WHOLE = [
     ("sampling", [*SAMPLE, "video.resize=crop"], "unknown setting 'video.resize'"),
     ("sampling", [*SAMPLE, "imap_layer=[1"], "imap_layer=[1"),
     ("sampling", [*SAMPLE, "effect=true", "motions=swims"], "effect: not in the prompt: swims"),
+    ("renoising", [*SAMPLE, "effect=[1]", "video_path={files}/clip.mp4"], "effect=[1]: a clip is read at renoise_tim"),
     ("sampling", [*SAMPLE, "read=later"], "read='later' is not known"),
     ("sampling", ["prompt=A", "dog."], "cannot read 'dog.'"),
     ("renoising", [*SAMPLE, "renoise_timestep=1", "video_path={files}/none.mp4"], "video_path: there is no file"),

@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
-from math import inf
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from imap.config.checks import check_boolean, check_guidance, check_seed, check_steps, positive
 from imap.config.method import Method, checked_range
 from imap.errors import ImapError
 from imap.media.clips import Fit
@@ -14,7 +17,6 @@ AUTO = "auto"
 METHOD_KEYS = tuple(x.name for x in fields(Method))
 DURING, AFTER, BOTH = READINGS = ("during", "after", "both")
 UNRECORDED = ("output_dir", "pictures", "chooses_layers")  # chooses_layers is recorded as imap_layer=auto
-LONGEST_SCHEDULE = 1000  # training timesteps of all three families
 
 
 @dataclass(frozen=True)
@@ -57,35 +59,22 @@ def run_settings(config: Mapping[str, Any], renoising: bool) -> Run:
     Raises:
         ImapError: for a value that is unknown or out of range.
     """
-    numbers = {
-        name: positive(name, config[name]) for name in ("num_inference_steps", "height", "width", "num_frames", "fps")
-    }
-    guidance = config["guidance_scale"]
-    if isinstance(guidance, bool) or not isinstance(guidance, int | float) or not 1 <= guidance < inf:
-        raise ImapError(f"guidance_scale={guidance!r} is not a number of at least 1 (1 is no guidance)")
-    seed = config["seed"]
-    if isinstance(seed, bool) or not isinstance(seed, int) or not -(2**63) <= seed < 2**64:
-        raise ImapError(f"seed={seed!r} is not a whole number in torch's range of seeds")
+    numbers = {name: positive(name, config[name]) for name in ("height", "width", "num_frames", "fps")}
+    seed, guidance = check_seed(config["seed"]), check_guidance(config["guidance_scale"])
+    steps = check_steps(config["num_inference_steps"])
     if not config["output_dir"]:
         raise ImapError("output_dir is empty; set a folder, or . for the working folder")
-    if numbers["num_inference_steps"] > LONGEST_SCHEDULE:
-        raise ImapError(
-            f"num_inference_steps={numbers['num_inference_steps']} is more than the {LONGEST_SCHEDULE} training "
-            "steps of the models; set fewer"
-        )
-    if not isinstance(config["pictures"], bool):
-        raise ImapError(f"pictures={config['pictures']!r} is neither true nor false")
     method = {key: config[key] for key in METHOD_KEYS}
     chooses_layers = str(method["imap_layer"]).lower() == AUTO
     run = Run(
-        pictures=config["pictures"],
+        pictures=check_boolean("pictures", config["pictures"]),
         chooses_layers=chooses_layers,
         output_dir=Path(str(config["output_dir"])),
-        seed=config["seed"],
-        guidance_scale=float(guidance),
+        seed=seed,
+        guidance_scale=guidance,
         negative_prompt=str(config["negative_prompt"] or ""),
         method=method | {"imap_layer": None} if chooses_layers else method,
-        num_inference_steps=numbers["num_inference_steps"],
+        num_inference_steps=steps,
         height=numbers["height"],
         width=numbers["width"],
         num_frames=numbers["num_frames"],
@@ -111,7 +100,8 @@ def _with_reading(run: Run, config: Mapping[str, Any]) -> Run:
         )
     if isinstance(run.method["effect"], Sequence) and not isinstance(run.method["effect"], str):
         raise ImapError(
-            "effect lists steps of sampling, and the finished video has read_timestep; set effect=true, or read=during"
+            "effect lists steps of sampling, and the finished video has read_timestep; set effect=true and "
+            "read_timestep, or read=during"
         )
     indices = check_renoise_timestep(indices, run.num_inference_steps, None, False, "read_timestep")
     return replace(run, read=config["read"], renoise_timestep=indices)
@@ -129,19 +119,20 @@ def scaled_indices(paper: Mapping[str, Any], num_inference_steps: int) -> list[i
 
 
 def _with_clip_settings(run: Run, config: Mapping[str, Any]) -> Run:
-    if not isinstance(config["test_full_denoise"], bool):
-        raise ImapError(f"test_full_denoise={config['test_full_denoise']!r} is neither true nor false")
+    if isinstance(run.method["effect"], Sequence) and not isinstance(run.method["effect"], str):
+        raise ImapError(f"effect={run.method['effect']!r}: a clip is read at renoise_timestep; set effect=true")
+    full = check_boolean("test_full_denoise", config["test_full_denoise"])
     indices = check_renoise_timestep(
         config["renoise_timestep"],
         run.num_inference_steps,
         config["maps_timesteps"] and checked_range("maps_timesteps", config["maps_timesteps"]),
-        config["test_full_denoise"],
+        full,
     )
     video = config["video"] or {"resize": None, "frames": None}
     if not isinstance(video, Mapping):
         raise ImapError(f"video={video!r} is not known; set video.resize and video.frames")
     fit = Fit(run.height, run.width, run.num_frames, video["resize"] or "none", video["frames"] or "none")
-    return replace(run, renoise_timestep=indices, test_full_denoise=config["test_full_denoise"], fit=fit)
+    return replace(run, renoise_timestep=indices, test_full_denoise=full, fit=fit)
 
 
 def check_renoise_timestep(
@@ -166,13 +157,15 @@ def check_renoise_timestep(
     Raises:
         ImapError: for steps that do not exist, or if no step lies in `maps_timesteps`.
     """
+    value = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
     indices = [value] if isinstance(value, int) else value if isinstance(value, Sequence) else []
     if (
         isinstance(indices, str)
         or not indices
-        or not all(isinstance(i, int) and not isinstance(i, bool) for i in indices)
+        or not all(isinstance(i, Integral) and not isinstance(i, bool) for i in indices)
     ):
         raise ImapError(f"{name}={value!r} is not a list of step indices; write it as {name}=[30]")
+    indices = [int(i) for i in indices]
     for i in indices:
         if not 0 <= i < num_inference_steps:
             raise ImapError(
@@ -187,13 +180,6 @@ def check_renoise_timestep(
             "widen maps_timesteps"
         )
     return (indices[0],) if full else tuple(dict.fromkeys(with_maps))
-
-
-def positive(name: str, value: Any) -> int:
-    """The value of a setting that is a count. Raises ImapError unless it is a whole number of at least 1."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ImapError(f"{name}={value!r} is not a whole number of at least 1")
-    return value
 
 
 def _plain(value: Any) -> Any:

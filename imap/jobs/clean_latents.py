@@ -1,5 +1,7 @@
 """Clean latents and noise, the two parts of a renoised clip (docs/method.md, 7)."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from diffusers.utils.torch_utils import randn_tensor
@@ -30,18 +32,17 @@ def clean_and_noise(
     Raises:
         ImapError: for a clip size or a shape that the model cannot take.
     """
-    if isinstance(source, np.ndarray):
+    if isinstance(source, np.ndarray) and source.dtype == np.uint8:
         frames, height, width, _ = source.shape
         multiple = backbone.size_multiple(backbone.transformer.config.patch_size)
         check_video_size(height, width, frames, multiple, backbone.temporal_factor)
         shape = backbone.latent_shape(frames, height, width)
     else:
-        source = _own_layout(backbone, source)
+        source = _own_layout(backbone, _dense("latents", source), "latents")
         shape = tuple(source.shape)
-    if noise is not None and not isinstance(noise, Tensor):
-        raise ImapError(f"noise must be a tensor of the latents' shape {shape}; got {type(noise).__name__}")
+    noise = None if noise is None else _dense("noise", noise)
     drawn = randn_tensor(shape, generator=generator, dtype=backbone.latent_dtype)
-    noise = drawn if noise is None else _own_layout(backbone, noise)
+    noise = drawn if noise is None else _own_layout(backbone, noise, "noise")
     if noise.shape != shape:
         raise ImapError(f"noise of shape {tuple(noise.shape)} is not of the latents' shape {shape}")
     latents = source if isinstance(source, Tensor) else _encode(backbone, source, generator, stages)
@@ -56,12 +57,31 @@ def _encode(backbone: Backbone, clip: np.ndarray, generator: torch.Generator, st
     return latents
 
 
-def _own_layout(backbone: Backbone, latents: Tensor) -> Tensor:
-    """Latents in the pipeline's layout, from it or from (1, channels, frames, height, width)."""
+def _dense(name: str, value: Any) -> Tensor:
+    """A tensor or an array of numbers as a tensor. Raises ImapError for anything else, and for NaN."""
+    value = torch.from_numpy(np.ascontiguousarray(value)) if isinstance(value, np.ndarray) else value
+    if not isinstance(value, Tensor):
+        raise ImapError(f"{name} must be a tensor (1, channels, frames, height, width); got {type(value).__name__}")
+    if value.layout is not torch.strided or not value.is_floating_point():
+        raise ImapError(f"{name} must be a dense tensor of floats; got {value.layout} of {value.dtype}")
+    if not value.isfinite().all():
+        raise ImapError(f"{name} has values that are not finite (NaN or infinity)")
+    return value
+
+
+def _own_layout(backbone: Backbone, latents: Tensor, name: str) -> Tensor:
+    """Latents or noise in the pipeline's layout, from it or from (1, channels, frames, height, width)."""
     channels = backbone.transformer.config.in_channels
     own, other = backbone.channel_axis, 3 - backbone.channel_axis  # frames and channels are axes 1 and 2
     if latents.ndim != 5 or channels not in latents.shape[1:3]:
         raise ImapError(
-            f"latents of shape {tuple(latents.shape)} are not (1, {channels} channels, frames, height, width)"
+            f"{name} of shape {tuple(latents.shape)}: expected (1, {channels} channels, frames, height, width)"
+        )
+    factor = backbone.spatial_factor
+    high, wide = (x // factor for x in backbone.size_multiple(backbone.transformer.config.patch_size))
+    if latents.shape[3] % high or latents.shape[4] % wide:
+        raise ImapError(
+            f"{name} of {latents.shape[3]}x{latents.shape[4]} cells; the height must be a multiple of {high} and the "
+            f"width of {wide}, as this model cuts patches"
         )
     return latents if latents.shape[own] == channels else latents.transpose(own, other)

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from inspect import signature
-from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from imap.backbones.base import Backbone
+from imap.config.checks import check_boolean, check_guidance, check_seed, check_steps, check_text
 from imap.config.method import check_range
 from imap.config.presets import preset_for
-from imap.config.run import Run, check_renoise_timestep, positive
+from imap.config.run import Run, check_renoise_timestep
 from imap.config.samples import Sample
 from imap.errors import ImapError
 from imap.jobs.clean_latents import clean_and_noise
@@ -76,18 +76,18 @@ def renoise_settings(
     backbone = tracing.backbone
     _check_pipeline(backbone)
     paper = preset_for(backbone.family, backbone.num_layers, backbone.num_heads).paper
-    steps = paper["num_inference_steps"] if num_inference_steps is None else num_inference_steps
-    positive("num_inference_steps", steps)
-    if not isinstance(seed, Integral) or isinstance(seed, bool):
-        raise ImapError(f"seed={seed!r} is not a whole number")
+    steps = check_steps(paper["num_inference_steps"] if num_inference_steps is None else num_inference_steps)
+    seed, full = check_seed(seed), check_boolean("test_full_denoise", test_full_denoise)
+    check_text("prompt", prompt)
+    check_text("negative_prompt", negative_prompt)
     indices = paper["renoise_timestep"] if renoise_timestep is None else renoise_timestep
     check_range(tracing.method.maps_timesteps, steps)
     chosen = tracing.method.effect
     if not isinstance(chosen, bool) and not all(isinstance(x, float) for x in chosen):
         raise ImapError(f"effect={list(chosen)}: a clip is read at renoise_timestep; set effect=true")
-    indices = check_renoise_timestep(indices, steps, tracing.method.maps_timesteps, test_full_denoise)
-    guidance = paper["guidance_scale"] if guidance_scale is None else guidance_scale
-    return RenoiseSettings(prompt, steps, indices, test_full_denoise, guidance, negative_prompt, int(seed))
+    indices = check_renoise_timestep(indices, steps, tracing.method.maps_timesteps, full)
+    guidance = check_guidance(paper["guidance_scale"] if guidance_scale is None else guidance_scale)
+    return RenoiseSettings(prompt, steps, indices, full, guidance, negative_prompt, seed)
 
 
 def _check_pipeline(backbone: Backbone) -> None:

@@ -55,9 +55,13 @@ def as_clip(clip: str | Path | np.ndarray | Sequence[Any]) -> np.ndarray:
     """A clip from a video file, frames as an array (uint8, or floats in [0, 1] as pipelines give) or PIL images."""
     if isinstance(clip, str | Path):
         return read_clip(clip)
+    if not isinstance(clip, np.ndarray | Sequence):
+        raise ImapError(
+            f"a clip that is a {type(clip).__name__}; expected a video file, or frames (frames, height, width, 3)"
+        )
     if not isinstance(clip, np.ndarray) and len(clip) == 0:
         raise ImapError("a clip of no frames; expected a video file, or frames (frames, height, width, 3)")
-    frames = clip if isinstance(clip, np.ndarray) else np.stack([np.asarray(frame) for frame in clip])
+    frames = np.ascontiguousarray(clip) if isinstance(clip, np.ndarray) else _stacked(clip)
     if frames.ndim != 4 or frames.shape[-1] != 3:
         raise ImapError(f"a clip of shape {frames.shape} is not (frames, height, width, 3)")
     if not frames.size:
@@ -69,6 +73,15 @@ def as_clip(clip: str | Path | np.ndarray | Sequence[Any]) -> np.ndarray:
     if frames.dtype != np.uint8:
         raise ImapError(f"a clip of {frames.dtype} is neither uint8 nor floats in [0, 1]")
     return frames
+
+
+def _stacked(clip: Sequence[Any]) -> np.ndarray:
+    """Frames in one array. Raises ImapError for frames of several shapes."""
+    frames = [np.asarray(frame) for frame in clip]
+    shapes = list(dict.fromkeys(frame.shape for frame in frames))
+    if len(shapes) > 1:
+        raise ImapError(f"a clip with frames of several shapes, {', '.join(map(str, shapes[:3]))}; expected one shape")
+    return np.stack(frames)
 
 
 def check_clip(shape: tuple[int, ...], fit: Fit, name: str) -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from imap.backbones import backbone_of
+from imap.config.checks import check_text
 from imap.config.method import method_settings
 from imap.config.presets import Preset, preset_for
 from imap.config.samples import split_texts
@@ -39,6 +40,12 @@ def start_trace(
     """
     backbone = backbone_of(pipe)
     check_parts(pipe)
+    if prompt is not None:
+        check_text("prompt", prompt)
+    if observe is not None and not callable(observe):
+        raise ImapError(
+            f"observe={observe!r} cannot be called; give a function (layer, step, activations, slots, maps)"
+        )
     if settings.get("imap_qk_matching_target") is None and not prompt:
         settings = {**settings, "imap_qk_matching_target": "concepts"}  # no prompt, so no prompt words to match
     preset = preset_for(backbone.family, backbone.num_layers, backbone.num_heads)

@@ -15,10 +15,10 @@ TABLE = "faithfulness.csv"
 SCORES = {  # names in meta.json, and in the printed table: over all cells, over places, over frames
     "rank": "rank",
     "ap": "AP",
-    "rank_space": "rank-xy",
-    "ap_space": "AP-xy",
-    "rank_time": "rank-t",
-    "ap_time": "AP-t",
+    "rank_space": "rank where",
+    "ap_space": "AP where",
+    "rank_time": "rank when",
+    "ap_time": "AP when",
 }
 
 
@@ -45,9 +45,9 @@ def write_agreement(samples: Sequence[Path], path: Path) -> str | None:
         by_key[key].append([np.nan if x is None else x for x in scores])
     means = {key: [float(np.mean(x)) if len(x) else np.nan for x in _known(values)] for key, values in by_key.items()}
     ordered = sorted(means, key=lambda key: -np.nan_to_num(means[key][1], nan=-1.0))  # by AP over all cells
-    lines = [f"{key:<34}" + "".join(f"{value:>8.2f}" for value in means[key]) for key in ordered]
+    lines = [f"{key:<34}" + "".join(f"{value:>11.2f}" for value in means[key]) for key in ordered]
     return "\n".join(
-        [f"{'agreement with the effect, mean':<34}" + "".join(f"{name:>8.8}" for name in SCORES.values()), *lines]
+        [f"{'agreement with the effect, mean':<34}" + "".join(f"{name:>11}" for name in SCORES.values()), *lines]
     )
 
 

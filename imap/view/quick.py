@@ -99,7 +99,8 @@ def show(maps: Maps, text: str, video: Any, key: str | None, fps: int, path: Any
     if path is None and _has_window():
         _animate(frames, fps, f"{text}: {maps.names[maps.key_of(text, key)]}")
         return None
-    path = Path(path or f"imap-{file_names([text])[0]}.gif")
+    of = "" if key is None else f"-{maps.key_of(text, key)}"
+    path = Path(path or f"imap-{file_names([text])[0]}{of}.gif")
     _write(path, frames, fps)
     print(path)
     return path

@@ -12,9 +12,10 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from imap.backbones import backbone_of
+from imap.config.checks import positive
 from imap.config.method import method_settings
 from imap.config.model import Model, model_settings
-from imap.config.run import check_renoise_timestep, positive
+from imap.config.run import check_renoise_timestep
 from imap.errors import ImapError
 from imap.runs.checkpoint import read_checkpoint
 from imap.runs.loading import load

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from imap.config.run import positive
+from imap.config.checks import positive
 from imap.errors import ImapError
 from imap.shapes.world.drawing import TEMPORAL
 

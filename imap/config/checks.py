@@ -1,0 +1,58 @@
+"""Checks of single values, for commands and for the Python API. numpy's numbers are welcome."""
+
+import sys
+from numbers import Integral, Real
+from typing import Any
+
+from imap.errors import ImapError
+
+LONGEST_SCHEDULE = 1000  # training steps of all supported models
+
+
+def positive(name: str, value: Any) -> int:
+    """The value of a setting that is a count. Raises ImapError unless it is a whole number of at least 1."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+        raise ImapError(f"{name}={value!r} is not a whole number of at least 1")
+    return int(value)
+
+
+def check_steps(value: Any) -> int:
+    """Length of a schedule. Raises ImapError unless it is a whole number from 1 to the models' training steps."""
+    steps = positive("num_inference_steps", value)
+    if steps > LONGEST_SCHEDULE:
+        raise ImapError(
+            f"num_inference_steps={steps} is more than the {LONGEST_SCHEDULE} training steps of the models; set fewer"
+        )
+    return steps
+
+
+def check_guidance(value: Any) -> float:
+    """A guidance scale. Raises ImapError unless it is a finite number of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not _within(value, 1, sys.float_info.max):
+        raise ImapError(f"guidance_scale={value!r} is not a number of at least 1 (1 is no guidance)")
+    return float(value)
+
+
+def check_seed(value: Any) -> int:
+    """A seed. Raises ImapError unless it is a whole number that torch takes."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or not _within(value, -(2**63), 2**64 - 1):
+        raise ImapError(f"seed={value!r} is not a whole number in torch's range of seeds")
+    return int(value)
+
+
+def check_boolean(name: str, value: Any) -> bool:
+    """True or False. Raises ImapError for anything else, such as the text "no"."""
+    if not isinstance(value, bool):
+        raise ImapError(f"{name}={value!r} is neither true nor false")
+    return value
+
+
+def check_text(name: str, value: Any) -> str:
+    """A text. Raises ImapError for anything else."""
+    if not isinstance(value, str):
+        raise ImapError(f"{name}={value!r} is not a text")
+    return value
+
+
+def _within(value: Any, low: float, high: float) -> bool:
+    return bool(low <= value <= high)  # also for NaN, and for integers that no float can hold

@@ -1,0 +1,73 @@
+"""What imap.renoise and imap.trace are handed: refused in one line, or taken as what it plainly is."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import imap
+from tests.conftest import PROMPT
+
+CLIP = np.random.default_rng(0).integers(0, 255, (9, 32, 48, 3), dtype=np.uint8)
+LATENTS = torch.zeros(1, 16, 3, 4, 6)
+HOLED = np.where(np.arange(9)[:, None, None, None] == 3, np.nan, CLIP / 255.0)
+
+
+def renoised(pipe, **given):
+    base = {"clip": CLIP, "prompt": PROMPT, "concepts": ["ball"], "motions": ["rolls"]}
+    base |= {"num_inference_steps": 4, "renoise_timestep": [2]}
+    if "latents" in given:
+        del base["clip"]
+    return imap.renoise(pipe, **{**base, **given}).maps
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        *(("prompt", value, "is not a text") for value in (None, ["a ball"], b"a ball", 3)),
+        *(("negative_prompt", value, "is not a text") for value in (None, 3)),
+        *(("seed", value, "whole number in torch's range") for value in (None, "42", 4.2, 2**64, True)),
+        *(("num_inference_steps", value, "whole number of at least 1") for value in ("4", [4], 0, 4.0)),
+        *(("num_inference_steps", value, "training steps of the models") for value in (1001, 10**6)),
+        *(("guidance_scale", value, "number of at least 1") for value in ("6", float("nan"), -1, [6], 10**400)),
+        *(("test_full_denoise", value, "neither true nor false") for value in ("false", "no", 0, None)),
+        *(("renoise_timestep", value, "list of step indices") for value in ("2", 2.0, [[2]], [True], np.array([2.5]))),
+        ("observe", 3, "cannot be called"),
+        ("clip", [], "no frames"),
+        ("clip", 3, "a clip that is a int"),
+        ("clip", [Image.fromarray(CLIP[0]), Image.new("RGB", (10, 10))], "frames of several shapes"),
+        ("clip", np.full(CLIP.shape, np.nan), "without NaN"),
+        ("clip", HOLED, "without NaN"),
+        *(("latents", value, "must be a tensor") for value in (3, "x")),
+        ("latents", LATENTS.to_sparse(), "dense tensor of floats"),
+        ("latents", LATENTS.long(), "dense tensor of floats"),
+        ("latents", LATENTS + float("nan"), "not finite"),
+        ("latents", torch.zeros(1, 16, 3, 5, 7), "latents of 5x7 cells"),
+        ("noise", 3, "must be a tensor"),
+        ("noise", LATENTS + float("inf"), "not finite"),
+    ],
+)
+def test_wrong_arguments_get_one_line(pipes, name, value, reason):
+    with pytest.raises(imap.ImapError, match=reason) as error:
+        renoised(pipes("wan"), **{name: value})
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "plain"),
+    [
+        ("seed", np.int64(42), 42),
+        ("num_inference_steps", np.int32(4), 4),
+        ("renoise_timestep", np.int64(2), 2),
+        ("renoise_timestep", np.array([2]), [2]),
+        ("renoise_timestep", [np.int64(2)], [2]),
+        ("guidance_scale", np.float32(6), 6),
+        ("latents", LATENTS.numpy(), LATENTS),
+        ("noise", LATENTS.numpy(), LATENTS),
+        ("clip", CLIP[:, ::-1], CLIP[:, ::-1].copy()),
+        ("clip", list(CLIP), CLIP),
+    ],
+)
+def test_numpy_values_and_views_are_taken_as_the_plain_ones(pipes, name, value, plain):
+    one, other = (renoised(pipes("wan"), **{name: x}) for x in (value, plain))
+    assert np.array_equal(one["imap"], other["imap"])
