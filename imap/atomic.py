@@ -2,6 +2,7 @@
 
 import glob
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Collection
@@ -10,6 +11,8 @@ from pathlib import Path
 
 from imap.errors import ImapError
 
+FOREIGN = (".DS_Store", "Thumbs.db", "desktop.ini")  # of file managers; they do not count as anybody's files
+OF_A_SAMPLE = re.compile(r"\.\d{3,}-.+\.partial-\d+")  # half-written, by the process of that number
 ONE_DAY = 24 * 60 * 60  # seconds
 
 
@@ -28,7 +31,7 @@ def write_folder(folder: Path, write: Callable[[Path], None], replaces: Collecti
     clear_partials(folder.parent, f".{glob.escape(folder.name)}.partial-*")
     left = tuple(f".{name}.{kind}" for name in replaces for kind in ("partial-", "old"))
     found = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-    others = [name for name in found if name not in replaces and not name.startswith(left)]
+    others = [name for name in found if name not in (*replaces, *FOREIGN) and not name.startswith(left)]
     if others or (folder.exists() and not folder.is_dir()):
         raise ImapError(
             f"{folder} holds other files than maps ({', '.join(others[:3]) or 'it is a file'}); name another"
@@ -58,9 +61,17 @@ def restore(folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def clear_partials(folder: Path, pattern: str) -> None:
-    """Remove half-written files of killed runs from a folder, by a glob pattern of their names."""
+def clear_partials(folder: Path, pattern: str, own: re.Pattern[str] | None = None) -> None:
+    """Remove half-written files of killed runs from a folder.
+
+    Args:
+        folder: to look in.
+        pattern: of their names, as of glob.
+        own: expression that names must match too, so that nobody else's are removed.
+    """
     for left in folder.glob(pattern):  # recent ones may belong to another run that is writing now
+        if own is not None and not own.fullmatch(left.name):
+            continue
         with suppress(FileNotFoundError):
             if time.time() - left.stat().st_mtime > ONE_DAY:
                 shutil.rmtree(left, ignore_errors=True)
@@ -73,6 +84,6 @@ def check_writable(folder: Path) -> None:
         probe = folder / f".writable-{os.getpid()}"
         probe.touch()
         probe.unlink()
-        clear_partials(folder, ".*.partial-*")
+        clear_partials(folder, ".*.partial-*", OF_A_SAMPLE)
     except OSError as error:
         raise ImapError(f"output_dir: cannot write to {folder}: {error.strerror}; choose another folder") from None

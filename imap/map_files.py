@@ -28,9 +28,21 @@ def write_arrays(folder: Path, arrays: Mapping[str, np.ndarray]) -> None:
         np.save(folder / f"{key}.npy", np.ascontiguousarray(array, dtype=np.float32))
 
 
+def sizes_of(folder: Path) -> dict[str, int]:
+    """Bytes of every file of a folder, by its path inside."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
+
+
+def damaged(folder: Path, meta: Mapping[str, Any]) -> list[str]:
+    """Files that meta.json names, and that are missing or of another size."""
+    sizes = sizes_of(folder)
+    return [name for name, size in meta.get("files", {}).items() if sizes.get(name) != size]
+
+
 def write_meta(folder: Path, meta: Mapping[str, Any]) -> None:
-    """Write meta.json."""
-    text = json.dumps(meta, indent=1, ensure_ascii=False, allow_nan=False)
+    """Write meta.json, with the sizes of all other files of the folder."""
+    text = json.dumps({**meta, "files": sizes_of(folder)}, indent=1, ensure_ascii=False, allow_nan=False)
     (folder / META).write_text(f"{text}\n", encoding="utf-8")
 
 

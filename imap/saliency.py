@@ -212,15 +212,15 @@ class Maps(Mapping[str, np.ndarray]):
             frames, facts = as_frames(video, self), {"fps": fps, **facts}
 
         def write(partial: Path) -> None:
-            self.write(partial, facts)
             if frames is not None:
                 write_video(partial / VIDEO, frames, fps)
+            self.write(partial, facts)
 
         replaces = (META, ARRAYS, VIEW) if frames is None else (META, ARRAYS, VIEW, VIDEO)
         return write_folder(folder, write, replaces)
 
     def write(self, folder: Path, more: Mapping[str, Any]) -> None:
-        """Write arrays and meta.json into a folder that exists."""
+        """Write arrays, and meta.json with the sizes of all files, into a folder that exists."""
         write_arrays(folder / ARRAYS, self.arrays)
         write_arrays(folder / ARRAYS / TOKEN_ARRAYS, self.token_arrays)
         meta = {

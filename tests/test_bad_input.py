@@ -233,7 +233,7 @@ def test_a_folder_without_the_right_pipeline_is_an_error(arguments: list[str], p
 
 CLIPS = [
     (["video_path={files}/none.mp4"], ["there is no file", "none.mp4"]),
-    (["video_path={files}"], ["there is no file"]),
+    (["video_path={files}"], ["is a folder"]),
     (["video_path={files}/text.mp4"], ["text.mp4 cannot be decoded"]),
     (["video_path={files}/zero.mp4"], ["zero.mp4"]),
     (["video_path={files}/cut.mp4"], ["cut.mp4 cannot be decoded"]),

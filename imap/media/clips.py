@@ -84,22 +84,30 @@ def _stacked(clip: Sequence[Any]) -> np.ndarray:
     return np.stack(frames)
 
 
-def check_clip(shape: tuple[int, ...], fit: Fit, name: str) -> None:
-    """Raise ImapError for a clip (frames, height, width, 3) of another size or length that `fit` does not resample."""
+def check_clip(
+    shape: tuple[int, ...], fit: Fit, name: str, multiple: Sequence[int] = (1, 1), temporal: int = 1
+) -> None:
+    """Raise ImapError for a clip (frames, height, width, 3) of another size or length that `fit` does not resample.
+
+    multiple, temporal: as in `check_video_size`, so that only sizes and lengths are advised that the model takes.
+    """
     frames, height, width, _ = shape
     wanted, size = fit.num_frames or frames, (fit.height or height, fit.width or width)
+    fits = frames % temporal == 1 % temporal, height % multiple[0] == 0 and width % multiple[1] == 0
+    own_length = f", or num_frames={frames}" if fits[0] else ""
+    own_size = f", or height={height} width={width}" if fits[1] else ""
     wrong = []
     if frames != wanted and fit.frames == "none":
         wrong.append(
             f"has {frames} frames and {wanted} are expected; set video.frames=uniform (spread evenly) or "
-            f"video.frames=first to resample it, or num_frames={frames}"
+            f"video.frames=first to resample it{own_length}"
         )
     if frames < wanted and fit.frames == "first":
         wrong.append(f"has {frames} frames, fewer than the {wanted} expected; set video.frames=uniform")
     if (height, width) != size and fit.resize == "none":
         wrong.append(
             f"is {height}x{width} and {size[0]}x{size[1]} is expected (height x width); set video.resize=crop "
-            f"or video.resize=stretch to resample it, or height={height} width={width}"
+            f"or video.resize=stretch to resample it{own_size}"
         )
     if wrong:
         raise ImapError(f"{name} {'. It also '.join(wrong)}")

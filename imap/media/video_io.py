@@ -3,34 +3,85 @@
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import av
-import imageio.v3 as iio
 import numpy as np
+from av.stream import Disposition
 
 from imap.errors import ImapError, first_line
 
+SHORTEST = 0.9  # of its container's duration: a file with less was cut off
+
 
 def iterate_clip(path: str | Path) -> Iterator[np.ndarray]:
-    """Frames of a video one by one, uint8 (height, width, 3), in order: containers lie about their length.
+    """Frames of a video one by one, uint8 (height, width, 3), turned as a player shows them.
 
-    Raises ImapError for a file that is missing, cannot be decoded, holds no frame or frames of several sizes.
+    In order, and to the end: containers lie about their length. Cover pictures are no video.
+
+    Raises ImapError for a file that is missing, cut off or cannot be decoded, and that holds no frame or frames of
+    several sizes.
     """
     path, shape = Path(path), None
-    if not path.is_file():
-        raise ImapError(f"video_path: there is no file {path.absolute()}")
+    _check_file(path)
     try:
-        for frame in iio.imiter(path, plugin="pyav", format="rgb24"):
-            if shape not in (None, frame.shape):
-                raise ImapError(f"video_path: {path} changes its size on the way, from {shape} to {frame.shape}")
-            shape = frame.shape
-            yield frame
+        with av.open(str(path)) as file:
+            for frame in _decoded(file, path):
+                if shape not in (None, frame.shape):
+                    raise ImapError(f"video_path: {path} changes its size on the way, from {shape} to {frame.shape}")
+                shape = frame.shape
+                yield frame
     except ImapError:
         raise
     except Exception as error:  # the decoder's own errors have no common class
-        raise ImapError(f"video_path: {path} cannot be decoded as a video ({first_line(error)})") from None
+        reason = getattr(error, "strerror", None) or first_line(error)
+        raise ImapError(f"video_path: {path} cannot be decoded as a video ({reason})") from None
     if shape is None:
         raise ImapError(f"video_path: {path} holds no frame")
+
+
+def _check_file(path: Path) -> None:
+    """Raise ImapError for what is no file with content. A pipe would wait for a writer."""
+    if path.is_dir():
+        raise ImapError(f"video_path: {path.absolute()} is a folder; make a video file of its pictures")
+    if path.exists() and not path.is_file():
+        raise ImapError(f"video_path: {path.absolute()} is a pipe or a device; copy it to a file first")
+    if not path.is_file():
+        raise ImapError(f"video_path: there is no file {path.absolute()}")
+    if not path.stat().st_size:
+        raise ImapError(f"video_path: {path} is empty")
+
+
+def _decoded(file: Any, path: Path) -> Iterator[np.ndarray]:
+    """Frames of the video stream. Raises ImapError if there is none, or if the file was cut off."""
+    streams = [x for x in file.streams.video if not x.disposition & Disposition.attached_pic]
+    if not streams:
+        raise ImapError(f"video_path: {path} has no video, only {', '.join(x.type for x in file.streams) or 'nothing'}")
+    stream, seconds = streams[0], 0.0
+    packets = path.stat().st_size % 188 and path.stat().st_size % 192  # bytes of an MPEG transport packet
+    damaged = file.format.name == "mpegts" and bool(packets)
+    stream.thread_type = "AUTO"
+    for packet in file.demux(stream):
+        damaged |= bool(packet.is_corrupt)
+        for frame in packet.decode():
+            seconds = max(seconds, float(frame.time or 0) - float((stream.start_time or 0) * stream.time_base))
+            pixels = frame.to_ndarray(format="rgb24")
+            yield np.ascontiguousarray(np.rot90(pixels, frame.rotation // 90)) if frame.rotation else pixels
+    rate = stream.average_rate or stream.guessed_rate
+    whole = float((file.duration or 0) / av.time_base)
+    if damaged or (rate and seconds + 1.5 / float(rate) < SHORTEST * whole and not _sound_is_longer(file, seconds)):
+        raise ImapError(
+            f"video_path: {path} is cut off or damaged: it says {whole:.2f} s, and its frames end at {seconds:.2f} s; "
+            "copy it again, or cut it where it ends"
+        )
+
+
+def _sound_is_longer(file: Any, seconds: float) -> bool:
+    """Whether another stream explains that a file lasts longer than its video."""
+    longest = max(
+        (float(x.duration * x.time_base) for x in file.streams if x.duration and x.type != "video"), default=0
+    )
+    return longest > seconds
 
 
 def read_clip(path: str | Path) -> np.ndarray:

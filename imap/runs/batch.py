@@ -1,5 +1,6 @@
 """Run a list of samples: skip finished ones, go on after a failure, and write each sample all or nothing."""
 
+import errno
 import hashlib
 import json
 import logging
@@ -16,9 +17,9 @@ from typing import Any
 import imap
 from imap.atomic import restore, write_folder
 from imap.config.samples import Sample
-from imap.errors import first_line
+from imap.errors import ImapError, first_line
 from imap.jobs.output import Output
-from imap.map_files import ARRAYS, META, VIDEO, VIEW, read_meta
+from imap.map_files import ARRAYS, META, VIDEO, VIEW, damaged, read_meta
 from imap.media.clips import write_video
 
 log = logging.getLogger("imap")
@@ -65,7 +66,10 @@ def is_finished(folder: Path, wanted: Mapping[str, Any]) -> bool:
     if changed:
         names = ", ".join(x.split(".", 1)[-1] for x in changed[:4])
         log.info("%s: settings have changed (%s); the new result replaces the old one", folder.name, names)
-    return not changed
+    broken = damaged(folder, meta)
+    if broken:
+        log.warning("%s: %s missing or damaged; the sample is made again", folder.name, ", ".join(broken[:4]))
+    return not changed and not broken
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,11 @@ def run_tasks(
             stage = "write"
             write_sample(output_dir / task.name, output, task.request, facts)
         except Exception as error:
+            if _is_full(error):
+                raise ImapError(
+                    f"no space left on the device of {output_dir}: {task.name} was not written. What was finished is "
+                    "there; make room, and run the same command again"
+                ) from error
             tally.failed.append(task.name)
             record_failure(output_dir, task.name, stage, error)
             continue
@@ -138,8 +147,16 @@ def record_failure(output_dir: Path, name: str, stage: str, error: Exception) ->
         "error": f"{type(error).__name__}: {error}",
         "traceback": "".join(traceback.format_exception(error)),
     }
-    with (output_dir / ERRORS).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+    try:
+        with (output_dir / ERRORS).open("a", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+    except OSError as trouble:
+        log.error("%s cannot be written (%s); the run goes on", output_dir / ERRORS, trouble.strerror)
+
+
+def _is_full(error: BaseException) -> bool:
+    """Whether a disk was full, also for the error of a video library."""
+    return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
 
 
 def versions() -> dict[str, str]:

@@ -128,4 +128,5 @@ def _check_sample(sample: Sample, checkpoint: Checkpoint, run: Run, effect: bool
     for text in words:
         check_window(checkpoint.adapter, checkpoint.tokenizer, text)
     if sample.video_path:
-        check_clip(clip_shape(sample.video_path), run.fit, str(sample.video_path))
+        takes = (checkpoint.size_multiple, checkpoint.adapter.temporal_factor)
+        check_clip(clip_shape(sample.video_path), run.fit, str(sample.video_path), *takes)

@@ -1,6 +1,9 @@
 """Clips: geometry of resizing, which frames are kept, what is refused, and that a written video reads back."""
 
 import gc
+import os
+import struct
+from functools import partial
 from pathlib import Path
 
 import av
@@ -9,7 +12,17 @@ import pytest
 import torch
 
 from imap import ImapError
-from imap.media.clips import Fit, check_clip, check_video_size, fit_clip, read_clip, to_pixels, to_tensor, write_video
+from imap.media.clips import (
+    Fit,
+    check_clip,
+    check_video_size,
+    clip_shape,
+    fit_clip,
+    read_clip,
+    to_pixels,
+    to_tensor,
+    write_video,
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -190,13 +203,69 @@ def cut_off(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:200])
 
 
+def sound(path: Path):
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("aac", rate=44100)
+        for i in range(4):
+            frame = av.AudioFrame.from_ndarray(np.zeros((2, 1024), np.float32), format="fltp", layout="stereo")
+            frame.sample_rate, frame.pts = 44100, 1024 * i
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
+
+
+def shortened(path: Path, form: str):
+    frames = np.random.default_rng(0).integers(0, 255, (60, 64, 96, 3), dtype=np.uint8)
+    with av.open(str(path), "w", format=form) as file:
+        stream = file.add_stream("libx264", rate=8)
+        stream.height, stream.width, stream.pix_fmt = 64, 96, "yuv420p"
+        for frame in frames:
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(frame, "rgb24")))
+        file.mux(stream.encode(None))
+    assert len(read_clip(path)) == 60
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
+
+
+def turned(path: Path, degrees: int):
+    """Write a display matrix into an mp4's track header, as phones do."""
+    data = bytearray(path.read_bytes())
+    at = data.find(b"tkhd") + 4 + 4 + 20 + 16
+    one = 1 << 16
+    matrix = {0: (one, 0, 0, 0, one), 90: (0, one, 0, -one, 0), 180: (-one, 0, 0, 0, -one), 270: (0, -one, 0, one, 0)}
+    data[at : at + 20] = struct.pack(">5i", *matrix[degrees])
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("degrees", [0, 90, 180, 270])
+def test_a_turned_clip_is_read_as_a_player_shows_it(degrees: int, tmp_path: Path):
+    stored = np.zeros((9, 64, 96, 3), np.uint8)
+    stored[:, :32, :48] = 255  # the upper left
+    write_video(tmp_path / "clip.mp4", stored, 8)
+    turned(tmp_path / "clip.mp4", degrees)
+    clip = read_clip(tmp_path / "clip.mp4")
+    shown = np.rot90(stored, -degrees // 90, axes=(1, 2))  # clockwise
+    assert clip.shape == shown.shape == clip_shape(tmp_path / "clip.mp4")
+    assert np.abs(clip.astype(float) - shown).mean() < 8
+
+
+def test_only_lengths_and_sizes_that_the_model_takes_are_advised():
+    with pytest.raises(ImapError) as error:
+        check_clip((24, 70, 102, 3), Fit(32, 48, 9), "x", (16, 16), 4)
+    assert "num_frames=24" not in str(error.value) and "height=70" not in str(error.value)
+    with pytest.raises(ImapError, match=r"or num_frames=25\. .*or height=64 width=96"):
+        check_clip((25, 64, 96, 3), Fit(32, 48, 9), "x", (16, 16), 4)
+
+
 @pytest.mark.parametrize(
     ("name", "write", "message"),
     [
         ("none.mp4", lambda path: None, "there is no file"),
-        ("folder.mp4", lambda path: path.mkdir(), "there is no file"),
+        ("folder.mp4", lambda path: path.mkdir(), "is a folder; make a video"),
         ("text.mp4", lambda path: path.write_text("no video"), "cannot be decoded"),
-        ("empty.mp4", lambda path: path.write_bytes(b""), "cannot be decoded"),
+        ("empty.mp4", lambda path: path.write_bytes(b""), "is empty"),
+        ("pipe.mp4", os.mkfifo, "is a pipe or a device"),
+        ("sound.m4a", sound, "has no video, only audio"),
+        ("short.mkv", partial(shortened, form="matroska"), "is cut off or damaged"),
+        ("short.ts", partial(shortened, form="mpegts"), "is cut off or damaged"),
         ("noise.mp4", lambda path: path.write_bytes(bytes(range(256)) * 9), "cannot be decoded"),
         ("cut.mp4", cut_off, "cannot be decoded"),
         ("silent.avi", silent_video, ""),

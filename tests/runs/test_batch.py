@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 import imap.runs.batch
 from imap import Maps
+from imap.atomic import check_writable
 from imap.config.samples import Sample, numbered
 from imap.jobs.output import Output
 from imap.map_files import read_meta
@@ -213,3 +215,58 @@ def test_a_folder_with_a_damaged_record_is_redone(damage: str | None, tmp_path: 
     meta.unlink() if damage is None else meta.write_text(damage)
     assert run(tmp_path, samples("a"), Work()).done == ["000-a"]
     assert read_meta(tmp_path / "000-a")["texts"] == ["ball", "rolls"]
+
+
+@pytest.mark.parametrize("damage", ["emptied", "removed"])
+@pytest.mark.parametrize("name", ["npy/imap.npy", "output.mp4"])
+def test_a_damaged_sample_is_made_again(damage, name, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    todo = samples("one", "two")
+    run(tmp_path / "out", todo, made)
+    path = tmp_path / "out" / todo[0][0] / name
+    whole = path.read_bytes()
+    path.write_bytes(b"") if damage == "emptied" else path.unlink()
+    again = Work()
+    assert run(tmp_path / "out", todo, again).skipped == [todo[1][0]]
+    assert again.done == ["one"] and f"{name} missing or damaged" in caplog.text and path.read_bytes() == whole
+
+
+def test_a_full_disk_ends_the_run_with_one_line(tmp_path, monkeypatch):
+    todo, written = samples("one", "two", "three", "four"), []
+    write = imap.runs.batch.write_video
+
+    def full(path, *args, **kwargs):
+        written.append(path)
+        if len(written) > 1:
+            raise OSError(28, "No space left on device")
+        write(path, *args, **kwargs)
+
+    monkeypatch.setattr(imap.runs.batch, "write_video", full)
+    work = Work()
+    with pytest.raises(imap.ImapError, match="no space left on the device"):
+        run(tmp_path / "out", todo, work)
+    assert work.done == ["one", "two"]  # nothing is made that would be lost
+    monkeypatch.setattr(imap.runs.batch, "write_video", write)
+    assert run(tmp_path / "out", todo, work).skipped == [todo[0][0]] and work.done[2:] == ["two", "three", "four"]
+
+
+def test_a_record_of_errors_that_cannot_be_written_stops_nothing(tmp_path, caplog):
+    (tmp_path / "out" / ERRORS).mkdir(parents=True)
+    tally = run(tmp_path / "out", samples("bad", "good"), Work())
+    assert len(tally.failed) == 1 and len(tally.done) == 1 and "the run goes on" in caplog.text
+
+
+def test_files_of_file_managers_do_not_count(tmp_path):
+    todo = samples("one")
+    run(tmp_path / "out", todo, made)
+    (tmp_path / "out" / todo[0][0] / ".DS_Store").touch()
+    assert run(tmp_path / "out", todo, made, {**SETTINGS, "seed": 1}).failed == []
+
+
+def test_only_the_projects_own_leftovers_are_removed(tmp_path):
+    old = [tmp_path / name for name in (".photos.partial-2019", ".000-a-ball.partial-77", ".1000-a-ball.partial-77")]
+    for path in old:
+        path.mkdir()
+        os.utime(path, (0, 0))
+    check_writable(tmp_path)
+    assert [path.exists() for path in old] == [True, False, False]
