@@ -15,6 +15,7 @@ from matplotlib.text import Text
 from PIL import Image
 
 from imap.methods.registry import labels
+from imap.view.fonts import drawable, families_for
 from imap.view.look import MOST_COLUMNS
 from imap.view.overlay import coloured, overlay
 from imap.view.sample import Shown
@@ -73,6 +74,13 @@ def strips(
     Raises:
         ValueError: for videos of different sizes.
     """
+    texts = [x for shown, rows in blocks for x in (shown.caption, *shown.notes, *(row[0] for row in rows))]
+    with matplotlib.rc_context({"font.family": families_for(texts)}):
+        return _strips(blocks, colormap, opacity, space, marks, most)
+
+
+def _strips(blocks: Sequence[tuple[Shown, Sequence[Row]]], *look: Any) -> Figure:
+    colormap, opacity, space, marks, most = look
     first = blocks[0][0]
     if len({shown.frames.shape for shown, _ in blocks}) > 1:
         raise ValueError(f"videos of one size are needed, not {[shown.frames.shape for shown, _ in blocks]}")
@@ -82,8 +90,8 @@ def strips(
     layouts = [_layout(shown, rows, columns, middles, colormap, opacity, space) for shown, rows in blocks]
     inches = COLUMN / layouts[0].width
     wide = NAMES + layouts[0].sheet.shape[1] * inches + SCALE
-    captions = [wrapped_caption(shown.caption, wide) for shown, _ in blocks]
-    notes = [wrapped_notes(shown.notes, wide) for shown, _ in blocks]
+    captions = [wrapped_caption(drawable(shown.caption), wide) for shown, _ in blocks]
+    notes = [wrapped_notes([drawable(note) for note in shown.notes], wide) for shown, _ in blocks]
     above = [CAPTION * (1 + caption.count("\n")) + TOP for caption in captions]
     below = [BOTTOM + NOTE * len(lines) for lines in notes]
     tall = sum(above) + sum(below) + sum(layout.sheet.shape[0] * inches for layout in layouts)
@@ -133,7 +141,7 @@ def _layout(
     _, height, width, _ = video.shape
     large = [np.stack([enlarge(x[k], height, width, space) for k in columns]) for _, _, x, _ in rows]
     names = {**labels(), **shown.maps.names}
-    written = [(text, names.get(label, label), names.get(label, ""), ends) for text, label, _, ends in rows]
+    written = [(drawable(text), names.get(label, label), names.get(label, ""), ends) for text, label, _, ends in rows]
     if shown.has_video:
         pictures = [video, *(overlay(video, x, colormap, opacity) for x in large)]
         written = [("video", "", "", None), *written]
