@@ -7,6 +7,7 @@ from typing import Any
 from imap.errors import ImapError
 
 LONGEST_SCHEDULE = 1000  # training steps of all supported models
+LONGEST_NAME, LONGEST_PATH = 255, 4096  # bytes that Linux takes, as most systems do
 
 
 def positive(name: str, value: Any) -> int:
@@ -48,10 +49,29 @@ def check_boolean(name: str, value: Any) -> bool:
 
 
 def check_text(name: str, value: Any) -> str:
-    """A text. Raises ImapError for anything else."""
+    """A text. Raises ImapError for anything else, and for one that cannot be written to a file."""
     if not isinstance(value, str):
         raise ImapError(f"{name}={value!r} is not a text")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ImapError(f"{name}={_short(value)} holds half a character (a lone surrogate); write it again") from None
     return value
+
+
+def check_path(name: str, value: Any) -> str:
+    """A path, which need not exist. Raises ImapError for one that no file can have."""
+    text = check_text(name, str(value))
+    if "\0" in text:
+        raise ImapError(f"{name}={_short(text)} holds a NUL character, which no path can")
+    if len(text.encode()) > LONGEST_PATH or any(len(part.encode()) > LONGEST_NAME for part in text.split("/")):
+        raise ImapError(f"{name}={_short(text)} is too long for a path; name a shorter one")
+    return text
+
+
+def _short(text: str) -> str:
+    shown = ascii(text)
+    return shown if len(shown) < 80 else f"{shown[:76]}...'"
 
 
 def _within(value: Any, low: float, high: float) -> bool:

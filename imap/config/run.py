@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from imap.config.checks import check_boolean, check_guidance, check_seed, check_steps, positive
+from imap.config.checks import check_boolean, check_guidance, check_path, check_seed, check_steps, positive
 from imap.config.method import Method, checked_range
 from imap.errors import ImapError
 from imap.media.clips import Fit
@@ -64,6 +64,7 @@ def run_settings(config: Mapping[str, Any], renoising: bool) -> Run:
     steps = check_steps(config["num_inference_steps"])
     if not config["output_dir"]:
         raise ImapError("output_dir is empty; set a folder, or . for the working folder")
+    check_path("output_dir", config["output_dir"])
     method = {key: config[key] for key in METHOD_KEYS}
     chooses_layers = str(method["imap_layer"]).lower() == AUTO
     run = Run(
@@ -125,7 +126,7 @@ def _with_clip_settings(run: Run, config: Mapping[str, Any]) -> Run:
     indices = check_renoise_timestep(
         config["renoise_timestep"],
         run.num_inference_steps,
-        config["maps_timesteps"] and checked_range("maps_timesteps", config["maps_timesteps"]),
+        None if config["maps_timesteps"] is None else checked_range("maps_timesteps", config["maps_timesteps"]),
         full,
     )
     video = config["video"] or {"resize": None, "frames": None}

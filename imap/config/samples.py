@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from imap.errors import ImapError
+from imap.config.checks import check_path, check_text
+from imap.errors import ImapError, first_line
 
 KEYS = ("caption", "concepts", "object", "video_path", "camera", "motion_idx")
 OPTIONS = {"s": "concepts only", "t": "motion words only", "st": "both"}
@@ -81,9 +82,14 @@ def make_sample(
         raise ImapError(f"concept_option={concept_option!r} is not known; it can be s (concepts), t (motions) or st")
     if not isinstance(prompt, str) or not prompt.strip():
         raise ImapError("the prompt is empty; describe the video in a sentence")
+    check_text("prompt", prompt)
+    if video_path:
+        check_path("video_path", video_path)
     nouns = split_texts(concepts) if "s" in concept_option else ()
     verbs = split_texts(motions) if "t" in concept_option else ()
     check_words(nouns, verbs)
+    for text in (*nouns, *verbs):
+        check_text("a word", text)
     return Sample(prompt.strip(), nouns, verbs, Path(video_path) if video_path else None)
 
 
@@ -102,8 +108,10 @@ def read_list(path: Path, concept_option: str = "st", with_video: bool = False) 
         entries = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise ImapError(f"input_json: there is no file {path.absolute()}") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ImapError(f"input_json: {path} is not valid JSON: {error}") from None
+    except RecursionError:
+        raise ImapError(f"input_json: {path} is nested too deeply; expected a list of objects") from None
+    except ValueError as error:  # also for numbers of thousands of digits
+        raise ImapError(f"input_json: {path} is not valid JSON: {first_line(error)}") from None
     except OSError as error:
         raise ImapError(f"input_json: cannot read {path}: {error.strerror}") from None
     if not isinstance(entries, list) or not entries:
@@ -160,7 +168,7 @@ def samples_of(config: Mapping[str, Any], renoising: bool, demo: Mapping[str, An
     if config["input_json"] is not None:
         if typed:
             raise ImapError(f"input_json and {typed[0]} are both set; set a list or a single sample, not both")
-        return read_list(Path(str(config["input_json"])), option, with_video=renoising)
+        return read_list(Path(check_path("input_json", config["input_json"])), option, with_video=renoising)
     if not typed and demo and renoising and demo.get("input_json"):
         return read_list(Path(demo["input_json"]), option, with_video=True)
     if not typed and demo and not renoising and demo.get("prompt"):

@@ -56,7 +56,7 @@ def read_checkpoint(model: Model) -> Checkpoint:
     try:
         pipeline: Any = DiffusionPipeline.load_config(source)
         config = getattr(diffusers, adapter.transformer_class).load_config(source, subfolder="transformer")
-        tokenizer = AutoTokenizer.from_pretrained(source, subfolder="tokenizer")
+        tokenizer = AutoTokenizer.from_pretrained(source, subfolder="tokenizer", trust_remote_code=False)
     except (OSError, ValueError) as error:
         reason = first_line(error)
         raise ImapError(

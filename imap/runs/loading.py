@@ -27,8 +27,8 @@ def load(model: Model, source: str) -> DiffusionPipeline:
     """
     dtypes = {"default": model.dtype, "vae": model.vae_dtype}
     try:
-        pipe = DiffusionPipeline.from_pretrained(source, **{DTYPE_ARGUMENT: dtypes})
-    except (OSError, ValueError) as error:
+        pipe = DiffusionPipeline.from_pretrained(source, trust_remote_code=False, **{DTYPE_ARGUMENT: dtypes})
+    except Exception as error:  # readers of weights have errors of their own
         reason = first_line(error)
         raise ImapError(f"cannot load the weights of {source}: {reason}; download or copy them again") from None
     if model.flow_shift is not None:
