@@ -58,10 +58,11 @@ def test_a_loop_of_ones_own_is_refused(interrupted):
         with pytest.raises(KeyboardInterrupt):
             pipe(prompt=PROMPT, num_inference_steps=2, callback_on_step_end=stop, **SIZES)
         assert pipe._current_timestep is not None
+    timestep = pipe._current_timestep.expand(1) if interrupted else torch.tensor([900.0])
     positive, _ = pipe.encode_prompt(PROMPT, "", True, max_sequence_length=512)
     x = torch.zeros(1, 16, 3, 4, 6)
     with pytest.raises(imap.ImapError, match=OUTSIDE), imap.trace(pipe, **WORDS), torch.no_grad():
-        pipe.transformer(x, torch.tensor([900.0]), positive)
+        pipe.transformer(x, timestep, positive)
 
 
 @pytest.mark.parametrize("family", ["wan", "cogvideox"])

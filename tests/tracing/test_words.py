@@ -121,6 +121,14 @@ def test_embeddings_are_matched_to_what_was_encoded_in_the_block_and_noted_other
         pipe(**encode("A blue box."), num_inference_steps=1, output_type="latent", **SIZES)
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_text_that_begins_alike_is_not_taken_for_the_calls(pipes, family):
+    pipe = pipes(family)
+    with pytest.raises(imap.ImapError, match="another prompt"), imap.trace(pipe, PROMPT, **WORDS, **TARGET):
+        pipe.encode_prompt(PROMPT)  # a causal encoder gives its first token the same embedding as that of the next text
+        pipe(prompt=PROMPT.replace("red", "blue"), num_inference_steps=1, output_type="latent", **SIZES)
+
+
 def test_another_template_or_crop_of_hunyuanvideo_is_refused(pipes):
     pipe = pipes("hunyuanvideo")
     template = dict(DEFAULT_PROMPT_TEMPLATE)
