@@ -1,12 +1,13 @@
 """Checks of single values, for commands and for the Python API. numpy's numbers are welcome."""
 
-import sys
 from numbers import Integral, Real
 from typing import Any
 
 from imap.errors import ImapError
 
 LONGEST_SCHEDULE = 1000  # training steps of all supported models
+LARGEST_GUIDANCE = 1000  # more leaves no number in latents
+FASTEST = 1000  # frames per second
 LONGEST_NAME, LONGEST_PATH = 255, 4096  # bytes that Linux takes, as most systems do
 
 
@@ -14,6 +15,13 @@ def positive(name: str, value: Any) -> int:
     """The value of a setting that is a count. Raises ImapError unless it is a whole number of at least 1."""
     if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
         raise ImapError(f"{name}={value!r} is not a whole number of at least 1")
+    return int(value)
+
+
+def check_fps(value: Any) -> int:
+    """Frames per second. Raises ImapError unless it is a whole number from 1 to FASTEST."""
+    if positive("fps", value) > FASTEST:
+        raise ImapError(f"fps={value} is more than {FASTEST} frames per second; set fewer")
     return int(value)
 
 
@@ -28,9 +36,12 @@ def check_steps(value: Any) -> int:
 
 
 def check_guidance(value: Any) -> float:
-    """A guidance scale. Raises ImapError unless it is a finite number of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not _within(value, 1, sys.float_info.max):
-        raise ImapError(f"guidance_scale={value!r} is not a number of at least 1 (1 is no guidance)")
+    """A guidance scale. Raises ImapError unless it is a number from 1 to LARGEST_GUIDANCE."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not _within(value, 1, LARGEST_GUIDANCE):
+        raise ImapError(
+            f"guidance_scale={value!r:.40} is not a number of at least 1 (1 is no guidance) and at most "
+            f"{LARGEST_GUIDANCE}"
+        )
     return float(value)
 
 

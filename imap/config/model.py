@@ -59,8 +59,10 @@ def model_settings(config: Mapping[str, Any]) -> Model:
         hint = f"; train it first: imap shapes train backbone={config['name']}" if is_small else ""
         raise ImapError(f"backbone.path: {path} is not a folder in diffusers format (no model_index.json){hint}")
     shift = config["flow_shift"]
-    if shift is not None and (isinstance(shift, bool) or not isinstance(shift, int | float) or shift <= 0):
-        raise ImapError(f"backbone.flow_shift={shift!r} is neither null nor a number above 0")
+    if shift is not None and (
+        isinstance(shift, bool) or not isinstance(shift, int | float) or not 0.01 <= shift <= 100
+    ):
+        raise ImapError(f"backbone.flow_shift={shift!r} is neither null nor a number from 0.01 to 100")
     if not isinstance(config["vae_tiling"], bool):
         raise ImapError(f"backbone.vae_tiling={config['vae_tiling']!r} is neither true nor false")
     dtype = _dtype("dtype", config["dtype"], torch.float32 if device.type == "cpu" else torch.bfloat16)

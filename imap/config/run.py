@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from imap.config.checks import check_boolean, check_guidance, check_path, check_seed, check_steps, positive
+from imap.config.checks import check_boolean, check_fps, check_guidance, check_path, check_seed, check_steps, positive
 from imap.config.method import Method, checked_range
 from imap.errors import ImapError
 from imap.media.clips import Fit
@@ -59,7 +59,7 @@ def run_settings(config: Mapping[str, Any], renoising: bool) -> Run:
     Raises:
         ImapError: for a value that is unknown or out of range.
     """
-    numbers = {name: positive(name, config[name]) for name in ("height", "width", "num_frames", "fps")}
+    numbers = {name: positive(name, config[name]) for name in ("height", "width", "num_frames")}
     seed, guidance = check_seed(config["seed"]), check_guidance(config["guidance_scale"])
     steps = check_steps(config["num_inference_steps"])
     if not config["output_dir"]:
@@ -79,7 +79,7 @@ def run_settings(config: Mapping[str, Any], renoising: bool) -> Run:
         height=numbers["height"],
         width=numbers["width"],
         num_frames=numbers["num_frames"],
-        fps=numbers["fps"],
+        fps=check_fps(config["fps"]),
     )
     return _with_clip_settings(run, config) if renoising else _with_reading(run, config)
 

@@ -71,6 +71,11 @@ def plan(config: Mapping[str, Any], renoising: bool) -> Plan:
             f"backbone.attention_backend={model.attention_backend}; change one of the two"
         )
     check_video_size(run.height, run.width, run.num_frames, checkpoint.size_multiple, adapter.temporal_factor)
+    if run.num_frames <= adapter.temporal_factor:
+        raise ImapError(
+            f"num_frames={run.num_frames} is one latent frame, and motion needs two; set num_frames="
+            f"{adapter.temporal_factor + 1} or more"
+        )
     if run.negative_prompt and not adapter.takes_negative_prompt:
         raise ImapError(
             f"backbone={model.name} takes no negative_prompt, because its guidance is built in; leave it empty"
@@ -85,6 +90,8 @@ def plan(config: Mapping[str, Any], renoising: bool) -> Plan:
             if is_finished(run.output_dir / name, task.request):
                 tally.skipped.append(name)
                 continue
+            if (run.output_dir / name).is_file():
+                raise ImapError(f"{run.output_dir / name} is a file, where the sample's folder goes; move it away")
             _check_sample(sample, checkpoint, run, bool(method.effect))
         except ImapError as error:
             if len(samples) == 1:
