@@ -88,6 +88,7 @@ class Lambda2Probe(TorchFunctionMode):
             raise
 
     def _install(self) -> None:
+        self.steps.open()
         transformer, keep = self.backbone.transformer, self._handles.append
         keep(transformer.register_forward_pre_hook(self._call_begins, with_kwargs=True))
         keep(transformer.register_forward_hook(self._call_ends))

@@ -12,7 +12,8 @@ from imap.backbones.base import Backbone
 from imap.errors import ImapError
 from imap.tracing.encodings import Encoding, encodings_into
 
-KEPT = 8  # latest encodings; a prompt of the largest model takes 4 MB
+PROMPT = "prompt"  # first part of a prompt's key
+KEPT = 8  # latest encodings; a prompt of the largest model takes 4 MB, twice
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class PromptCache:
         return Encoded({**positive.tensors, "negative_prompt_embeds": negative}, positive.texts)
 
     def _text(self, text: str) -> Encoded:
-        return self._once(("prompt", text), lambda: self.backbone.encode_prompt(text, None))
+        return self._once((PROMPT, text), lambda: self.backbone.encode_prompt(text, None))
 
     def _once(self, key: tuple, encode: Callable[[], Any]) -> Encoded:
         found = self._kept.pop(key, None)
@@ -81,7 +82,7 @@ class PromptCache:
             handle = self.backbone.pipe.text_encoder.register_forward_hook(hook, with_kwargs=True)
             try:
                 with torch.no_grad(), evaluating(self.backbone.pipe.text_encoder):
-                    found = Encoded(encode(), texts)
+                    found = Encoded(encode(), texts if key[0] == PROMPT else [])  # only prompts are matched to calls
             finally:
                 handle.remove()
         self._kept[key] = found  # as the latest

@@ -25,9 +25,13 @@ class Steps:
         self._first = 0  # index of the schedule's first step
         self._announced: int | None = None
         self._timestep: Any = None
-        self._earlier = _current_timestep(backbone.pipe)  # left by a call that was interrupted
+        self._earlier: Any = None
         self._guided: bool | None = None
         self._schedule: Any = None
+
+    def open(self) -> None:
+        """Begin to count. A timestep that an interrupted call has left is none of the calls that follow."""
+        self._earlier = _current_timestep(self.backbone.pipe)
 
     def begin_call(self, first: int, steps: int) -> None:
         """Announce a pipeline call whose scheduler has the part from index `first` of a schedule of `steps` steps."""

@@ -110,6 +110,7 @@ class Trace:
         self._remove()
 
     def _install(self) -> None:
+        self.steps.open()
         backbone, keep = self.backbone, self._handles.append
         keep(backbone.transformer.register_forward_pre_hook(self._call_begins, with_kwargs=True))
         keep(backbone.transformer.register_forward_hook(self._call_ends))
