@@ -11,6 +11,7 @@ from imap.config.run import METHOD_KEYS
 from imap.errors import ImapError
 from imap.jobs.reading import read_finished, trace_of_finished
 from imap.jobs.renoising import Renoised, read_clip, renoise_clip, renoise_settings
+from imap.media.clip_times import check_seconds
 from imap.media.clips import Fit
 from imap.methods.registry import EFFECT, SaliencyMap
 from imap.saliency import Maps
@@ -108,6 +109,7 @@ def renoise(
     num_frames: int | None = None,
     resize: str = "none",
     frames: str = "none",
+    seconds: Sequence[float] | None = None,
     **method: Any,
 ) -> Renoised:
     """Read the maps of a real clip (docs/method.md, 7).
@@ -134,7 +136,8 @@ def renoise(
         width: pixels that the clip must have. Default: the clip's own.
         num_frames: length that the clip must have. Default: the clip's own.
         resize: what to do with a clip of another size: none (an error), crop or stretch.
-        frames: what to do with a clip of another length: none (an error), uniform or first.
+        frames: what to do with a clip of another length: none (an error), uniform (even in time) or first.
+        seconds: the part of a video file to take, such as (1.5, 3.5). Default: all of it.
         **method: further settings of `imap.trace`.
 
     Returns:
@@ -160,9 +163,10 @@ def renoise(
     if latents is not None:
         return renoise_clip(tracing, settings, latents, noise)
     assert clip is not None  # checked above
-    pixels, seconds = read_clip(clip, Fit(height, width, num_frames, resize, frames))
-    renoised = renoise_clip(tracing, settings, pixels, noise)
-    renoised.seconds["decode_clip"] = round(seconds, 4)
+    fit = Fit(height, width, num_frames, resize, frames, check_seconds(seconds))
+    fitted, taken = read_clip(clip, fit)
+    renoised = renoise_clip(tracing, settings, fitted, noise)
+    renoised.seconds["decode_clip"] = round(taken, 4)
     return renoised
 
 

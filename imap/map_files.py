@@ -18,7 +18,19 @@ ARRAYS = "npy"
 TOKEN_ARRAYS = "prompt_tokens"
 FAITHFULNESS = "faithfulness"  # entry of meta.json: agreement of maps with the effect
 AGAIN = "remove the sample's folder and run it again"  # advice for damaged results
-FACTS = ("family", "prompt", "grid", "steps", "method", "read", "effect", FAITHFULNESS, "read_from_prompt", "notes")
+FACTS = (
+    "family",
+    "prompt",
+    "clip",
+    "grid",
+    "steps",
+    "method",
+    "read",
+    "effect",
+    FAITHFULNESS,
+    "read_from_prompt",
+    "notes",
+)
 
 
 def write_arrays(folder: Path, arrays: Mapping[str, np.ndarray]) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from imap.atomic import write_folder
 from imap.errors import ImapError
 from imap.map_files import ARRAYS, FACTS, LAYOUT, META, TOKEN_ARRAYS, VIDEO, VIEW, read_maps, write_arrays, write_meta
-from imap.media.video_io import write_video
+from imap.media.video_io import clock_facts, write_video
 from imap.methods.registry import AFTER, CHOSEN, EFFECT, PUBLISHED, default_key, key_of, labels
 
 RESERVED = {"layout", "texts", "motions", "keys", "tokens", "labels", "heads", "scores", *FACTS}  # of meta.json
@@ -152,14 +152,16 @@ class Maps(Mapping[str, np.ndarray]):
 
         return overlay(self, text, video, key, **look)
 
-    def plot(self, video: Any = None, key: str | None = None, caption: str | None = None, **look: Any) -> Any:
-        """All texts below the video, frames across: a matplotlib Figure. Arguments as in `overlay`."""
+    def plot(
+        self, video: Any = None, key: str | None = None, caption: str | None = None, fps: Any = None, **look: Any
+    ) -> Any:
+        """All texts below the video, frames across: a matplotlib Figure. Arguments as in `overlay` and `show`."""
         from imap.view.quick import plot
 
-        return plot(self, video, key, caption, **look)
+        return plot(self, video, key, caption, fps, **look)
 
     def show(
-        self, text: str, video: Any = None, key: str | None = None, fps: int = 8, path: Any = None, **look: Any
+        self, text: str, video: Any = None, key: str | None = None, fps: Any = None, path: Any = None, **look: Any
     ) -> Path | None:
         """Show the video beside the map of a text as a moving picture.
 
@@ -170,7 +172,7 @@ class Maps(Mapping[str, np.ndarray]):
             video: as in `overlay`.
             key: as in `overlay`.
             **look: as in `overlay`.
-            fps: frames per second.
+            fps: frames per second, or times as in `Renoised.times`. Default: the times of the clip that was read, or 8.
             path: write a .gif or .mp4 there, instead of a window or an inline picture.
 
         Returns:
@@ -180,7 +182,9 @@ class Maps(Mapping[str, np.ndarray]):
 
         return show(self, text, video, key, fps, path, **look)
 
-    def save(self, folder: str | Path, more: Mapping[str, Any] | None = None, video: Any = None, fps: int = 8) -> Path:
+    def save(
+        self, folder: str | Path, more: Mapping[str, Any] | None = None, video: Any = None, fps: Any = None
+    ) -> Path:
         """Write npy/<key>.npy and meta.json into a folder, and with a video output.mp4. Replaces earlier maps there.
 
         `imap view FOLDER` draws the folder; without a video, it draws the maps alone.
@@ -189,7 +193,7 @@ class Maps(Mapping[str, np.ndarray]):
             folder: a new folder, or one that holds maps.
             more: further entries of meta.json.
             video: as in `overlay`.
-            fps: frames per second of the video.
+            fps: of the video, as in `show`.
 
         Returns:
             The folder.
@@ -201,15 +205,15 @@ class Maps(Mapping[str, np.ndarray]):
         reserved = sorted(RESERVED & set(facts))
         if reserved:
             raise ImapError(f"more={{{reserved[0]!r}: ...}} is an entry that imap writes itself; choose another name")
-        if not isinstance(fps, int | float) or not fps > 0:
-            raise ImapError(f"fps={fps!r} is not a number above 0")
         folder = Path(folder).expanduser().resolve()  # of a link, the folder itself
         if video is None and (folder / VIDEO).exists():
             raise ImapError(f"{folder} holds {VIDEO} of earlier maps; give video= too, or name another folder")
         if video is not None:
-            from imap.view.quick import as_frames
+            from imap.view.quick import as_frames, clock
 
-            frames, facts = as_frames(video, self), {"fps": fps, **facts}
+            frames = as_frames(video, self)
+            fps = clock(self, len(frames), fps)
+            facts = {**clock_facts(fps), **facts}
 
         def write(partial: Path) -> None:
             if frames is not None:

@@ -16,7 +16,7 @@ from diffusers import DiffusionPipeline
 
 import imap.runs.runner
 from imap.cli.commands import run_hydra, run_samples
-from imap.media.clips import write_video
+from imap.media.video_io import write_video
 from imap.testing import tiny
 from tests.conftest import composed
 

@@ -17,7 +17,7 @@ import torch
 
 from benchmarks import clip, growth, lambda_2, memory, models, overhead, parts, record
 from imap.config.presets import presets
-from imap.media.clips import write_video
+from imap.media.video_io import write_video
 from tests.conftest import FAMILIES, SIZES
 
 CPU = torch.device("cpu")

@@ -11,6 +11,7 @@ import numpy as np
 from imap.config.checks import check_boolean, check_fps, check_guidance, check_path, check_seed, check_steps, positive
 from imap.config.method import Method, checked_range
 from imap.errors import ImapError
+from imap.media.clip_times import check_seconds
 from imap.media.clips import Fit
 
 AUTO = "auto"
@@ -31,7 +32,7 @@ class Run:
     height: int
     width: int
     num_frames: int
-    fps: int
+    fps: float | None  # None: as the clip has it
     method: Mapping[str, Any]
     chooses_layers: bool = False  # imap_layer=auto: chosen by lambda_2 after the model is loaded
     pictures: bool = True
@@ -42,11 +43,12 @@ class Run:
 
     def recorded(self) -> dict[str, Any]:
         """Settings that change a result, in plain values. `meta.json` records them."""
-        return {
-            key: _plain(x)
-            for key, x in asdict(self).items()
-            if key not in UNRECORDED and (key, x) != ("read", DURING)  # as before there was this setting
-        }
+        recorded = {key: _plain(x) for key, x in asdict(self).items() if key not in UNRECORDED}
+        if self.read == DURING:  # as before there was this setting
+            del recorded["read"]
+        if self.fit.seconds is None:  # the same
+            del recorded["fit"]["seconds"]
+        return recorded
 
 
 def run_settings(config: Mapping[str, Any], renoising: bool) -> Run:
@@ -79,7 +81,7 @@ def run_settings(config: Mapping[str, Any], renoising: bool) -> Run:
         height=numbers["height"],
         width=numbers["width"],
         num_frames=numbers["num_frames"],
-        fps=check_fps(config["fps"]),
+        fps=None if renoising and config["fps"] is None else check_fps(config["fps"]),
     )
     return _with_clip_settings(run, config) if renoising else _with_reading(run, config)
 
@@ -129,10 +131,11 @@ def _with_clip_settings(run: Run, config: Mapping[str, Any]) -> Run:
         None if config["maps_timesteps"] is None else checked_range("maps_timesteps", config["maps_timesteps"]),
         full,
     )
-    video = config["video"] or {"resize": None, "frames": None}
+    video = config["video"] or {}
     if not isinstance(video, Mapping):
-        raise ImapError(f"video={video!r} is not known; set video.resize and video.frames")
-    fit = Fit(run.height, run.width, run.num_frames, video["resize"] or "none", video["frames"] or "none")
+        raise ImapError(f"video={video!r} is not known; set video.resize, video.frames and video.seconds")
+    how = (video.get("resize") or "none", video.get("frames") or "none", check_seconds(video.get("seconds")))
+    fit = Fit(run.height, run.width, run.num_frames, *how)
     return replace(run, renoise_timestep=indices, test_full_denoise=full, fit=fit)
 
 

@@ -19,12 +19,13 @@ from imap.config.samples import Sample
 from imap.errors import ImapError
 from imap.jobs.output import Output
 from imap.jobs.renoising import renoise_video
+from imap.media.video_io import steady_times
 from imap.runs.batch import ERRORS
 from imap.runs.loading import load
 from imap.runs.plan import RANDOM_WEIGHTS, plan
 from imap.shapes.world.truth import Things
 from imap.view.normalization import normalize
-from imap.view.sample import Shown
+from imap.view.sample import RATE, Shown
 from imap.view.strip import Row, save
 
 log = logging.getLogger("imap")
@@ -80,7 +81,8 @@ class Study:
     def shown(self, sample: Sample, output: Output) -> Shown:
         """A clip that was read, as pictures need it."""
         meta = {"request": {"sample": {"prompt": sample.prompt}}}
-        return Shown(_clip_of(sample), output.frames, self.run.fps, output.maps, meta)
+        times = output.times or steady_times(len(output.frames), self.run.fps or RATE)
+        return Shown(_clip_of(sample), output.frames, times, output.maps, meta)
 
     def timestep(self, step: int) -> int:
         """The scheduler's timestep (of 1000) at a step index."""

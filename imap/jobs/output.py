@@ -1,6 +1,6 @@
 """What a job makes of one sample."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +11,16 @@ from imap.saliency import Maps
 
 @dataclass(frozen=True)
 class Output:
-    """What a job makes of one sample: uint8 frames (frames, height, width, 3), maps, and what to record of them."""
+    """What a job makes of one sample.
+
+    Attributes:
+        frames: uint8 (frames, height, width, 3).
+        maps: the maps.
+        record: what to record of them.
+        times: seconds at which each frame is shown, and at which the last one ends. None takes the run's rate.
+    """
 
     frames: np.ndarray
     maps: Maps
     record: Mapping[str, Any]
+    times: Sequence[float] | None = None

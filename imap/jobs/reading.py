@@ -8,6 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from imap.jobs.renoising import RenoiseSettings, renoise_clip
+from imap.media.clips import FittedClip
 from imap.methods.registry import AFTER_LABEL, EFFECT, after_key
 from imap.saliency import Maps
 from imap.tracing.start import trace_again
@@ -22,13 +23,13 @@ def trace_of_finished(sampling: Trace) -> Trace:
 
 
 def read_finished(
-    tracing: Trace, source: np.ndarray | Tensor, settings: RenoiseSettings, noise: Tensor | None = None
+    tracing: Trace, source: FittedClip | Tensor, settings: RenoiseSettings, noise: Tensor | None = None
 ) -> Maps:
     """Maps of a finished video.
 
     Args:
         tracing: from `trace_of_finished`.
-        source: the finished latents, or uint8 frames (frames, height, width, 3).
+        source: the finished latents, or a clip.
         settings: how the video is noised.
         noise: of the latents' shape; None draws it from the seed.
     """

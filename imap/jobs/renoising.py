@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from imap.jobs.clean_latents import clean_and_noise
 from imap.jobs.noise_schedule import add_noise_at, truncated_schedule
 from imap.jobs.output import Output
 from imap.jobs.timing import Stages
-from imap.media.clips import Fit, as_clip, fit_clip, to_pixels
+from imap.media.clips import Fit, FittedClip, as_clip, fit_clip, to_pixels
 from imap.saliency import Maps
 from imap.tracing.prompt_cache import PromptCache
 from imap.tracing.start import start_trace
@@ -53,12 +53,15 @@ class Renoised:
         latents: the latents that the pipeline returned, in its own layout. None after `test_full_denoise`.
         frames: uint8 (frames, height, width, 3): the clip as it was read, or with `test_full_denoise` the denoised
             video. None when only latents were given.
+        times: seconds of the clip at which each frame is shown, and at which the last one ends. None for latents, and
+            for frames without a clock.
         seconds: by stage.
     """
 
     maps: Maps
     latents: Tensor | None = field(repr=False)
     frames: np.ndarray | None = field(default=None, repr=False)
+    times: tuple[float, ...] | None = field(default=None, repr=False)
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -108,17 +111,20 @@ def _check_pipeline(backbone: Backbone) -> None:
 
 
 def renoise_clip(
-    tracing: Trace, settings: RenoiseSettings, source: np.ndarray | Tensor, noise: Tensor | None = None
+    tracing: Trace, settings: RenoiseSettings, source: FittedClip | Tensor, noise: Tensor | None = None
 ) -> Renoised:
     """Noise a clip to each index, run one forward pass each, and read it. See `imap.renoise`.
 
     Args:
-        source: uint8 frames (frames, height, width, 3), or clean latents.
+        source: a clip, or clean latents.
         noise: of the latents' shape; None draws it from the seed.
     """
-    pipe = tracing.backbone.pipe
+    pipe, clip = tracing.backbone.pipe, source if isinstance(source, FittedClip) else None
+    for note in clip.notes if clip else ():
+        tracing.text_slots.note(note)
+    pixels_or_latents = source.frames if isinstance(source, FittedClip) else source
     stages, generator = Stages(pipe._execution_device), torch.Generator("cpu").manual_seed(settings.seed)
-    clean, noise = clean_and_noise(tracing.backbone, source, noise, generator, stages)
+    clean, noise = clean_and_noise(tracing.backbone, pixels_or_latents, noise, generator, stages)
     if tracing.effect is not None and not settings.test_full_denoise:
         tracing.effect.every_step = True
     guided = settings.test_full_denoise and settings.guidance_scale > 1
@@ -134,9 +140,12 @@ def renoise_clip(
             result = job.run(clean, noise, index)
     with stages.stage("maps"):
         maps = tracing.maps()
+    if clip:
+        maps = replace(maps, facts={**maps.facts, "clip": clip.record})
+    times = clip.times if clip else None
     if settings.test_full_denoise:
-        return Renoised(maps, None, to_pixels(result[0]), stages.seconds)
-    return Renoised(maps, result, source if isinstance(source, np.ndarray) else None, stages.seconds)
+        return Renoised(maps, None, to_pixels(result[0]), times, stages.seconds)
+    return Renoised(maps, result, clip.frames if clip else None, times, stages.seconds)
 
 
 @dataclass(frozen=True)
@@ -178,14 +187,14 @@ class _Denoising:
             ).frames
 
 
-def read_clip(clip: str | Path | np.ndarray | Sequence[Any], fit: Fit) -> tuple[np.ndarray, float]:
-    """A clip as uint8 frames (frames, height, width, 3) at the size and length of `fit`, and the seconds it took."""
+def read_clip(clip: str | Path | np.ndarray | Sequence[Any], fit: Fit) -> tuple[FittedClip, float]:
+    """A clip at the size and length of `fit`, and the seconds that reading it took."""
     start = time.perf_counter()
     name = str(clip) if isinstance(clip, str | Path) else "the clip"
     return fit_clip(as_clip(clip), fit, name), time.perf_counter() - start
 
 
-def read_sample(sample: Sample, fit: Fit) -> tuple[np.ndarray, float]:
+def read_sample(sample: Sample, fit: Fit) -> tuple[FittedClip, float]:
     """The clip of a sample, as `read_clip` returns it. Raises ImapError for a sample without a clip."""
     if sample.video_path is None:
         raise ImapError("video_path is missing; renoising needs a clip")
@@ -197,7 +206,7 @@ def renoise_video(
     sample: Sample,
     run: Run,
     observe: Callable[..., None] | None = None,
-    clip: Callable[[], tuple[np.ndarray, float]] | None = None,
+    clip: Callable[[], tuple[FittedClip, float]] | None = None,
     prompt_cache: PromptCache | None = None,
 ) -> Output:
     """Maps of a sample's clip, with the video: the clip as the model got it, or the result of `test_full_denoise`.
@@ -206,7 +215,7 @@ def renoise_video(
         observe, prompt_cache: as in `imap.trace`.
         clip: returns the result of `read_sample`, for a clip that is already being read.
     """
-    frames, seconds = clip() if clip is not None else read_sample(sample, run.fit)
+    fitted, seconds = clip() if clip is not None else read_sample(sample, run.fit)
     words = (sample.prompt, sample.concepts, sample.motions)
     tracing = start_trace(pipe, *words, run.method, observe, prompt_cache)
     settings = renoise_settings(
@@ -219,10 +228,11 @@ def renoise_video(
         run.negative_prompt,
         run.seed,
     )
-    result = renoise_clip(tracing, settings, frames)
+    result = renoise_clip(tracing, settings, fitted)
     kind = "denoised from the noised clip" if run.test_full_denoise else "the clip"
-    stages = {**result.seconds, "decode_clip": round(seconds, 4)}
-    return Output(frames if result.frames is None else result.frames, result.maps, {"video": kind, "seconds": stages})
+    record = {"video": kind, "seconds": {**result.seconds, "decode_clip": round(seconds, 4)}}
+    frames = fitted.frames if result.frames is None else result.frames
+    return Output(frames, result.maps, record, fitted.times if run.fps is None else None)
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Real clips: checked, and resampled on request."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,21 +10,9 @@ import torch
 from einops import rearrange
 
 from imap.errors import ImapError
-from imap.media.video_io import clip_shape, iterate_clip, read_clip, write_video
+from imap.media.clip_file import Clip, open_clip, stacked
+from imap.media.clip_times import chosen_frames, frames_within, shown_times
 
-__all__ = [
-    "Fit",
-    "as_clip",
-    "check_clip",
-    "check_video_size",
-    "clip_shape",
-    "fit_clip",
-    "iterate_clip",
-    "read_clip",
-    "to_pixels",
-    "to_tensor",
-    "write_video",
-]
 RESIZE = ("none", "crop", "stretch")
 FRAMES = ("none", "uniform", "first")
 
@@ -36,7 +24,8 @@ class Fit:
     Attributes:
         height, width, num_frames: size in pixels and length; None takes the clip's own.
         resize: none, crop (scale to cover, cut the middle) or stretch.
-        frames: none, uniform (spread evenly over the clip) or first.
+        frames: none, uniform (spread evenly over the clip's time) or first.
+        seconds: the part of the clip to take, from and to; None takes all of it.
     """
 
     height: int | None = None
@@ -44,6 +33,7 @@ class Fit:
     num_frames: int | None = None
     resize: str = "none"
     frames: str = "none"
+    seconds: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         for name, known in (("resize", RESIZE), ("frames", FRAMES)):
@@ -51,10 +41,40 @@ class Fit:
                 raise ImapError(f"video.{name}={getattr(self, name)!r} is not known; it can be {', '.join(known)}")
 
 
-def as_clip(clip: str | Path | np.ndarray | Sequence[Any]) -> np.ndarray:
-    """A clip from a video file, frames as an array (uint8, or floats in [0, 1] as pipelines give) or PIL images."""
+@dataclass(frozen=True)
+class FittedClip:
+    """A clip at the size and length that a model takes.
+
+    Attributes:
+        frames: uint8 (frames, height, width, 3).
+        taken: number of each frame in the clip, from 0.
+        times: seconds of the clip at which each frame is shown, and at which the last one ends. None without a clock.
+        record: facts of the clip for meta.json.
+        notes: what readers of its maps must know.
+    """
+
+    frames: np.ndarray
+    taken: tuple[int, ...]
+    times: tuple[float, ...] | None
+    record: Mapping[str, Any]
+    notes: tuple[str, ...]
+
+
+def read_clip(path: str | Path) -> np.ndarray:
+    """All frames of a video file, uint8 (frames, height, width, 3); raises as `open_clip` does."""
+    return open_clip(path).read()
+
+
+def as_clip(clip: str | Path | np.ndarray | Sequence[Any]) -> Clip:
+    """A clip from a video file, or from frames as `as_frames` takes them, which have no clock."""
     if isinstance(clip, str | Path):
-        return read_clip(clip)
+        return open_clip(clip)
+    frames = as_frames(clip)
+    return Clip(frames.shape, None, lambda numbers: (frames[i] for i in numbers))
+
+
+def as_frames(clip: np.ndarray | Sequence[Any]) -> np.ndarray:
+    """uint8 frames (frames, height, width, 3) from such an array, from floats in [0, 1] or from PIL images."""
     if not isinstance(clip, np.ndarray | Sequence):
         raise ImapError(
             f"a clip that is a {type(clip).__name__}; expected a video file, or frames (frames, height, width, 3)"
@@ -84,19 +104,20 @@ def _stacked(clip: Sequence[Any]) -> np.ndarray:
     return np.stack(frames)
 
 
-def check_clip(
-    shape: tuple[int, ...], fit: Fit, name: str, multiple: Sequence[int] = (1, 1), temporal: int = 1
-) -> None:
-    """Raise ImapError for a clip (frames, height, width, 3) of another size or length that `fit` does not resample.
+def check_clip(clip: Clip, fit: Fit, name: str, multiple: Sequence[int] = (1, 1), temporal: int = 1) -> None:
+    """Raise ImapError for a clip of another size or length that `fit` does not resample.
 
     multiple, temporal: as in `check_video_size`, so that only sizes and lengths are advised that the model takes.
     """
-    frames, height, width, _ = shape
+    _, height, width, _ = clip.shape
+    frames = len(frames_within(clip, fit.seconds, name))
     wanted, size = fit.num_frames or frames, (fit.height or height, fit.width or width)
     fits = frames % temporal == 1 % temporal, height % multiple[0] == 0 and width % multiple[1] == 0
     own_length = f", or num_frames={frames}" if fits[0] else ""
     own_size = f", or height={height} width={width}" if fits[1] else ""
     wrong = []
+    if frames == 1 < wanted:
+        raise ImapError(f"{name} is a single picture, and {wanted} frames are expected; give a video")
     if frames != wanted and fit.frames == "none":
         wrong.append(
             f"has {frames} frames and {wanted} are expected; set video.frames=uniform (spread evenly) or "
@@ -113,32 +134,46 @@ def check_clip(
         raise ImapError(f"{name} {'. It also '.join(wrong)}")
 
 
-def fit_clip(clip: np.ndarray, fit: Fit, name: str = "the clip") -> np.ndarray:
-    """The clip at the size and length of `fit`. Raises as `check_clip` does."""
-    check_clip(clip.shape, fit, name)
-    frames, height, width, _ = clip.shape
-    wanted, size = fit.num_frames or frames, (fit.height or height, fit.width or width)
-    if frames != wanted:
-        clip = clip[
-            np.linspace(0, frames - 1, wanted).round().astype(int) if fit.frames == "uniform" else slice(wanted)
-        ]
-    return clip if (height, width) == size else _resized(clip, size, fit.resize)
+def fit_clip(clip: Clip, fit: Fit, name: str = "the clip") -> FittedClip:
+    """The clip at the size and length of `fit`. Only frames that are taken are kept. Raises as `check_clip` does."""
+    check_clip(clip, fit, name)
+    taken = chosen_frames(clip, fit, name)
+    size = (fit.height or clip.shape[1], fit.width or clip.shape[2])
+    frames: Iterator[np.ndarray] = clip.pick(taken)
+    if size != clip.shape[1:3]:
+        frames = (_resized(frame, size, fit.resize) for frame in frames)
+    times = shown_times(clip, taken)
+    return FittedClip(
+        stacked(frames, len(taken)), tuple(taken), times, _record(clip, taken, times), _notes(clip, taken)
+    )
 
 
-def _resized(clip: np.ndarray, size: tuple[int, int], how: str) -> np.ndarray:
-    height, width = clip.shape[1:3]
+def _record(clip: Clip, taken: Sequence[int], times: Sequence[float] | None) -> dict[str, Any]:
+    record = {"frames": clip.shape[0], "height": clip.shape[1], "width": clip.shape[2], "taken": list(taken)}
+    if clip.times is None or times is None:
+        return record
+    return record | {"seconds": clip.times[-1], "times": list(times)}
+
+
+def _notes(clip: Clip, taken: Sequence[int]) -> tuple[str, ...]:
+    repeated = len(taken) - len(set(taken))
+    if not repeated:
+        return clip.notes
+    note = f"{len(taken)} frames were taken from {len(set(taken))} of the clip: {repeated} of them repeat another"
+    return (*clip.notes, note)
+
+
+def _resized(frame: np.ndarray, size: tuple[int, int], how: str) -> np.ndarray:
+    height, width = frame.shape[:2]
     inner = size
     if how == "crop":
         scale = max(size[0] / height, size[1] / width)
         inner = (max(size[0], round(height * scale)), max(size[1], round(width * scale)))
     top, left = (inner[0] - size[0]) // 2, (inner[1] - size[1]) // 2
-    frames = []
-    for frame in clip:  # one at a time: float copies of a whole clip are large
-        x = rearrange(torch.from_numpy(frame).float(), "h w c -> 1 c h w")
-        x = torch.nn.functional.interpolate(x, inner, mode="bilinear", antialias=True, align_corners=False)
-        x = x[..., top : top + size[0], left : left + size[1]].round().clamp(0, 255).byte()
-        frames.append(rearrange(x, "1 c h w -> h w c").numpy())
-    return np.stack(frames)
+    x = rearrange(torch.from_numpy(frame).float(), "h w c -> 1 c h w")
+    x = torch.nn.functional.interpolate(x, inner, mode="bilinear", antialias=True, align_corners=False)
+    x = x[..., top : top + size[0], left : left + size[1]].round().clamp(0, 255).byte()
+    return rearrange(x, "1 c h w -> h w c").numpy()
 
 
 def to_tensor(clip: np.ndarray) -> torch.Tensor:

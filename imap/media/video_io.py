@@ -1,92 +1,19 @@
-"""Video files: decoded frame by frame, and written. Needs no torch."""
+"""Videos of this project's own: written, and read again. Needs no torch."""
 
-from collections.abc import Iterable, Iterator
-from itertools import chain
+from collections.abc import Iterable, Mapping, Sequence
+from fractions import Fraction
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
-from av.stream import Disposition
+from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 
-from imap.errors import ImapError, first_line
+from imap.errors import first_line
 
-SHORTEST = 0.9  # of its container's duration: a file with less was cut off
-
-
-def iterate_clip(path: str | Path) -> Iterator[np.ndarray]:
-    """Frames of a video one by one, uint8 (height, width, 3), turned as a player shows them.
-
-    In order, and to the end: containers lie about their length. Cover pictures are no video.
-
-    Raises ImapError for a file that is missing, cut off or cannot be decoded, and that holds no frame or frames of
-    several sizes.
-    """
-    path, shape = Path(path), None
-    _check_file(path)
-    try:
-        with av.open(str(path)) as file:
-            for frame in _decoded(file, path):
-                if shape not in (None, frame.shape):
-                    raise ImapError(f"video_path: {path} changes its size on the way, from {shape} to {frame.shape}")
-                shape = frame.shape
-                yield frame
-    except ImapError:
-        raise
-    except Exception as error:  # the decoder's own errors have no common class
-        reason = getattr(error, "strerror", None) or first_line(error)
-        raise ImapError(f"video_path: {path} cannot be decoded as a video ({reason})") from None
-    if shape is None:
-        raise ImapError(f"video_path: {path} holds no frame")
-
-
-def _check_file(path: Path) -> None:
-    """Raise ImapError for what is no file with content. A pipe would wait for a writer."""
-    if path.is_dir():
-        raise ImapError(f"video_path: {path.absolute()} is a folder; make a video file of its pictures")
-    if path.exists() and not path.is_file():
-        raise ImapError(f"video_path: {path.absolute()} is a pipe or a device; copy it to a file first")
-    if not path.is_file():
-        raise ImapError(f"video_path: there is no file {path.absolute()}")
-    if not path.stat().st_size:
-        raise ImapError(f"video_path: {path} is empty")
-
-
-def _decoded(file: Any, path: Path) -> Iterator[np.ndarray]:
-    """Frames of the video stream. Raises ImapError if there is none, or if the file was cut off."""
-    streams = [x for x in file.streams.video if not x.disposition & Disposition.attached_pic]
-    if not streams:
-        raise ImapError(f"video_path: {path} has no video, only {', '.join(x.type for x in file.streams) or 'nothing'}")
-    stream, seconds = streams[0], 0.0
-    packets = path.stat().st_size % 188 and path.stat().st_size % 192  # bytes of an MPEG transport packet
-    damaged = file.format.name == "mpegts" and bool(packets)
-    stream.thread_type = "AUTO"
-    for packet in file.demux(stream):
-        damaged |= bool(packet.is_corrupt)
-        for frame in packet.decode():
-            seconds = max(seconds, float(frame.time or 0) - float((stream.start_time or 0) * stream.time_base))
-            pixels = frame.to_ndarray(format="rgb24")
-            yield np.ascontiguousarray(np.rot90(pixels, frame.rotation // 90)) if frame.rotation else pixels
-    rate = stream.average_rate or stream.guessed_rate
-    whole = float((file.duration or 0) / av.time_base)
-    if damaged or (rate and seconds + 1.5 / float(rate) < SHORTEST * whole and not _sound_is_longer(file, seconds)):
-        raise ImapError(
-            f"video_path: {path} is cut off or damaged: it says {whole:.2f} s, and its frames end at {seconds:.2f} s; "
-            "copy it again, or cut it where it ends"
-        )
-
-
-def _sound_is_longer(file: Any, seconds: float) -> bool:
-    """Whether another stream explains that a file lasts longer than its video."""
-    longest = max(
-        (float(x.duration * x.time_base) for x in file.streams if x.duration and x.type != "video"), default=0
-    )
-    return longest > seconds
-
-
-def read_clip(path: str | Path) -> np.ndarray:
-    """All frames of a video, uint8 (frames, height, width, 3); raises as `iterate_clip` does."""
-    return np.stack(list(iterate_clip(path)))
+TICKS = 90_000  # per second, in videos whose frames are not even in time
+LARGEST_FRACTION = 1001  # denominators of common rates, such as 30000/1001
 
 
 def read_video(path: Path) -> np.ndarray:
@@ -102,25 +29,83 @@ def read_video(path: Path) -> np.ndarray:
         raise ValueError(getattr(error, "strerror", None) or first_line(error)) from None
 
 
-def clip_shape(path: str | Path) -> tuple[int, ...]:
-    """Shape that `read_clip` would give, with one frame in memory at a time."""
-    shapes = (frame.shape for frame in iterate_clip(path))
-    first = next(shapes)
-    return (1 + sum(1 for _ in shapes), *first)
-
-
-def write_video(path: Path, frames: Iterable[np.ndarray], fps: int, preset: str = "medium") -> None:
-    """H.264 mp4 of uint8 frames (height, width, 3) of one size, which are taken one by one. preset: of x264.
+def write_video(
+    path: Path, frames: Iterable[np.ndarray], clock: float | Sequence[float], preset: str = "medium"
+) -> None:
+    """H.264 mp4 of uint8 frames (height, width, 3) of one size, which are taken one by one.
 
     The same frames give the same bytes: so on one thread, and without the macroblock tree, in which x264 on CPUs with
-    AVX-512 reads what it has not written.
+    AVX-512 reads what it has not written. Colours are BT.709, and the file says so.
+
+    Args:
+        path: of the mp4.
+        frames: at most as many as the clock has.
+        clock: frames per second; or the times in seconds at which frames are shown, and at which the last one ends.
+        preset: of x264.
     """
     frames = iter(frames)
     first = next(frames)
+    rate, tick, starts, durations = _clock(clock)
+    own = "mbtree=0:bframes=0" if starts else "mbtree=0"  # an mp4 ends where the last frame that it stores does
     with av.open(str(path), "w") as file:
-        stream = file.add_stream("libx264", rate=fps, options={"preset": preset, "x264-params": "mbtree=0"})
+        stream = file.add_stream("libx264", rate=rate, options={"preset": preset, "x264-params": own})
         stream.height, stream.width = first.shape[:2]
         stream.pix_fmt, stream.thread_count = "yuv420p", 1
-        for frame in chain([first], frames):
-            file.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), "rgb24")))
-        file.mux(stream.encode(None))
+        _tag_colours(stream.codec_context)
+        stream.codec_context.time_base = tick
+        for i, frame in enumerate(chain([first], frames)):
+            picture = _converted(frame)
+            picture.pts, picture.time_base = starts[i] if starts else i, tick
+            _mux(file, stream.encode(picture), durations)
+        _mux(file, stream.encode(None), durations)
+
+
+def mean_rate(times: Sequence[float]) -> float:
+    """Frames per second of a video with these times, the last of which is its end."""
+    return (len(times) - 1) / (times[-1] - times[0])
+
+
+def times_of(clock: float | Sequence[float], frames: int) -> Sequence[float]:
+    """Times of so many frames of a video with this clock, as `write_video` takes it."""
+    return steady_times(frames, clock) if isinstance(clock, int | float) else clock
+
+
+def clock_facts(clock: float | Sequence[float]) -> dict[str, Any]:
+    """What meta.json records of a video with this clock: `fps`, and `times` unless they follow from it."""
+    if isinstance(clock, int | float):
+        return {"fps": clock}
+    return {"fps": round(mean_rate(clock), 4), "times": list(clock)}
+
+
+def steady_times(frames: int, rate: float) -> tuple[float, ...]:
+    """Times of a video of so many frames per second, with its end."""
+    return tuple(i / rate for i in range(frames + 1))
+
+
+def _clock(clock: float | Sequence[float]) -> tuple[Fraction, Fraction, list[int], dict[int, int]]:
+    """Mean rate, seconds of a tick, and in ticks the start of each frame and its duration by start.
+
+    No ticks for a steady rate, where a tick is a frame.
+    """
+    if isinstance(clock, int | float):
+        rate = Fraction(clock).limit_denominator(LARGEST_FRACTION)
+        return rate, 1 / rate, [], {}
+    ticks = [round((x - clock[0]) * TICKS) for x in clock]
+    rate = Fraction(mean_rate(clock)).limit_denominator(LARGEST_FRACTION)
+    return rate, Fraction(1, TICKS), ticks[:-1], {a: b - a for a, b in pairwise(ticks)}
+
+
+def _tag_colours(codec: Any) -> None:
+    codec.colorspace, codec.color_range = Colorspace.ITU709, ColorRange.MPEG
+    codec.color_primaries, codec.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
+
+
+def _converted(frame: np.ndarray) -> av.VideoFrame:
+    picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), "rgb24")
+    return picture.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG)
+
+
+def _mux(file: Any, packets: Iterable[Any], durations: Mapping[int, int]) -> None:
+    for packet in packets:
+        packet.duration = durations.get(packet.pts, packet.duration)
+        file.mux(packet)

@@ -20,7 +20,7 @@ from imap.config.samples import Sample
 from imap.errors import ImapError, first_line
 from imap.jobs.output import Output
 from imap.map_files import ARRAYS, META, VIDEO, VIEW, damaged, read_meta
-from imap.media.clips import write_video
+from imap.media.video_io import clock_facts, write_video
 
 log = logging.getLogger("imap")
 PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "numpy", "imageio", "av")
@@ -129,8 +129,9 @@ def write_sample(folder: Path, output: Output, wanted: Mapping[str, Any], facts:
 
     def write(partial: Path) -> None:
         start = time.perf_counter()
-        write_video(partial / VIDEO, output.frames, facts["fps"])
-        record = {**output.record, **facts, "versions": versions(), "request": wanted}
+        clock = facts["fps"] if output.times is None else output.times
+        write_video(partial / VIDEO, output.frames, clock)
+        record = {**output.record, **facts, **clock_facts(clock), "versions": versions(), "request": wanted}
         record["seconds"] = {**output.record["seconds"], "write": round(time.perf_counter() - start, 4)}
         output.maps.write(partial, record)
 

@@ -15,7 +15,7 @@ from imap.config.model import Model, model_settings
 from imap.config.run import AUTO, DURING, Run, run_settings
 from imap.config.samples import Sample, numbered, samples_of
 from imap.errors import ImapError
-from imap.media.clips import check_clip, check_video_size, clip_shape
+from imap.media.clips import as_clip, check_clip, check_video_size
 from imap.runs.batch import ERRORS, Tally, Task, is_finished, record_failure, request
 from imap.runs.checkpoint import Checkpoint, read_checkpoint
 from imap.tracing.effect import refuse_absent
@@ -136,4 +136,4 @@ def _check_sample(sample: Sample, checkpoint: Checkpoint, run: Run, effect: bool
         check_window(checkpoint.adapter, checkpoint.tokenizer, text)
     if sample.video_path:
         takes = (checkpoint.size_multiple, checkpoint.adapter.temporal_factor)
-        check_clip(clip_shape(sample.video_path), run.fit, str(sample.video_path), *takes)
+        check_clip(as_clip(sample.video_path), run.fit, str(sample.video_path), *takes)

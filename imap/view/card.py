@@ -26,7 +26,7 @@ def card(shown: Shown, width: int, keys: Sequence[str]) -> dict[str, Any]:
     return {
         "caption": shown.caption,
         "notes": shown.notes,
-        "fps": shown.fps,
+        "times": [round(float(x), 4) for x in shown.times],
         "frames": len(shown.frames),
         "latent_frames": latent_frames,
         "grid": grid,

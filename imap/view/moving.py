@@ -1,7 +1,7 @@
 """The videos of one map, frame by frame: over its clip, and beside it."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
+from itertools import groupby, pairwise
 
 import numpy as np
 from PIL import Image
@@ -51,7 +51,12 @@ def narrowed(frames: np.ndarray | Sequence[np.ndarray]) -> np.ndarray | Sequence
     return [np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.BILINEAR)) for frame in frames]
 
 
-def write_gif(frames: Iterable[np.ndarray], path: str, fps: int) -> None:
-    """An endless gif of uint8 frames."""
+def durations_of(times: Sequence[float]) -> list[int]:
+    """Milliseconds of each frame of a gif."""
+    return [round(1000 * (end - start)) for start, end in pairwise(times)]
+
+
+def write_gif(frames: Iterable[np.ndarray], path: str, times: Sequence[float]) -> None:
+    """An endless gif of uint8 frames. times: seconds at which they are shown, and at which the last one ends."""
     first, *rest = [Image.fromarray(frame) for frame in frames]
-    first.save(path, save_all=True, append_images=rest, duration=round(1000 / fps), loop=0)
+    first.save(path, save_all=True, append_images=rest, duration=durations_of(times), loop=0)

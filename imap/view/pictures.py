@@ -35,13 +35,13 @@ def write_pictures(shown: Shown, look: Look) -> Path:
         bar = tqdm(rows, f"pictures of {shown.folder.name}", unit="word", leave=False, disable=None)  # on terminals
         for (text, key, x, normalized), name in zip(bar, names, strict=True):
             files = [f"{name}.mp4"]
-            write_video(folder / files[0], over(shown.frames, x, look, shown.has_video), shown.fps, PRESET)
+            write_video(folder / files[0], over(shown.frames, x, look, shown.has_video), shown.times, PRESET)
             if shown.has_video:
                 files.append(f"{name}{BESIDE}.mp4")
-                write_video(folder / files[-1], beside(narrow, x, look), shown.fps, PRESET)
+                write_video(folder / files[-1], beside(narrow, x, look), shown.times, PRESET)
             if look.gif:
                 files.append(f"{name}.gif")
-                write_gif(over(shown.frames, x, look, shown.has_video), str(folder / files[-1]), shown.fps)
+                write_gif(over(shown.frames, x, look, shown.has_video), str(folder / files[-1]), shown.times)
             records[text] = {"key": key, "files": files, **normalized.recorded()}
         figure = strips.strip(
             shown,

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from functools import partial
 from io import BytesIO
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,17 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
+from imap.config.checks import check_fps
 from imap.errors import ImapError
-from imap.media.clips import as_clip
-from imap.media.video_io import write_video
+from imap.media.clips import as_frames as as_pixels
+from imap.media.video_io import mean_rate, times_of, write_video
 from imap.saliency import Maps
 from imap.view.look import Look
-from imap.view.moving import over
+from imap.view.moving import durations_of, over
 from imap.view.normalization import kind_for, normalize
 from imap.view.overlay import enlarged, side_by_side
 from imap.view.pictures import file_names
-from imap.view.sample import TEMPORAL, Shown, blank_frames
+from imap.view.sample import RATE, TEMPORAL, Shown, blank_frames
 from imap.view.strip import strip
 
 TALLEST = 320  # pixels of a moving picture
@@ -50,8 +52,8 @@ def as_frames(video: Any, maps: Maps) -> np.ndarray:
     if isinstance(video, Sequence) and len(video) == 1 and isinstance(video[0], Sequence | np.ndarray):
         video = video[0]
     if isinstance(video, str | Path):
-        raise ImapError(f"video={str(video)!r} is a path; give the frames, such as imap.media.clips.as_clip(path)")
-    frames = as_clip(video)
+        raise ImapError(f"video={str(video)!r} is a path; give the frames, such as imap.media.clips.read_clip(path)")
+    frames = as_pixels(video)
     latent_frames = next(iter(maps.arrays.values())).shape[1]
     expected = TEMPORAL * (latent_frames - 1) + 1
     if len(frames) != expected:
@@ -62,6 +64,19 @@ def as_frames(video: Any, maps: Maps) -> np.ndarray:
     return frames
 
 
+def clock(maps: Maps, frames: int, fps: Any) -> float | Sequence[float]:
+    """Frames per second, or times of frames: as given, or of the clip that the maps were read from, or RATE."""
+    times = maps.facts.get("clip", {}).get("times", ()) if fps is None else fps
+    if not isinstance(times, Sequence) or isinstance(times, str):
+        return check_fps(times)
+    times = [float(x) for x in times]
+    if len(times) == frames + 1 and all(a < b for a, b in pairwise(times)):
+        return times
+    if fps is None:
+        return RATE
+    raise ImapError(f"fps holds {len(times)} times, and {frames} frames need {frames + 1} that rise")
+
+
 def overlay(maps: Maps, text: str, video: Any, key: str | None, **look: Any) -> np.ndarray:
     """As `Maps.overlay`."""
     shown, settings = _shown(maps, video), _look(look)
@@ -70,9 +85,9 @@ def overlay(maps: Maps, text: str, video: Any, key: str | None, **look: Any) -> 
     return np.stack(list(over(shown.frames, x, settings, shown.has_video, enlarge_small=False)))
 
 
-def plot(maps: Maps, video: Any, key: str | None, caption: str | None, **look: Any) -> Figure:
+def plot(maps: Maps, video: Any, key: str | None, caption: str | None, fps: Any, **look: Any) -> Figure:
     """As `Maps.plot`."""
-    shown, settings = _shown(maps, video, caption), _look(look)
+    shown, settings = _shown(maps, video, caption, fps), _look(look)
     rows = []
     for text in maps.texts:
         normalized = normalize(maps.of(text, key)[None], kind_for(maps.key_of(text, key), settings.normalization))
@@ -85,23 +100,24 @@ def plot(maps: Maps, video: Any, key: str | None, caption: str | None, **look: A
     return figure
 
 
-def show(maps: Maps, text: str, video: Any, key: str | None, fps: int, path: Any, **look: Any) -> Path | None:
+def show(maps: Maps, text: str, video: Any, key: str | None, fps: Any, path: Any, **look: Any) -> Path | None:
     """As `Maps.show`."""
     laid = overlay(maps, text, video, key, **look)
     parts = [laid] if video is None else [as_frames(video, maps), laid]
     frames = [_fitted(side_by_side([enlarged(part[i]) for part in parts])) for i in range(len(laid))]
+    times = times_of(clock(maps, len(frames), fps), len(frames))
     if path is None and _in_notebook():
         from IPython.display import Image as Picture
         from IPython.display import display
 
-        display(Picture(data=_gif(frames, fps), format="gif"))
+        display(Picture(data=_gif(frames, times), format="gif"))
         return None
     if path is None and _has_window():
-        _animate(frames, fps, f"{text}: {maps.names[maps.key_of(text, key)]}")
+        _animate(frames, times, f"{text}: {maps.names[maps.key_of(text, key)]}")
         return None
     of = "" if key is None else f"-{maps.key_of(text, key)}"
     path = Path(path or f"imap-{file_names([text])[0]}{of}.gif")
-    _write(path, frames, fps)
+    _write(path, frames, times)
     print(path)
     return path
 
@@ -114,10 +130,11 @@ def _look(settings: Mapping[str, Any]) -> Look:
     return Look(**settings)
 
 
-def _shown(maps: Maps, video: Any, caption: str | None = None) -> Shown:
+def _shown(maps: Maps, video: Any, caption: str | None = None, fps: Any = None) -> Shown:
     frames = blank_frames(maps) if video is None else as_frames(video, maps)
     meta = {"prompt": caption or maps.facts.get("prompt", "")}
-    return Shown(Path(), frames, 8, maps, meta, has_video=video is not None)
+    times = times_of(clock(maps, len(frames), fps), len(frames))
+    return Shown(Path(), frames, times, maps, meta, has_video=video is not None)
 
 
 def _fitted(frame: np.ndarray) -> np.ndarray:
@@ -129,18 +146,18 @@ def _fitted(frame: np.ndarray) -> np.ndarray:
     return np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.BILINEAR))
 
 
-def _write(path: Path, frames: Sequence[np.ndarray], fps: int) -> None:
+def _write(path: Path, frames: Sequence[np.ndarray], times: Sequence[float]) -> None:
     """Write a gif or an mp4."""
     if path.suffix not in (".gif", ".mp4"):
         raise ImapError(f"path={str(path)!r} ends in {path.suffix!r}; expected .gif or .mp4")
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".mp4":
-        write_video(path, frames, fps)
+        write_video(path, frames, times)
     else:
-        path.write_bytes(_gif(frames, fps))
+        path.write_bytes(_gif(frames, times))
 
 
-def _gif(frames: Sequence[np.ndarray], fps: int) -> bytes:
+def _gif(frames: Sequence[np.ndarray], times: Sequence[float]) -> bytes:
     """An endless gif. All frames share one palette: still parts do not flicker, and files are smaller."""
     thin = Image.fromarray(np.concatenate([frame[::THINNED, ::THINNED] for frame in frames]))
     colours = thin.quantize(COLOURS - 1).getpalette() or []
@@ -150,7 +167,7 @@ def _gif(frames: Sequence[np.ndarray], fps: int) -> bytes:
     none = Image.Dither.NONE
     first, *rest = [Image.fromarray(frame).quantize(palette=palette, dither=none) for frame in frames]
     file = BytesIO()
-    first.save(file, "gif", save_all=True, append_images=rest, duration=round(1000 / fps), loop=0)
+    first.save(file, "gif", save_all=True, append_images=rest, duration=durations_of(times), loop=0)
     return file.getvalue()
 
 
@@ -178,7 +195,7 @@ def _has_window() -> bool:
     return plt.get_backend().lower() in WINDOWS
 
 
-def _animate(frames: Sequence[np.ndarray], fps: int, title: str) -> None:
+def _animate(frames: Sequence[np.ndarray], times: Sequence[float], title: str) -> None:
     """Play frames in a window until it is closed."""
     import matplotlib.pyplot as plt
     from matplotlib.animation import FuncAnimation
@@ -193,6 +210,6 @@ def _animate(frames: Sequence[np.ndarray], fps: int, title: str) -> None:
         picture.set_data(frame)
         return [picture]
 
-    animation = FuncAnimation(figure, draw, frames, interval=1000 / fps)
+    animation = FuncAnimation(figure, draw, frames, interval=1000 / mean_rate(times))
     plt.show()
     del animation  # it must live until the window is closed

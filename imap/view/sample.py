@@ -1,7 +1,7 @@
 """A finished sample of a run folder, as pictures need it."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +11,13 @@ import numpy as np
 
 from imap.errors import ImapError, one_line
 from imap.map_files import AGAIN, LAYOUT, META, VIDEO, layout_of, read_meta
-from imap.media.video_io import read_video
+from imap.media.video_io import read_video, steady_times
 from imap.methods.registry import CHOSEN, EFFECT
 from imap.saliency import Maps
 
 log = logging.getLogger("imap")
 TEMPORAL = 4  # video frames per latent frame after the first, in all supported models
+RATE = 8  # frames per second of a video that names none
 BLANK = 240  # pixels, at least, of the longer side of maps that are drawn without a video
 
 
@@ -41,7 +42,7 @@ class Shown:
     Attributes:
         folder: of the sample.
         frames: uint8 (frames, height, width, 3), the video, or black frames without one.
-        fps: frames per second.
+        times: seconds at which each frame is shown, and at which the last one ends.
         maps: the maps.
         meta: the sample's meta.json.
         has_video: False if only the maps are known.
@@ -49,7 +50,7 @@ class Shown:
 
     folder: Path
     frames: np.ndarray
-    fps: int
+    times: Sequence[float]
     maps: Maps
     meta: Mapping[str, Any]
     has_video: bool = True
@@ -99,16 +100,22 @@ def open_sample(folder: Path) -> Shown:
             )
         raise ImapError(f"{folder} holds no finished sample: there is no readable {META}; {AGAIN}")
     maps = Maps.load(folder)
-    fps = int(meta.get("fps", 8))
     if not (folder / VIDEO).is_file():
         if "fps" in meta:  # it was written with a video
             raise ImapError(f"{folder} has no {VIDEO}; {AGAIN}")
-        return Shown(folder, blank_frames(maps), fps, maps, meta, has_video=False)
+        frames = blank_frames(maps)
+        return Shown(folder, frames, steady_times(len(frames), RATE), maps, meta, has_video=False)
     try:
         frames = read_video(folder / VIDEO)
     except ValueError as error:
         raise ImapError(f"{folder / VIDEO} cannot be decoded as a video ({error}); {AGAIN}") from None
-    return Shown(folder, frames, fps, maps, meta)
+    return Shown(folder, frames, _times(meta, len(frames)), maps, meta)
+
+
+def _times(meta: Mapping[str, Any], frames: int) -> Sequence[float]:
+    """Times of `Shown`: those of the clip that was read, else of a steady rate."""
+    times = meta.get("times", ())
+    return times if len(times) == frames + 1 else steady_times(frames, meta.get("fps", RATE))
 
 
 def samples_in(folder: Path) -> list[Path]:

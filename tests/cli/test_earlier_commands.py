@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 import imap.runs.runner
 from imap.cli.main import main
 from imap.figures import FIGURES
-from imap.media.clips import write_video
+from imap.media.video_io import write_video
 from tests.conftest import composed
 
 ROOT = Path(__file__).parents[2]

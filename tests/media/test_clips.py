@@ -13,16 +13,18 @@ import torch
 
 from imap import ImapError
 from imap.media.clips import (
+    Clip,
     Fit,
+    as_clip,
     check_clip,
     check_video_size,
-    clip_shape,
     fit_clip,
+    open_clip,
     read_clip,
     to_pixels,
     to_tensor,
-    write_video,
 )
+from imap.media.video_io import write_video
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -31,6 +33,14 @@ def _fast_garbage_collection():
     gc.freeze()
     yield
     gc.unfreeze()
+
+
+def of_shape(*shape: int) -> Clip:
+    return Clip(shape, None, lambda numbers: iter(()))
+
+
+def fitted(frames: np.ndarray, fit: Fit) -> np.ndarray:
+    return fit_clip(as_clip(frames), fit).frames
 
 
 def ramp(frames: int, height: int, width: int) -> np.ndarray:
@@ -55,7 +65,7 @@ def centres(start: float, stop: float, count: int) -> np.ndarray:
 
 
 def test_stretch_keeps_the_whole_picture_and_its_edges():
-    clip = fit_clip(ramp(3, 40, 60), Fit(32, 96, None, resize="stretch"))
+    clip = fitted(ramp(3, 40, 60), Fit(32, 96, None, resize="stretch"))
     assert clip.shape == (3, 32, 96, 3) and clip.dtype == np.uint8
     # the outermost half pixel cannot be interpolated, so the ends may be off by it
     assert np.abs(across(clip) - centres(0, 1, 96)).max() < 0.012
@@ -72,7 +82,7 @@ def test_stretch_keeps_the_whole_picture_and_its_edges():
     ],
 )
 def test_crop_cuts_the_middle_and_keeps_the_shape_of_things(size: tuple, columns: tuple, rows: tuple):
-    clip = fit_clip(ramp(2, 40, 60), Fit(*size, None, resize="crop"))
+    clip = fitted(ramp(2, 40, 60), Fit(*size, None, resize="crop"))
     assert clip.shape == (2, *size, 3)
     assert np.abs(across(clip) - centres(*columns, size[1])).max() < 0.02
     assert np.abs(down(clip) - centres(*rows, size[0])).max() < 0.025
@@ -81,14 +91,14 @@ def test_crop_cuts_the_middle_and_keeps_the_shape_of_things(size: tuple, columns
 @pytest.mark.parametrize("resize", ["crop", "stretch"])
 @pytest.mark.parametrize("size", [(33, 47), (41, 61), (40, 61), (17, 200), (333, 17)])
 def test_odd_sizes_come_out_exactly(resize: str, size: tuple[int, int]):
-    assert fit_clip(ramp(2, 41, 61), Fit(16, 48, None, resize)).shape == (2, 16, 48, 3)
-    assert fit_clip(ramp(1, *size), Fit(48, 16, None, resize)).shape == (1, 48, 16, 3)
+    assert fitted(ramp(2, 41, 61), Fit(16, 48, None, resize)).shape == (2, 16, 48, 3)
+    assert fitted(ramp(1, *size), Fit(48, 16, None, resize)).shape == (1, 48, 16, 3)
 
 
 def test_a_circle_stays_round_when_cropped():
     y, x = np.mgrid[:90, :160]
     disc = (((y - 44.5) ** 2 + (x - 79.5) ** 2) < 30**2).astype(np.uint8) * 255
-    clip = fit_clip(np.repeat(disc[None, ..., None], 3, axis=3), Fit(48, 64, None, resize="crop"))[0, ..., 0] > 127
+    clip = fitted(np.repeat(disc[None, ..., None], 3, axis=3), Fit(48, 64, None, resize="crop"))[0, ..., 0] > 127
     high, wide = np.ptp(np.where(clip.any(axis=1))[0]) + 1, np.ptp(np.where(clip.any(axis=0))[0]) + 1
     assert abs(int(high) - 32) <= 1 and abs(int(high) - int(wide)) <= 1
 
@@ -96,36 +106,36 @@ def test_a_circle_stays_round_when_cropped():
 def test_shrinking_averages_and_does_not_pick_pixels():
     stripes = np.zeros((1, 64, 64, 3), np.uint8)
     stripes[:, :, ::4] = 200
-    small = fit_clip(stripes, Fit(16, 16, None, resize="stretch"))[:, :, 1:-1]
+    small = fitted(stripes, Fit(16, 16, None, resize="stretch"))[:, :, 1:-1]
     assert np.abs(small.astype(int) - 50).max() < 8
 
 
 def test_uniform_frames_are_spread_from_the_first_to_the_last():
-    kept = fit_clip(ramp(49, 16, 16), Fit(None, None, 9, frames="uniform"))[:, 0, 0, 2]
+    kept = fitted(ramp(49, 16, 16), Fit(None, None, 9, frames="uniform"))[:, 0, 0, 2]
     assert kept.tolist() == [0, 6, 12, 18, 24, 30, 36, 42, 48]
-    kept = fit_clip(ramp(30, 16, 16), Fit(None, None, 9, frames="uniform"))[:, 0, 0, 2]
+    kept = fitted(ramp(30, 16, 16), Fit(None, None, 9, frames="uniform"))[:, 0, 0, 2]
     assert kept[0] == 0 and kept[-1] == 29 and set(np.diff(kept)) <= {3, 4}
 
 
 def test_uniform_frames_repeat_where_the_clip_is_short():
-    kept = fit_clip(ramp(5, 16, 16), Fit(None, None, 9, frames="uniform"))[:, 0, 0, 2]
+    kept = fitted(ramp(5, 16, 16), Fit(None, None, 9, frames="uniform"))[:, 0, 0, 2]
     assert sorted(kept) == kept.tolist() and kept[0] == 0 and kept[-1] == 4 and set(kept) == set(range(5))
 
 
 def test_first_frames_are_the_first():
-    assert fit_clip(ramp(20, 16, 16), Fit(None, None, 9, frames="first"))[:, 0, 0, 2].tolist() == list(range(9))
+    assert fitted(ramp(20, 16, 16), Fit(None, None, 9, frames="first"))[:, 0, 0, 2].tolist() == list(range(9))
 
 
 def test_one_frame_is_the_first_of_the_clip():
     for frames in ("uniform", "first"):
-        assert fit_clip(ramp(7, 16, 16), Fit(None, None, 1, frames=frames))[:, 0, 0, 2].tolist() == [0]
+        assert fitted(ramp(7, 16, 16), Fit(None, None, 1, frames=frames))[:, 0, 0, 2].tolist() == [0]
 
 
 def test_a_clip_that_fits_is_left_as_it_is():
     clip = ramp(9, 32, 48)
     for resize in ("none", "crop", "stretch"):
-        assert np.array_equal(fit_clip(clip, Fit(32, 48, 9, resize, "uniform")), clip)
-    assert np.array_equal(fit_clip(clip, Fit()), clip)
+        assert np.array_equal(fitted(clip, Fit(32, 48, 9, resize, "uniform")), clip)
+    assert np.array_equal(fitted(clip, Fit()), clip)
 
 
 @pytest.mark.parametrize(
@@ -146,10 +156,10 @@ def test_a_clip_that_fits_is_left_as_it_is():
 )
 def test_a_wrong_size_or_length_is_refused_with_both_and_a_fix(fit: Fit, parts: list[str]):
     with pytest.raises(ImapError) as error:
-        check_clip((9, 32, 48, 3), fit, "a.mp4")
+        check_clip(of_shape(9, 32, 48, 3), fit, "a.mp4")
     assert str(error.value).startswith("a.mp4 ") and all(part in str(error.value) for part in parts)
     with pytest.raises(ImapError, match=r"^a\.mp4 "):
-        fit_clip(ramp(9, 32, 48), fit, "a.mp4")
+        fit_clip(as_clip(ramp(9, 32, 48)), fit, "a.mp4")
 
 
 def test_an_unknown_way_to_fit_is_refused_with_the_known_ones():
@@ -243,16 +253,16 @@ def test_a_turned_clip_is_read_as_a_player_shows_it(degrees: int, tmp_path: Path
     turned(tmp_path / "clip.mp4", degrees)
     clip = read_clip(tmp_path / "clip.mp4")
     shown = np.rot90(stored, -degrees // 90, axes=(1, 2))  # clockwise
-    assert clip.shape == shown.shape == clip_shape(tmp_path / "clip.mp4")
+    assert clip.shape == shown.shape == open_clip(tmp_path / "clip.mp4").shape
     assert np.abs(clip.astype(float) - shown).mean() < 8
 
 
 def test_only_lengths_and_sizes_that_the_model_takes_are_advised():
     with pytest.raises(ImapError) as error:
-        check_clip((24, 70, 102, 3), Fit(32, 48, 9), "x", (16, 16), 4)
+        check_clip(of_shape(24, 70, 102, 3), Fit(32, 48, 9), "x", (16, 16), 4)
     assert "num_frames=24" not in str(error.value) and "height=70" not in str(error.value)
     with pytest.raises(ImapError, match=r"or num_frames=25\. .*or height=64 width=96"):
-        check_clip((25, 64, 96, 3), Fit(32, 48, 9), "x", (16, 16), 4)
+        check_clip(of_shape(25, 64, 96, 3), Fit(32, 48, 9), "x", (16, 16), 4)
 
 
 @pytest.mark.parametrize(
@@ -282,7 +292,7 @@ def test_a_file_that_is_no_video_is_refused_in_one_line(name: str, write, messag
 def test_a_real_clip_is_read_whole_and_crops_to_the_size_of_wan(clips: Path):
     clip = read_clip(clips / "horse.mp4")
     assert clip.shape == (49, 480, 720, 3) and 20 < clip.mean() < 235
-    assert fit_clip(clip[:2], Fit(480, 832, None, resize="crop")).shape == (2, 480, 832, 3)
+    assert fitted(clip[:2], Fit(480, 832, None, resize="crop")).shape == (2, 480, 832, 3)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,8 @@ import imap.runs.runner
 from imap import ImapError, Maps
 from imap.cli.commands import run_samples
 from imap.map_files import read_meta
-from imap.media.clips import read_clip, write_video
+from imap.media.clips import read_clip
+from imap.media.video_io import write_video
 from imap.runs.batch import ERRORS
 from imap.testing import tiny
 from tests.conftest import FAMILIES, composed

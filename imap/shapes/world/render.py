@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from imap.media.clips import write_video
+from imap.media.video_io import write_video
 from imap.shapes.world.drawing import draw
 from imap.shapes.world.scenes import Conditions, scenes
 
