@@ -1,0 +1,139 @@
+"""Video files of any origin, read as a player shows them, frame by frame. Needs no torch."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from itertools import chain, pairwise
+from pathlib import Path
+
+import av
+import numpy as np
+from av.video.reformatter import ColorTrc
+
+from imap.errors import ImapError, first_line
+from imap.media.demuxing import decoded
+from imap.media.display import Display
+
+TONE_MAPPED = {ColorTrc.SMPTE2084: "PQ", ColorTrc.ARIB_STD_B67: "HLG"}
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A clip whose frames are decoded when they are wanted.
+
+    Attributes:
+        shape: (frames, height, width, 3), as a player shows it.
+        times: seconds at which each frame is shown, from the first one on, and at which the last one ends: one more
+            than frames. None for frames without a clock.
+        pick: frames of given numbers, uint8 (height, width, 3), one by one. Numbers must not fall.
+        notes: what readers of its maps must know.
+    """
+
+    shape: tuple[int, int, int, int]
+    times: tuple[float, ...] | None
+    pick: Callable[[Sequence[int]], Iterator[np.ndarray]]
+    notes: tuple[str, ...] = ()
+
+    def read(self) -> np.ndarray:
+        """All frames, uint8 (frames, height, width, 3)."""
+        return stacked(self.pick(range(self.shape[0])), self.shape[0])
+
+
+def stacked(frames: Iterable[np.ndarray], count: int) -> np.ndarray:
+    """So many frames in one array, with no second copy of them."""
+    frames = iter(frames)
+    first = next(frames)
+    array = np.empty((count, *first.shape), first.dtype)
+    for i, frame in enumerate(chain([first], frames)):
+        array[i] = frame
+    return array
+
+
+def open_clip(path: str | Path) -> Clip:
+    """A video file as a player shows it: turned, of square pixels, at its own time stamps.
+
+    It is decoded once to the end, as containers lie about their length. Cover pictures are no video.
+
+    Raises:
+        ImapError: the file is missing, cut off or cannot be decoded, or holds no frame or frames of several sizes.
+    """
+    path = Path(path)
+    _check_file(path)
+    stat = path.stat()
+    return _opened(path, stat.st_size, stat.st_mtime_ns)
+
+
+def _check_file(path: Path) -> None:
+    """Raise ImapError for what is no file with content. A pipe would wait for a writer."""
+    if path.is_dir():
+        raise ImapError(f"video_path: {path.absolute()} is a folder; make a video file of its pictures")
+    if path.exists() and not path.is_file():
+        raise ImapError(f"video_path: {path.absolute()} is a pipe or a device; copy it to a file first")
+    if not path.is_file():
+        raise ImapError(f"video_path: there is no file {path.absolute()}")
+    if not path.stat().st_size:
+        raise ImapError(f"video_path: {path} is empty")
+
+
+@lru_cache(maxsize=4096)
+def _opened(path: Path, _size: int, _changed: int) -> Clip:
+    """As `open_clip`. Remembered while the file stays as it is: a list is checked before its clips are read."""
+    stamps, shape, transfer = [], None, None
+    for frame, display in _frames(path):
+        if shape not in (None, display.shape):
+            raise ImapError(f"video_path: {path} changes its size on the way, from {shape} to {display.shape}")
+        shape, transfer = display.shape, frame.color_trc
+        stamps.append((frame.time, float((frame.duration or 0) * (frame.time_base or 0)), display.interval))
+    if shape is None:
+        raise ImapError(f"video_path: {path} holds no frame")
+    times, notes = _times(stamps)
+    if transfer is not None and transfer in TONE_MAPPED:
+        kind = TONE_MAPPED[ColorTrc(transfer)]
+        notes += (f"the clip is in high dynamic range ({kind}): its colours are not tone-mapped",)
+    return Clip((len(stamps), *shape), times, partial(_pick, path), notes)
+
+
+def _times(stamps: Sequence[tuple[float | None, float, float]]) -> tuple[tuple[float, ...], tuple[str, ...]]:
+    """Times of `Clip`, and a note where a file has none that rise.
+
+    Args:
+        stamps: of each frame: its time stamp, its duration or 0, and the stream's mean interval, in seconds.
+    """
+    starts, (_, last, interval) = [stamp for stamp, _, _ in stamps if stamp is not None], stamps[-1]
+    if len(starts) < len(stamps) or any(b <= a for a, b in pairwise(starts)):
+        note = "the clip's time stamps are missing or do not rise: its frames are taken to be even in time"
+        return tuple(i * interval for i in range(len(stamps) + 1)), (note,)
+    usual = float(np.median(np.diff(starts))) if len(starts) > 1 else interval
+    ends = [*starts, starts[-1] + (last or usual)]
+    return tuple(round(x - starts[0], 6) for x in ends), ()
+
+
+def _frames(path: Path) -> Iterator[tuple[av.VideoFrame, Display]]:
+    """Decoded frames with how they are displayed. Raises ImapError for a file that cannot be decoded."""
+    try:
+        with av.open(str(path)) as file:
+            yield from decoded(file, path)
+    except ImapError:
+        raise
+    except Exception as error:  # the decoder's own errors have no common class
+        reason = getattr(error, "strerror", None) or first_line(error)
+        raise ImapError(f"video_path: {path} cannot be decoded as a video ({reason})") from None
+
+
+def _pick(path: Path, numbers: Sequence[int]) -> Iterator[np.ndarray]:
+    """Frames of these numbers, which must not fall. Only they are converted."""
+    wanted = iter(numbers)
+    number = next(wanted, None)
+    for i, (frame, display) in enumerate(_frames(path)):
+        if number is None:
+            return
+        if i == number:
+            picture = display.shown(frame)
+            while number == i:
+                yield picture
+                number = next(wanted, None)
+
+
+def read_clip(path: str | Path) -> np.ndarray:
+    """All frames of a video, uint8 (frames, height, width, 3); raises as `open_clip` does."""
+    return open_clip(path).read()
