@@ -18,6 +18,9 @@ from imap.runs.batch import difference
 KEYS = ("imap", "sel_imap", "imap_layers", "sel_imap_layers")
 
 
+BLACK = np.zeros((5, 16, 20, 3), np.uint8)
+
+
 def some_maps(seed: int = 0, tokens: bool = False) -> Maps:
     rng = np.random.default_rng(seed)
     arrays = {key: rng.standard_normal((3, 2, 4, 5)).astype(np.float32) for key in KEYS}
@@ -249,8 +252,10 @@ def test_new_maps_without_a_video_replace_old_pictures(tmp_path: Path):
     ("settings", "reason"),
     [
         ({"more": {"texts": []}}, "is an entry that imap writes itself"),
-        ({"fps": 0}, "fps=0 is not a number above 0"),
-        ({"fps": None}, "fps=None is not a number above 0"),
+        ({"video": BLACK, "fps": 0}, "fps=0 is not a number of frames per second from 0.01 to 1000"),
+        ({"video": BLACK, "fps": "8"}, "fps='8' is not a number of frames per second"),
+        ({"video": BLACK, "fps": [0.0, 0.1]}, "fps holds 2 times, and 5 frames need 6 that rise"),
+        ({"video": BLACK, "fps": [0.0, 0.1, 0.1, 0.2, 0.3, 0.4]}, "fps holds 6 times, and 5 frames need 6 that rise"),
     ],
 )
 def test_what_cannot_be_saved_is_refused_and_leaves_no_folder(settings, reason, tmp_path: Path):

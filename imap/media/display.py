@@ -57,7 +57,7 @@ def display_of(frame: av.VideoFrame, stream: Any) -> Display:
     width = frame.width if aspect <= 1 else round(frame.width * aspect)
     rate = stream.average_rate or stream.guessed_rate
     interval = float(1 / rate) if rate else 0.0
-    sides: Any = frame.side_data.values()
+    sides: Any = frame.side_data  # iterates over its values, unlike other mappings
     data = next((x for x in sides if x.type == Type.DISPLAYMATRIX), None)
     if data is None:
         return Display(height, width, interval=interval)

@@ -118,6 +118,15 @@ def _times(meta: Mapping[str, Any], frames: int) -> Sequence[float]:
     return times if len(times) == frames + 1 else steady_times(frames, meta.get("fps", RATE))
 
 
+def time_labels(times: Sequence[float], frames: Sequence[int]) -> list[str]:
+    """Labels of frames, with as many digits as tell them apart."""
+    for digits in (1, 2, 3):
+        labels = [f"{times[frame]:.{digits}f} s" for frame in frames]
+        if len(set(labels)) == len(labels):
+            break
+    return labels
+
+
 def samples_in(folder: Path) -> list[Path]:
     """Folders of the finished samples of a run, or the folder itself if it is a sample. ImapError for none."""
     if not folder.is_dir():

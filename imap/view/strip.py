@@ -18,7 +18,7 @@ from imap.methods.registry import labels
 from imap.view.fonts import drawable, families_for
 from imap.view.look import MOST_COLUMNS
 from imap.view.overlay import coloured, overlay
-from imap.view.sample import Shown
+from imap.view.sample import Shown, time_labels
 from imap.view.upsampling import enlarge, middle_frame
 from imap.view.wrapping import wrapped, wrapped_caption, wrapped_notes
 
@@ -101,7 +101,7 @@ def _strips(blocks: Sequence[tuple[Shown, Sequence[Row]]], *look: Any) -> Figure
     for layout, caption, lines, room, under in zip(layouts, captions, notes, above, below, strict=True):
         figure.text(0.08 / wide, 1 - (top + 0.06) / tall, caption, va="top", fontsize=9, parse_math=False)
         top += room
-        _draw(figure, layout, top, _seconds(first.times, middles), colormap)
+        _draw(figure, layout, top, time_labels(first.times, middles), colormap)
         inside = [replace(mark, row=mark.row - before) for mark in marks if 0 <= mark.row - before < len(layout.rows)]
         _mark(figure.axes[-1 - layout.scales], layout, inside)
         top += layout.sheet.shape[0] * inches
@@ -110,15 +110,6 @@ def _strips(blocks: Sequence[tuple[Shown, Sequence[Row]]], *look: Any) -> Figure
             figure.text(0.08 / wide, 1 - (top + 0.05) / tall, "\n".join(lines), **style)
         top, before = top + under, before + len(layout.rows)
     return figure
-
-
-def _seconds(times: Sequence[float], frames: Sequence[int]) -> list[str]:
-    """Labels of frames, with as many digits as tell them apart."""
-    for digits in (1, 2, 3):
-        labels = [f"{times[frame]:.{digits}f} s" for frame in frames]
-        if len(set(labels)) == len(labels):
-            break
-    return labels
 
 
 @dataclass(frozen=True)

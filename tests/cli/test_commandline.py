@@ -161,9 +161,9 @@ def test_an_empty_value_and_null_keep_their_meaning():
 
 
 def test_other_settings_keep_hydras_grammar():
-    config = composed("imap_layer=[0,2]", "seed=7", "softmax=true", "num_frames=${fps}", "maps_layers=null")
+    config = composed("imap_layer=[0,2]", "seed=7", "softmax=true", "num_frames=${seed}", "maps_layers=null")
     assert config["imap_layer"] == [0, 2] and config["seed"] == 7 and config["softmax"] is True
-    assert config["num_frames"] == 8 and config["maps_layers"] is None
+    assert config["num_frames"] == 7 and config["maps_layers"] is None
     assert literal("imap_layer=[0,2]") == "imap_layer=[0,2]" and literal("--help") == "--help"
 
 

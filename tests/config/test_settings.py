@@ -172,11 +172,8 @@ def test_recorded_run_settings_are_plain_values_without_the_folder():
 @pytest.mark.parametrize(
     "changed",
     [
-        *[
-            {name: value}
-            for name in ("height", "num_frames", "fps", "num_inference_steps")
-            for value in (0, -1, 1.5, "a")
-        ],
+        *[{name: value} for name in ("height", "num_frames", "num_inference_steps") for value in (0, -1, 1.5, "a")],
+        *[{"fps": value} for value in (0, -1, 1001, "a", None, True, float("nan"))],
         *[{"width": value} for value in (None, True, [48])],
         *[{"guidance_scale": value} for value in (0, 0.5, "a", None, float("nan"), float("inf"))],
         *[{"seed": value} for value in (None, 1.5, "a", 2**64, True)],

@@ -177,7 +177,7 @@ def test_a_written_video_reads_back_close_to_what_it_was(size: tuple[int, int, i
         [np.stack([x * 255 // width, y * 255 // height, np.full_like(x, 20 * i)], -1) for i in range(frames)]
     )
     clip = clip.astype(np.uint8)
-    write_video(tmp_path / "a.mp4", clip, fps=8)
+    write_video(tmp_path / "a.mp4", clip, 8)
     back = read_clip(tmp_path / "a.mp4")
     assert back.shape == clip.shape and back.dtype == np.uint8
     error = np.abs(back.astype(int) - clip.astype(int))
@@ -187,7 +187,7 @@ def test_a_written_video_reads_back_close_to_what_it_was(size: tuple[int, int, i
 def test_frames_come_back_in_their_order(tmp_path: Path):
     clip = np.zeros((49, 32, 48, 3), np.uint8)
     clip += np.arange(0, 245, 5, dtype=np.uint8)[:, None, None, None]
-    write_video(tmp_path / "a.mp4", clip, fps=8)
+    write_video(tmp_path / "a.mp4", clip, 8)
     assert np.abs(read_clip(tmp_path / "a.mp4").mean(axis=(1, 2, 3)) - np.arange(0, 245, 5)).max() < 4
 
 

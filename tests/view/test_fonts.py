@@ -26,7 +26,7 @@ def _fresh():
 
 def drawn(tmp_path, words):
     maps = Maps({"imap": np.ones((len(words), 2, 2, 3), np.float32)}, words)
-    shown = Shown(tmp_path, blank_frames(maps), 8, maps, {"prompt": " and ".join(words), "notes": [words[0]]})
+    shown = Shown(tmp_path, blank_frames(maps), range(6), maps, {"prompt": " and ".join(words), "notes": [words[0]]})
     rows = [(word, "imap", np.ones((2, 2, 3)), None) for word in words]
     with warnings.catch_warnings():
         warnings.simplefilter("error")

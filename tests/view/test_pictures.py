@@ -220,7 +220,7 @@ def test_a_run_of_an_earlier_version_is_shown(earlier, monkeypatch, capsys):
         ("rolls", "sel_imap_layers"),
     ]
     shown = open_sample(folder)
-    assert shown.caption == "A red ball rolls past a small dog on the grass." and shown.fps == 8
+    assert shown.caption == "A red ball rolls past a small dog on the grass." and shown.times[8] == 1
     assert shown.frames.shape == (9, 48, 64, 3) and shown.maps["imap_layers"].shape == (3, 3, 3, 4)
 
 
