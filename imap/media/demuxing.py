@@ -8,7 +8,7 @@ import av
 from av.stream import Disposition
 
 from imap.errors import ImapError
-from imap.media.display import Display, display_of
+from imap.media.display import Display, display_of, interval_of
 
 SHORTEST = 0.9  # of its container's duration: a file with less was cut off
 PACKETS = (188, 192)  # bytes of an MPEG transport packet
@@ -16,21 +16,32 @@ PACKETS = (188, 192)  # bytes of an MPEG transport packet
 
 def decoded(file: Any, path: Path) -> Iterator[tuple[av.VideoFrame, Display]]:
     """Frames of the video stream. Raises ImapError if there is none, or if the file was cut off."""
-    stream, seconds, damaged = _video_stream(file, path), 0.0, _ends_in_a_packet(file, path)
+    stream, end, damaged, sound = _video_stream(file, path), 0.0, _ends_in_a_packet(file, path), False
     stream.thread_type = "AUTO"
-    start = float((stream.start_time or 0) * stream.time_base)
+    display, before = None, None
     for packet in file.demux(stream):
         damaged |= bool(packet.is_corrupt)
         for frame in packet.decode():
-            seconds = max(seconds, float(frame.time or 0) - start + float((frame.duration or 0) * frame.time_base))
-            yield frame, display_of(frame, stream)
-    rate = stream.average_rate or stream.guessed_rate
+            end = max(end, _end(frame, stream))
+            damaged |= sound and frame.is_corrupt  # the first ones may lack what was cut before them
+            sound |= not frame.is_corrupt
+            now = (frame.width, frame.height, frame.rotation)
+            if display is None or now != before:  # reading side data keeps a frame until garbage is collected
+                display, before = display_of(frame, stream), now
+            yield frame, display
     whole = float((file.duration or 0) / av.time_base)
-    if damaged or (rate and seconds + 1.5 / float(rate) < SHORTEST * whole and not _sound_is_longer(file, seconds)):
+    if damaged or (interval_of(stream) and end < SHORTEST * whole and not _sound_is_longer(file, end)):
         raise ImapError(
-            f"video_path: {path} is cut off or damaged: it says {whole:.2f} s, and its frames end at {seconds:.2f} s; "
+            f"video_path: {path} is cut off or damaged: it says {whole:.2f} s, and its frames end at {end:.2f} s; "
             "copy it again, or cut it where it ends"
         )
+
+
+def _end(frame: av.VideoFrame, stream: Any) -> float:
+    """Seconds from the start of a stream at which a frame ends."""
+    start = float((stream.start_time or 0) * stream.time_base)
+    lasts = float((frame.duration or 0) * (frame.time_base or 0))
+    return float(frame.time or 0) - start + max(lasts, interval_of(stream))
 
 
 def _video_stream(file: Any, path: Path) -> Any:

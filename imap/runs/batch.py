@@ -170,10 +170,16 @@ def versions() -> dict[str, str]:
 
 
 def _sha256(path: Path) -> str | None:
+    if not path.is_file():  # a pipe would wait for a writer
+        return None
+    digest = hashlib.sha256()
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        with path.open("rb") as file:
+            while block := file.read(2**20):
+                digest.update(block)
     except OSError:
         return None
+    return digest.hexdigest()
 
 
 def difference(one: Any, other: Any, path: str = "") -> Sequence[str]:
