@@ -55,11 +55,16 @@ def display_of(frame: av.VideoFrame, stream: Any) -> Display:
     aspect = float(stream.sample_aspect_ratio or 1)
     height = frame.height if aspect >= 1 else round(frame.height / aspect)
     width = frame.width if aspect <= 1 else round(frame.width * aspect)
-    rate = stream.average_rate or stream.guessed_rate
-    interval = float(1 / rate) if rate else 0.0
-    sides: Any = frame.side_data  # iterates over its values, unlike other mappings
+    interval = interval_of(stream)
+    sides: Any = frame.side_data  # it iterates over its values, unlike other mappings
     data = next((x for x in sides if x.type == Type.DISPLAYMATRIX), None)
     if data is None:
         return Display(height, width, interval=interval)
     a, b, _, c, d = (int(x) for x in np.frombuffer(bytes(data), np.int32)[:5])
     return Display(height, width, (a, b, c, d), interval)
+
+
+def interval_of(stream: Any) -> float:
+    """Mean seconds between frames of a stream, or 0 if it does not say."""
+    rate = stream.average_rate or stream.guessed_rate
+    return float(1 / rate) if rate else 0.0
