@@ -2,6 +2,8 @@
 
 import gc
 import os
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -313,3 +315,25 @@ def test_pixels_and_tensors_are_each_others_inverse():
 
 def test_pixels_outside_of_the_range_are_cut_and_not_wrapped():
     assert to_pixels(np.array([-0.5, 0.0, 0.5, 1.0, 1.7])).tolist() == [0, 0, 128, 255, 255]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in other units elsewhere")
+def test_a_long_clip_takes_memory_for_the_frames_that_are_kept(tmp_path: Path):
+    """60 frames of 1080p are 373 MB, and 9 small ones are wanted."""
+    frame = np.random.default_rng(0).integers(0, 255, (1080, 1920, 3), dtype=np.uint8)
+    with av.open(str(tmp_path / "long.mp4"), "w") as file:
+        stream = file.add_stream("libx264", rate=30, options={"preset": "ultrafast"})
+        stream.height, stream.width, stream.pix_fmt = 1080, 1920, "yuv420p"
+        for i in range(60):
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(np.roll(frame, 8 * i, 1)), "rgb24")))
+        file.mux(stream.encode(None))
+    code = """if True:
+        import resource, sys
+        from imap.media.clips import Fit, as_clip, fit_clip
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        fit_clip(as_clip(sys.argv[1]), Fit(32, 48, 9, "crop", "uniform"))
+        print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+    """
+    ran = subprocess.run([sys.executable, "-c", code, str(tmp_path / "long.mp4")], capture_output=True, text=True)
+    assert int(ran.stdout) < 200, ran.stderr

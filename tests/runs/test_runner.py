@@ -17,10 +17,13 @@ import imap.runs.runner
 from imap import ImapError, Maps
 from imap.cli.commands import run_samples
 from imap.map_files import read_meta
+from imap.media.clip_file import open_clip
 from imap.media.clips import read_clip
 from imap.media.video_io import write_video
 from imap.runs.batch import ERRORS
 from imap.testing import tiny
+from imap.view.card import card
+from imap.view.sample import open_sample, time_labels
 from tests.conftest import FAMILIES, composed
 
 ROOT = Path(__file__).parents[2]
@@ -193,6 +196,39 @@ def test_a_clip_of_another_size_and_length_is_resampled(command, loads: list, tm
     check_folder(
         tmp_path / "out" / FOLDER, "cogvideox", ["ball", "dog", "rolls"], [1], fps=9 / 2.5
     )  # of 20 frames at 8
+
+
+def test_a_part_of_a_variable_clip_keeps_its_times_in_every_record(command, loads: list, tmp_path: Path):
+    starts = [0, 0.1, 0.2, 0.3, 1.3, 2.3, 3.3, 3.4, 3.5, 3.6, 3.7]
+    frames = [np.full((32, 48, 3), 20 * i, np.uint8) for i in range(len(starts))]
+    write_video(tmp_path / "clip.mp4", frames, [*starts, 4])
+    part = ["video.frames=first", "video.seconds=[0.2,4]"]
+    assert command("renoising", *SAMPLE, f"video_path={tmp_path / 'clip.mp4'}", "renoise_timestep=1", *part)[0] == 0
+    meta, times = read_meta(tmp_path / "out" / FOLDER), [*starts[2:], 4]
+    assert meta["clip"]["taken"] == list(range(2, 11)) and meta["clip"]["frames"] == 11
+    assert meta["times"] == meta["clip"]["times"] == pytest.approx(times, abs=1e-4)
+    assert meta["fps"] == pytest.approx(9 / 3.8, abs=1e-3) and meta["clip"]["seconds"] == pytest.approx(4)
+    video = open_clip(tmp_path / "out" / FOLDER / "output.mp4")
+    assert video.times == pytest.approx([x - 0.2 for x in times], abs=1e-4)
+    shown = open_sample(tmp_path / "out" / FOLDER)
+    assert time_labels(shown.times, [0, 4, 8]) == ["0.2 s", "3.3 s", "3.7 s"]
+    assert card(shown, 48, ["imap"])["times"] == pytest.approx(times, abs=1e-4)
+
+
+def test_a_set_rate_replaces_the_clips_times(command, loads: list, tmp_path: Path, clip: Path):
+    request = [*SAMPLE, f"video_path={clip}", "renoise_timestep=1", "fps=29.97"]
+    assert command("renoising", *request)[0] == 0
+    meta = read_meta(tmp_path / "out" / FOLDER)
+    assert meta["fps"] == 29.97 and "times" not in meta and meta["clip"]["times"][8] == pytest.approx(1)
+    assert open_sample(tmp_path / "out" / FOLDER).times[8] == pytest.approx(8 / 29.97)
+
+
+def test_a_clip_that_repeats_frames_says_so_in_its_record(command, loads: list, tmp_path: Path):
+    path = moving_square(tmp_path / "short.mp4", 5, 32, 48)
+    request = [*SAMPLE, f"video_path={path}", "renoise_timestep=1", "video.frames=uniform"]
+    status, said = command("renoising", *request)
+    note = "9 frames were taken from 5 of the clip: 4 of them repeat another"
+    assert status == 0 and note in said and note in read_meta(tmp_path / "out" / FOLDER)["notes"]
 
 
 def test_one_step_of_the_schedule_and_one_layer_can_be_read(command, loads: list, tmp_path: Path):
