@@ -37,6 +37,8 @@ def split_texts(value: str | Sequence[str] | None) -> tuple[str, ...]:
         return ()
     if isinstance(value, str):
         inside = value.strip()
+        if inside[1:-1].count(inside[:1]) == 0:  # '"a, b"', as Hydra writes a text; but not '"a", "b"'
+            inside = _unquoted(inside).strip()
         if inside.startswith("[") and inside.endswith("]"):
             inside = inside[1:-1]
         value = [_unquoted(word.strip()) for word in inside.split(",")] if inside.strip() else []

@@ -168,7 +168,7 @@ def test_other_settings_keep_hydras_grammar():
 
 
 @pytest.mark.parametrize(
-    "typed", ["ball,dog", "ball, dog", " ball ,dog ", "[ball,dog]", "[ball, dog]", "['ball', \"dog\"]"]
+    "typed", ["ball,dog", "ball, dog", " ball ,dog ", '"ball,dog"', "[ball,dog]", "[ball, dog]", "['ball', \"dog\"]"]
 )
 def test_concepts_are_the_same_however_a_list_is_typed(typed: str):
     assert split_texts(composed(f"concepts={typed}")["concepts"]) == ("ball", "dog")
