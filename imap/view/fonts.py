@@ -1,13 +1,17 @@
 """Letters and fonts: what an installed font can draw, and from which one."""
 
 import logging
+import unicodedata
 from collections.abc import Sequence
 from functools import cache
 
 import matplotlib
+from matplotlib import ft2font
 from matplotlib.font_manager import FontProperties, findfont, fontManager, get_font
 
 log = logging.getLogger("imap")
+JOINS_LETTERS = hasattr(ft2font, "__libraqm_version__")  # matplotlib 3.11 and later
+INDIC = range(0x0900, 0x0E00)
 
 
 def families_for(texts: Sequence[str]) -> list[str]:
@@ -19,6 +23,8 @@ def families_for(texts: Sequence[str]) -> list[str]:
     missing = tuple(dict.fromkeys(letter for text in texts for letter in text if _is_missing(letter)))
     if missing:
         _warn(missing)
+    if not JOINS_LETTERS and any(_is_joined(letter) for text in texts for letter in text):
+        _warn_of_order()
     return list(dict.fromkeys([*matplotlib.rcParams["font.family"], *(family for family in found if family)]))
 
 
@@ -34,6 +40,18 @@ def _warn(letters: Sequence[str]) -> None:
         "Emoji has them",
         " ".join(letters),
     )
+
+
+@cache
+def _warn_of_order() -> None:
+    log.warning(
+        "pictures show Arabic, Hebrew or Indic letters one by one from left to right; matplotlib 3.11 joins them"
+    )
+
+
+def _is_joined(letter: str) -> bool:
+    """Whether a letter is written from right to left, or changes its form beside others."""
+    return unicodedata.bidirectional(letter) in ("R", "AL") or ord(letter) in INDIC
 
 
 def _is_missing(letter: str) -> bool:

@@ -13,14 +13,15 @@ from imap.view.sample import Shown, blank_frames
 from imap.view.strip import save, strip
 
 HORSE, TREE = "\u9a6c", "\U0001f333"
+ARABIC = "\u0643\u0644\u0628"  # dog
 
 
 @pytest.fixture(autouse=True)
 def _fresh():
-    for function in (fonts._warn, fonts._family_of):
+    for function in (fonts._warn, fonts._warn_of_order, fonts._family_of):
         function.cache_clear()
     yield
-    for function in (fonts._warn, fonts._family_of):
+    for function in (fonts._warn, fonts._warn_of_order, fonts._family_of):
         function.cache_clear()
 
 
@@ -59,3 +60,21 @@ def test_plain_texts_keep_matplotlibs_fonts(caplog):
     caplog.set_level(logging.INFO)
     assert fonts.families_for(["a ball", "\u00e9"]) == fonts.matplotlib.rcParams["font.family"]
     assert fonts.drawable("a ball\u00e9") == "a ball\u00e9" and not caplog.records
+
+
+def test_letters_that_join_are_drawn_so_or_told_once(tmp_path, monkeypatch, caplog):
+    from matplotlib.figure import Figure
+
+    def width(text: str) -> float:
+        figure = Figure()
+        return figure.text(0, 0, text, fontsize=40).get_window_extent().width
+
+    if fonts.JOINS_LETTERS:
+        apart = "\u200c".join(ARABIC)  # zero-width non-joiners
+        assert width(ARABIC) < width(apart) - 2 and not caplog.records
+    monkeypatch.setattr(fonts, "JOINS_LETTERS", False)
+    for _ in range(2):
+        drawn(tmp_path, (ARABIC, "ball"))
+    assert [record.message for record in caplog.records if "one by one" in record.message] == [
+        "pictures show Arabic, Hebrew or Indic letters one by one from left to right; matplotlib 3.11 joins them"
+    ]
