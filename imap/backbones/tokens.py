@@ -18,6 +18,10 @@ UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 )
 LETTER = rf"[^\W{UNSPACED}]"  # of a script with spaces; a word ends where none follows
+# what Korean writes after a noun without a space: subject, topic, object, place, plural ...
+PARTICLES = frozenset(
+    "이 가 은 는 을 를 의 에 에서 에게 와 과 도 로 으로 만 들 들이 들은 들을 들의 랑 이랑 한테 부터 까지".split()
+)
 GAP = r"[\s-]+"  # between the words of a phrase
 
 
@@ -82,7 +86,7 @@ def occurrences(words: str, text: str) -> list[tuple[int, int]]:
 
     Case, the kind of apostrophe, full width, and hyphen or space between words make no difference. A word of a script
     with spaces is a whole word of the text. Words that are not there as written are also found in other inflections, so
-    that "flying" finds "flies".
+    that "flying" finds "flies", and with a Korean particle.
     """
     parts, plain = re.split(GAP, folded(words).strip(" -")), _Folded(text)
     found = [x.span() for x in re.finditer(_pattern(parts), plain.text)] if all(parts) else []
@@ -130,7 +134,11 @@ def _inflected(parts: Sequence[str], text: str) -> list[tuple[int, int]]:
     for start in range(len(words) - len(parts) + 1):
         run = words[start : start + len(parts)]
         gaps = [text[one.end() : other.start()] for one, other in pairwise(run)]
-        same = all(same_word(part, word.group()) for part, word in zip(parts, run, strict=True))
+        same = all(_same_form(part, word.group()) for part, word in zip(parts, run, strict=True))
         if same and all(re.fullmatch(GAP, gap) for gap in gaps):
             found.append((run[0].start(), run[-1].end()))
     return found
+
+
+def _same_form(one: str, word: str) -> bool:
+    return same_word(one, word) or (word.startswith(one) and word[len(one) :] in PARTICLES)

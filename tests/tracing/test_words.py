@@ -68,6 +68,10 @@ def test_words_that_only_look_alike_are_two(pair):
         ("-", "a-b", []),
         ("star", "He stares", []),
         ("ball box", "a ball, box", []),  # no phrase
+        ("개", "개가 공을 쫓는다", ["개가"]),
+        ("공", "개가 공을 쫓는다", ["공을"]),
+        ("개", "개미가 개구리를 본다", []),
+        ("고양이", "고양이들이 잔다. 고양이 한 마리", ["고양이"]),
     ],
 )
 def test_occurrences(words, text, found):
