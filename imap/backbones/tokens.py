@@ -19,9 +19,7 @@ UNSPACED = (
 )
 LETTER = rf"[^\W{UNSPACED}]"  # of a script with spaces; a word ends where none follows
 # what Korean writes after a noun without a space: subject, topic, object, place, plural ...
-PARTICLES = frozenset(
-    "이 가 은 는 을 를 의 에 에서 에게 와 과 도 로 으로 만 들 들이 들은 들을 들의 랑 이랑 한테 부터 까지".split()
-)
+PARTICLES = "이|가|은|는|을|를|의|에|에서|에게|와|과|도|로|으로|만|들|들이|들은|들을|들의|랑|이랑|한테|부터|까지"
 GAP = r"[\s-]+"  # between the words of a phrase
 
 
@@ -141,4 +139,4 @@ def _inflected(parts: Sequence[str], text: str) -> list[tuple[int, int]]:
 
 
 def _same_form(one: str, word: str) -> bool:
-    return same_word(one, word) or (word.startswith(one) and word[len(one) :] in PARTICLES)
+    return same_word(one, word) or bool(re.fullmatch(rf"{re.escape(one)}({PARTICLES})", word))

@@ -7,7 +7,6 @@ from imap.errors import ImapError
 
 LONGEST_SCHEDULE = 1000  # training steps of all supported models
 LARGEST_GUIDANCE = 1000  # more leaves no number in latents
-SLOWEST, FASTEST = 0.01, 1000  # frames per second
 LONGEST_NAME, LONGEST_PATH = 255, 4096  # bytes that Linux takes, as most systems do
 
 
@@ -16,14 +15,6 @@ def positive(name: str, value: Any) -> int:
     if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
         raise ImapError(f"{name}={value!r} is not a whole number of at least 1")
     return int(value)
-
-
-def check_fps(value: Any) -> float:
-    """Frames per second. Raises ImapError unless it is a number, such as 29.97, from SLOWEST to FASTEST."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not _within(value, SLOWEST, FASTEST):
-        raise ImapError(f"fps={value!r:.40} is not a number of frames per second from {SLOWEST} to {FASTEST}")
-    rate = float(value)
-    return int(rate) if rate.is_integer() else rate
 
 
 def check_steps(value: Any) -> int:

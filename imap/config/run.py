@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from imap.config.checks import check_boolean, check_fps, check_guidance, check_path, check_seed, check_steps, positive
+from imap.config.checks import check_boolean, check_guidance, check_path, check_seed, check_steps, positive
 from imap.config.method import Method, checked_range
 from imap.errors import ImapError
 from imap.media.clip_times import check_seconds
 from imap.media.clips import Fit
+from imap.media.video_io import check_fps
 
 AUTO = "auto"
 METHOD_KEYS = tuple(x.name for x in fields(Method))

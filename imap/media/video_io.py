@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from itertools import chain, pairwise
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ import av
 import numpy as np
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 
-from imap.errors import first_line
+from imap.errors import ImapError, first_line
 
 TICKS = 90_000  # per second, in videos whose frames are not even in time
+SLOWEST, FASTEST = 0.01, 1000  # frames per second
 LARGEST_FRACTION = 1001  # denominators of common rates, such as 30000/1001
 
 
@@ -68,6 +70,15 @@ def mean_rate(times: Sequence[float]) -> float:
 def times_of(clock: float | Sequence[float], frames: int) -> Sequence[float]:
     """Times of so many frames of a video with this clock, as `write_video` takes it."""
     return steady_times(frames, clock) if isinstance(clock, int | float) else clock
+
+
+def check_fps(value: Any) -> float:
+    """Frames per second. Raises ImapError unless it is a number, such as 29.97, from SLOWEST to FASTEST."""
+    number: Any = value if isinstance(value, Real) and not isinstance(value, bool) else 0
+    if not SLOWEST <= number <= FASTEST:  # also for NaN, and for integers that no float can hold
+        raise ImapError(f"fps={value!r:.40} is not a number of frames per second from {SLOWEST} to {FASTEST}")
+    rate = float(value)
+    return int(rate) if rate.is_integer() else rate
 
 
 def clock_facts(clock: float | Sequence[float]) -> dict[str, Any]:

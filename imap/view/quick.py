@@ -12,10 +12,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from imap.config.checks import check_fps
 from imap.errors import ImapError
 from imap.media.clips import as_frames as as_pixels
-from imap.media.video_io import mean_rate, times_of, write_video
+from imap.media.video_io import check_fps, mean_rate, times_of, write_video
 from imap.saliency import Maps
 from imap.view.look import Look
 from imap.view.moving import durations_of, over
