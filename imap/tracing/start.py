@@ -56,7 +56,9 @@ def start_trace(
     method = method_settings(
         settings, preset.paper, backbone.num_layers, backbone.num_heads, backbone.default_concept_token
     )
-    text_slots = TextSlots(backbone, method, split_texts(concepts), split_texts(motions), prompt, preset.words)
+    text_slots = TextSlots(
+        backbone, method, split_texts(concepts), split_texts(motions), prompt, preset.words, (), attention
+    )
     if not attention and not method.effect:
         raise ImapError("without attention only the effect is read; set effect=True")
     return Trace(backbone, method, text_slots, observe, prompt_cache, maps, _only_size(preset), attention)
@@ -66,7 +68,9 @@ def trace_again(earlier: Trace, **changed: Any) -> Trace:
     """A new trace of the same pipeline, words and settings. changed: fields of `Method`."""
     method, slots = replace(earlier.method, **changed), earlier.text_slots
     concepts, motions = ([x for x in slots.texts if (x in slots.motions) is is_motion] for is_motion in (False, True))
-    text_slots = TextSlots(earlier.backbone, method, concepts, motions, slots.prompt, slots.known, slots.notes)
+    text_slots = TextSlots(
+        earlier.backbone, method, concepts, motions, slots.prompt, slots.known, slots.notes, earlier.attention
+    )
     settings = (earlier.observe, earlier.prompt_cache, earlier.own_maps, earlier.only_size, earlier.attention)
     return Trace(earlier.backbone, method, text_slots, *settings)
 

@@ -31,6 +31,7 @@ class TextSlots:
         prompt: str | None,
         known: Sequence[str] | None = None,
         told: Sequence[str] = (),
+        attention: bool = True,
     ) -> None:
         """Match words to the tokens of a prompt.
 
@@ -41,6 +42,7 @@ class TextSlots:
             prompt: that the pipeline will be called with; None with target concepts only.
             known: all words that a small model was trained on; None for any.
             told: notes that were logged already.
+            attention: False if only the effect is read.
 
         Raises:
             ImapError: for words that cannot be read.
@@ -71,7 +73,7 @@ class TextSlots:
         self._add(notes.of_unknown_tokens(read, getattr(tokenizer, "unk_token_id", None)))
         written = {text: self.places[text].as_written if self.matched[text] else (text,) for text in self.texts}
         self._add(notes.of_untaught_words(written, known))
-        self.standardize = self._standardize(method)
+        self.standardize = self._standardize(method) if attention else False
 
     def _match(self) -> dict[str, tuple[int, ...]]:
         """Tokens of the prompt that each text spans; none with target concepts."""

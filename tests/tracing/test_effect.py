@@ -220,6 +220,8 @@ def test_the_effect_needs_the_pipeline_alone(pipes, family):
     alone = imap.effect(pipe, latents=clean, prompt=PROMPT, **WORDS, **settings)
     assert list(alone) == ["effect"] and np.array_equal(alone.effect, both.effect)
     assert np.array_equal(alone.of("ball"), alone.effect[0]) and alone.heads == {}
+    one = imap.effect(pipe, latents=clean, prompt=PROMPT, concepts=["ball"], **settings)
+    assert not one.facts["notes"]  # no map is standardized
 
 
 def test_where_attention_cannot_be_read_the_effect_can(tmp_path):
