@@ -19,7 +19,7 @@ from imap.config.samples import Sample
 from imap.errors import ImapError
 from imap.jobs.output import Output
 from imap.jobs.renoising import renoise_video
-from imap.runs.batch import ERRORS
+from imap.runs.failures import ERRORS
 from imap.runs.loading import load
 from imap.runs.plan import RANDOM_WEIGHTS, plan
 from imap.shapes.world.truth import Things
