@@ -59,12 +59,9 @@ def write_folder(folder: Path, write: Callable[[Path], None], replaces: Collecti
     """
     restore(folder)
     parts = tuple(f".{name}.{kind}" for name in replaces for kind in ("partial-", "old"))
-    found = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-    others = [name for name in found if name not in (*replaces, *FOREIGN) and not name.startswith(parts)]
-    if others or (folder.exists() and not folder.is_dir()):
-        raise ImapError(
-            f"{folder} holds other files than maps ({', '.join(others[:3]) or 'it is a file'}); name another"
-        )
+    others = [name for name in _names_in(folder) if name not in (*replaces, *FOREIGN) and not name.startswith(parts)]
+    if others:
+        raise ImapError(f"{folder} holds other files than maps ({', '.join(others[:3])}); name another")
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = partial_of(folder)
     shutil.rmtree(partial, ignore_errors=True)
@@ -76,6 +73,16 @@ def write_folder(folder: Path, write: Callable[[Path], None], replaces: Collecti
         shutil.rmtree(partial, ignore_errors=True)
         raise
     return folder
+
+
+def _names_in(folder: Path) -> list[str]:
+    """Names in a folder, none if there is no folder. Another process may take it away at any moment."""
+    try:
+        return os.listdir(folder)
+    except FileNotFoundError:
+        return []
+    except NotADirectoryError:
+        raise ImapError(f"{folder} holds other files than maps (it is a file); name another") from None
 
 
 def restore(folder: Path) -> None:

@@ -117,11 +117,15 @@ def shows_other(folder: Path, show: str, default: str) -> bool:
     return meta is not None and meta.get("method", {}).get("show", default) != show
 
 
-def set_shown(folder: Path, show: str, default: str) -> None:
-    """Let a finished sample show another map. default: as in `shows_other`."""
+def set_shown(folder: Path, show: str, default: str) -> bool:
+    """Let a finished sample show another map, if it shows a different one. Returns whether it did.
+
+    default: as in `shows_other`.
+    """
     meta = read_meta(folder)
     if meta is None or not shows_other(folder, show, default):
-        return
+        return False
     meta.setdefault("method", {})["show"] = show
     with replaced(folder / META) as part:
         part.write_text(json.dumps(meta, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    return True

@@ -107,13 +107,6 @@ def place_tasks(samples: Sequence[tuple[str, Sample]], settings: Mapping[str, An
         output_dir: of the run; it exists.
     """
     wanted = [request(sample, settings) for _, sample in samples]
-    twice = repeated(wanted)
-    if twice:
-        log.warning(
-            "%d of the list are the same as ones before them, and are made again: entries %s",
-            len(twice),
-            ", ".join(map(str, twice[:NAMED])) + (", ..." if len(twice) > NAMED else ""),
-        )
     earlier = earlier_requests(output_dir)
     names = placed([name for name, _ in samples], wanted, earlier)
     log_others(output_dir, earlier, names, wanted[0])
@@ -143,6 +136,10 @@ def check_tasks(listed: Sequence[Task], checkpoint: Checkpoint, run: Run, effect
         else:
             tasks.append(task)
     log_found(found)
+    twice = [tasks[i].name for i in repeated([task.request for task in tasks])]
+    if twice:
+        shown = ", ".join(twice[:NAMED]) + (", ..." if len(twice) > NAMED else "")
+        log.warning("%d of the list are the same as ones before them, and are made again: %s", len(twice), shown)
     return tasks
 
 

@@ -80,15 +80,13 @@ def show(todo: Plan) -> None:
     def lacks_pictures(sample: Path) -> bool:
         return shows_other(sample, shown, PUBLISHED) or not (sample / VIEW / FACTS).is_file()
 
-    def draw(sample: Path) -> bool:
-        lacking = lacks_pictures(sample)
-        set_shown(sample, shown, PUBLISHED)
-        return lacking
+    def needs_pictures(sample: Path) -> bool:
+        return set_shown(sample, shown, PUBLISHED) or lacks_pictures(sample)
 
     try:
         problems = Problems()
         without = [sample for sample in samples if lacks_pictures(sample)]
-        show_samples(without, Look(), problems, draw)
+        show_samples(without, Look(), problems, needs_pictures)
         if samples and (without or not is_report_of(folder / REPORT, samples)):
             log.info("%s", show_report(folder, samples, Look(), problems))
     except Exception as error:  # decoders and matplotlib have no common class of errors

@@ -57,9 +57,9 @@ def test_prompts_of_one_name_keep_their_results(command, loads, tmp_path):  # no
 
 def test_repeated_samples_are_told(command, loads, tmp_path):  # noqa: F811
     _, said = command("sampling", listed(tmp_path, "a ball", "a dog", "a ball"), *QUICK)
-    assert said.count("1 of the list are the same as ones before them, and are made again: entries 2") == 1
+    assert said.count("1 of the list are the same as ones before them, and are made again: 002-a-ball") == 1
     _, said = command("sampling", listed(tmp_path, "a ball", "a dog", "a ball"), *QUICK)
-    assert "0 done, 3 already finished" in said
+    assert "0 done, 3 already finished" in said and "the same" not in said
 
 
 def test_other_settings_of_a_list_are_told_in_one_line(command, loads, tmp_path):  # noqa: F811
