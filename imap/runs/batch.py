@@ -22,7 +22,7 @@ from imap.media.clips import write_video
 from imap.runs import interrupts
 from imap.runs.failures import record_failure
 from imap.runs.folders import is_replaced_by
-from imap.runs.request import look_up
+from imap.runs.request import NAMED, look_up
 
 log = logging.getLogger("imap")
 PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "numpy", "imageio", "av")
@@ -43,11 +43,12 @@ class Tally:
 
 @dataclass(frozen=True)
 class Task:
-    """One sample, the name of its folder, and its request."""
+    """One sample, the name of its folder, and its request. replaces: the plan has found a result of other settings."""
 
     name: str
     sample: Sample
     request: Mapping[str, Any]
+    replaces: bool = False
 
 
 def run_tasks(
@@ -66,11 +67,19 @@ def run_tasks(
         tally: is updated after each task.
         facts: `fps` and others that `meta.json` records, and that are not part of the request.
     """
+    warned = False
     with closing(each_claimed(tasks, lambda task: output_dir / task.name)) as claimed:
         for count, task in enumerate(claimed, 1):
             interrupts.check()
-            place = f"[{count}/{len(tasks)}]"
-            if look_up(output_dir / task.name, task.request).is_finished:
+            place, found = f"[{count}/{len(tasks)}]", look_up(output_dir / task.name, task.request)
+            if found.changed and not task.replaces and not warned:
+                warned = True
+                log.warning(
+                    "%s: another process works on this folder with other settings (%s); give each its own output_dir",
+                    output_dir,
+                    ", ".join(found.changed[:NAMED]),
+                )
+            if found.is_finished:
                 tally.skipped.append(task.name)
                 log.info("%s %s: another process has made it", place, task.name)
             else:

@@ -3,7 +3,7 @@
 import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -89,9 +89,9 @@ def plan(config: Mapping[str, Any], renoising: bool) -> Plan:
     check_writable(run.output_dir)
     recorded = method.recorded() | ({"imap_layer": AUTO} if run.chooses_layers else {})
     settings = {"model": model.recorded(), **run.recorded(), "method": recorded}
-    listed = place_tasks(samples, settings, run.output_dir)
     tally = Tally()
     with told_when_interrupted(run.output_dir, tally):
+        listed = place_tasks(samples, settings, run.output_dir)
         tasks = check_tasks(listed, checkpoint, run, bool(method.effect), tally)
     if len(tally.failed) == len(listed):
         raise ImapError(f"none of the {len(listed)} samples can run; see {run.output_dir / ERRORS} for the reasons")
@@ -134,7 +134,7 @@ def check_tasks(listed: Sequence[Task], checkpoint: Checkpoint, run: Run, effect
             tally.failed.append(task.name)
             record_failure(run.output_dir, task.name, "check", error)
         else:
-            tasks.append(task)
+            tasks.append(replace(task, replaces=bool(found[task.name].changed)))
     log_found(found)
     twice = [tasks[i].name for i in repeated([task.request for task in tasks])]
     if twice:

@@ -5,7 +5,6 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from omegaconf import OmegaConf
 
 from imap.atomic import clear_leftovers
 from imap.backbones import backbone_of
-from imap.claims import claim
+from imap.claims import claim, lock_of
 from imap.config.method import shown_map
 from imap.config.run import DURING, Run
 from imap.config.samples import Sample
@@ -29,6 +28,7 @@ from imap.runs.failures import forget_failures
 from imap.runs.loading import load
 from imap.runs.plan import RANDOM_WEIGHTS, Plan, plan
 from imap.runs.prefetch import Prefetch
+from imap.runs.request import look_up
 from imap.tracing.layer_choice import Lambda2Probe, LayerChoice, choose_once
 from imap.tracing.prompt_cache import PromptCache
 from imap.view.look import Look
@@ -81,6 +81,7 @@ def show(todo: Plan) -> None:
         return shows_other(sample, shown, PUBLISHED) or not (sample / VIEW / FACTS).is_file()
 
     def needs_pictures(sample: Path) -> bool:
+        interrupts.check()
         return set_shown(sample, shown, PUBLISHED) or lacks_pictures(sample)
 
     try:
@@ -125,14 +126,22 @@ def do_tasks(
         facts: as in `run_tasks`.
     """
     prompt_cache = PromptCache(backbone_of(pipe))
-    following = dict(pairwise(task.sample for task in tasks)) if renoising else {}
+    places = {task.sample: place for place, task in enumerate(tasks)}
+
+    def is_free(task: Task) -> bool:
+        folder = run.output_dir / task.name
+        return not lock_of(folder).exists() and not look_up(folder, task.request).is_finished
+
     with Prefetch(partial(read_sample, fit=run.fit)) as clips:
 
         def work(sample: Sample) -> Output:
-            clip = {"clip": clips.take(sample)} if renoising else {}
-            if sample in following:
-                clips.start(following[sample])
-            return one_sample(pipe, sample, run, renoising, prompt_cache=prompt_cache, **clip)
+            if not renoising:
+                return one_sample(pipe, sample, run, renoising, prompt_cache=prompt_cache)
+            clip = clips.take(sample)
+            following = next(filter(is_free, tasks[places[sample] + 1 :]), None)
+            if following is not None:
+                clips.start(following.sample)
+            return one_sample(pipe, sample, run, renoising, prompt_cache=prompt_cache, clip=clip)
 
         run_tasks(tasks, run.output_dir, work, tally, facts)
 

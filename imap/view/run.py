@@ -36,7 +36,7 @@ def show_samples(
     """
     written = []
     bar = tqdm(folders, "pictures", unit="sample", disable=len(folders) < 3)
-    with logging_redirect_tqdm(), closing(each_claimed(bar, lambda folder: folder)) as claimed:
+    with logging_redirect_tqdm(), closing(each_claimed(bar, Path.resolve)) as claimed:
         for folder in claimed:
             with problems.kept(folder, "pictures"):
                 if needed is None or needed(folder):

@@ -117,6 +117,48 @@ def test_a_sample_that_another_process_finishes_is_not_made_again(command, loads
     assert status == 0 and "0 done, 2 already finished" in said and "another process has made it" in said
 
 
+def test_another_process_with_other_settings_is_told_once(command, loads, tmp_path, monkeypatch):  # noqa: F811
+    """It makes both samples between the plan and their turn."""
+    import imap.runs.runner
+
+    request, out = [listed(tmp_path, "a ball", "a dog"), *QUICK], tmp_path / "out"
+    command("sampling", *request, "seed=7")
+    out.rename(tmp_path / "away")
+    load = imap.runs.runner.load
+
+    def slow_load(*arguments):
+        for sample in (tmp_path / "away").iterdir():
+            sample.rename(out / sample.name)
+        return load(*arguments)
+
+    monkeypatch.setattr(imap.runs.runner, "load", slow_load)
+    status, said = command("sampling", *request)
+    assert status == 0 and "2 done" in said
+    assert said.count("another process works on this folder with other settings (settings.seed)") == 1
+
+
+def test_view_tells_of_runs_with_different_settings(command, loads, tmp_path, capsys):  # noqa: F811
+    from imap.view.__main__ import main
+
+    command("sampling", "prompt=a ball", "concepts=ball", *QUICK)
+    for seed, line in (("42", ""), ("7", "out holds samples of 2 runs with different settings\n")):
+        command("sampling", "prompt=a dog", "concepts=dog", *QUICK, f"seed={seed}")
+        with pytest.raises(SystemExit):
+            main([str(tmp_path / "out"), "--no-pictures"])
+        assert capsys.readouterr().err.endswith(line)
+        assert cards(tmp_path / "out") == ["000-a-ball", "000-a-dog"]
+
+
+def test_pictures_of_the_working_folder_are_drawn(command, loads, tmp_path, monkeypatch):  # noqa: F811
+    from imap.view.__main__ import main
+
+    command("sampling", "prompt=a ball", "concepts=ball", *QUICK)
+    monkeypatch.chdir(tmp_path / "out" / "000-a-ball")
+    with pytest.raises(SystemExit) as end:
+        main([".", "--no-report"])
+    assert end.value.code == 0 and visible(tmp_path / "out") == ["000-a-ball"]
+
+
 @pytest.mark.slow
 def test_two_processes_share_a_list(tmp_path):
     request = [listed(tmp_path, "a ball", "a dog", "a cat", "a box", "a kite"), "pictures=true"]
