@@ -31,7 +31,8 @@ from imap.view.run import REPORT
 PROMPTS = ("a red ball rolls", "a dog jumps over a box", "日本", "中国", "a kite grows!", "a kite grows?")
 SETTINGS = ("height=32", "width=48", "num_frames=5", "num_inference_steps=1", "pictures=true")
 PER_ROUND = 12  # kills of one folder, at most; then its processes may finish
-DURING_IMPORTS, BOTH = 0.25, 0.2  # of all kills
+DURING_IMPORTS, BOTH = 0.2, 0.2  # of all kills
+JITTER = 0.1  # seconds
 SECONDS = re.compile(r'\["[^"\]]* \(s\)","[^"]*"\],?|"[^"]* \(s\)":"[^"]*",?')  # of a card in the report
 IMPORTS = "imports"
 MOMENTS = {  # by the last line of the log that matches one of them
@@ -51,17 +52,15 @@ class Slot:
 
     log: Path
     process: subprocess.Popen
-    started: float
-    after_imports: bool
-    delay: float  # seconds until the kill, from the start or from the end of the imports
-    said: float | None = None  # when the first line came
+    size: float  # bytes of the log, after which the kill comes
+    delay: float  # seconds until the kill, from the start or from when the log has that size
+    reached: float | None = None  # when it had that size
 
     def is_due(self) -> bool:
         """Whether the moment of the kill has come."""
-        if self.said is None and self.log.stat().st_size:
-            self.said = time.monotonic()
-        since = self.said if self.after_imports else self.started
-        return since is not None and time.monotonic() - since > self.delay
+        if self.reached is None and self.log.stat().st_size >= self.size:
+            self.reached = time.monotonic()
+        return self.reached is not None and time.monotonic() - self.reached > self.delay
 
 
 @dataclass
@@ -70,14 +69,15 @@ class Killer:
 
     Attributes:
         listed: file of the list.
-        imports, work: seconds of the two parts of an undisturbed run.
+        imports: seconds until an undisturbed run writes its first line.
+        size: bytes of its log.
         draw: random numbers.
     """
 
     backbone: str
     listed: Path
     imports: float = 0.0
-    work: float = 0.0
+    size: int = 0
     draw: random.Random = field(default_factory=random.Random)
 
     def start(self, out: Path) -> Slot:
@@ -86,19 +86,19 @@ class Killer:
         command = [sys.executable, "-m", "imap", "sample", f"backbone={self.backbone}", f"input_json={self.listed}"]
         with log.open("w") as file:
             process = subprocess.Popen([*command, f"output_dir={out}", *SETTINGS], stdout=file, stderr=file)
-        after = self.draw.random() > DURING_IMPORTS
-        part = self.draw.random() ** 2 * self.work if after else self.draw.random() * self.imports  # pictures are slow
-        return Slot(log, process, time.monotonic(), after, part)
+        if self.draw.random() < DURING_IMPORTS:
+            return Slot(log, process, 0, self.draw.uniform(0, self.imports))
+        return Slot(log, process, self.draw.uniform(1, max(1, self.size)), self.draw.uniform(0, JITTER))
 
     def undisturbed(self, out: Path) -> None:
-        """Run once without a kill, and take the times."""
-        slot = self.start(out)
-        while slot.process.poll() is None:
-            slot.is_due()
+        """Run once without a kill, and take its time and its size."""
+        slot, start = self.start(out), time.monotonic()
+        while not slot.log.stat().st_size and slot.process.poll() is None:
             time.sleep(0.01)
-        if slot.process.returncode or slot.said is None:
+        self.imports = time.monotonic() - start
+        if slot.process.wait():
             raise RuntimeError(f"the undisturbed run failed:\n{slot.log.read_text()}")
-        self.imports, self.work = slot.said - slot.started, time.monotonic() - slot.said
+        self.size = slot.log.stat().st_size
 
     def disturbed(self, out: Path, most: int) -> dict[str, Any]:
         """Run two processes until the list is done. most: kills. Returns moments of the kills, and what failed."""
@@ -207,8 +207,8 @@ def prepared(folder: Path, backbone: str) -> Killer:
         wrong = compare(folder / "first" / "out", files_of(folder / "undisturbed" / "out"))
         if any(wrong.values()):
             raise RuntimeError(f"two undisturbed runs differ: {wrong}")
-        times.write_text(json.dumps([killer.imports, killer.work]))
-    killer.imports, killer.work = json.loads(times.read_text())
+        times.write_text(json.dumps([killer.imports, killer.size]))
+    killer.imports, killer.size = json.loads(times.read_text())
     return killer
 
 
