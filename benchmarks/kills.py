@@ -104,20 +104,24 @@ class Killer:
         """Run two processes until the list is done. most: kills. Returns moments of the kills, and what failed."""
         moments: Counter[str] = Counter()
         slots, failed = [self.start(out) for _ in range(2)], []
-        while slots:
-            time.sleep(0.005)
-            for slot in [slot for slot in slots if slot.process.poll() is not None]:
-                slots.remove(slot)
-                if slot.process.returncode:
-                    failed.append(f"status {slot.process.returncode}: {lines_of(slot.log)[:1]}")
-            due = [slot for slot in slots if slot.is_due()] if moments.total() < most else []
-            if due and self.draw.random() < BOTH:
-                due = list(slots)
-            for slot in due:
+        try:
+            while slots:
+                time.sleep(0.005)
+                for slot in [slot for slot in slots if slot.process.poll() is not None]:
+                    slots.remove(slot)
+                    if slot.process.returncode:
+                        failed.append(f"status {slot.process.returncode}: {lines_of(slot.log)[:1]}")
+                due = [slot for slot in slots if slot.is_due()] if moments.total() < most else []
+                if due and self.draw.random() < BOTH:
+                    due = list(slots)
+                for slot in due:
+                    slot.process.kill()
+                    slot.process.wait()
+                    moments[moment(slot.log)] += 1
+                    slots[slots.index(slot)] = self.start(out)
+        finally:
+            for slot in slots:  # after Ctrl-C
                 slot.process.kill()
-                slot.process.wait()
-                moments[moment(slot.log)] += 1
-                slots[slots.index(slot)] = self.start(out)
         return {"moments": dict(moments), "failed": failed}
 
 
