@@ -32,7 +32,8 @@ from imap.config.run import Run
 from imap.config.samples import make_sample, numbered
 from imap.map_files import read_meta
 from imap.media.clips import Fit
-from imap.runs.batch import Tally, Task, request
+from imap.runs.batch import Tally, Task
+from imap.runs.request import request
 from imap.runs.runner import do_tasks
 
 OVERLAPPED = "decode_clip"

@@ -1,23 +1,53 @@
-"""Write a folder all or nothing, and clean up what a killed run has left."""
+"""Write a folder or a file all or nothing, and clean up what a killed run has left."""
 
+import errno
 import glob
 import os
+import platform
 import re
 import shutil
 import time
-from collections.abc import Callable, Collection
-from contextlib import suppress
+import zlib
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from imap.claims import SUFFIX, clear_claim
 from imap.errors import ImapError
 
 FOREIGN = (".DS_Store", "Thumbs.db", "desktop.ini")  # of file managers; they do not count as anybody's files
-OF_A_SAMPLE = re.compile(r"\.\d{3,}-.+\.partial-\d+")  # half-written, by the process of that number
+SAMPLE = r"\d{3,}-.+"
+OWN = re.compile(  # names of all that a run writes; of others, nothing is removed
+    rf"\.({SAMPLE}|view|writable|report\.html|faithfulness\.csv|layers\.json|meta\.json|errors\.jsonl)"
+    rf"\.(partial-.+|old(-.+)?|{SUFFIX[1:]})"
+)
+OWNER = re.compile(r"-(?P<pid>\d+)(-(?P<host>[0-9a-f]{8}))?$")
+OWNED = re.compile(r"\.(partial|old)-\d+-[0-9a-f]{8}$")  # as of `partial_of`
+HOST = f"{zlib.crc32(platform.node().encode()):08x}"
 ONE_DAY = 24 * 60 * 60  # seconds
+
+
+def partial_of(path: Path, kind: str = "partial") -> Path:
+    """A hidden name beside `path` that no other process uses."""
+    return path.with_name(f".{path.name}.{kind}-{os.getpid()}-{HOST}")
+
+
+@contextmanager
+def replaced(path: Path) -> Iterator[Path]:
+    """A new file to write, which then replaces the file at `path`. A failure leaves the old one as it was."""
+    partial = partial_of(path)
+    try:
+        yield partial
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def write_folder(folder: Path, write: Callable[[Path], None], replaces: Collection[str]) -> Path:
     """Fill a sibling folder with `write(folder)`, then move it to `folder`. A failure leaves the old folder as it was.
+
+    Several processes may write the same folder: it is that of one of them, and whole.
 
     Args:
         folder: where the result goes.
@@ -28,62 +58,120 @@ def write_folder(folder: Path, write: Callable[[Path], None], replaces: Collecti
         ImapError: if the folder holds anything else.
     """
     restore(folder)
-    clear_partials(folder.parent, f".{glob.escape(folder.name)}.partial-*")
-    left = tuple(f".{name}.{kind}" for name in replaces for kind in ("partial-", "old"))
-    found = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-    others = [name for name in found if name not in (*replaces, *FOREIGN) and not name.startswith(left)]
-    if others or (folder.exists() and not folder.is_dir()):
-        raise ImapError(
-            f"{folder} holds other files than maps ({', '.join(others[:3]) or 'it is a file'}); name another"
-        )
+    parts = tuple(f".{name}.{kind}" for name in replaces for kind in ("partial-", "old"))
+    others = [name for name in _names_in(folder) if name not in (*replaces, *FOREIGN) and not name.startswith(parts)]
+    if others:
+        raise ImapError(f"{folder} holds other files than maps ({', '.join(others[:3])}); name another")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    partial, old = (folder.with_name(f".{folder.name}.{kind}") for kind in (f"partial-{os.getpid()}", "old"))
+    partial = partial_of(folder)
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     try:
         write(partial)
-        if folder.exists():
-            os.replace(folder, old)
-        os.replace(partial, folder)
+        _move_in(partial, folder)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
-        restore(folder)
         raise
-    shutil.rmtree(old, ignore_errors=True)
     return folder
 
 
+def _names_in(folder: Path) -> list[str]:
+    """Names in a folder, none if there is no folder. Another process may take it away at any moment."""
+    try:
+        return os.listdir(folder)
+    except FileNotFoundError:
+        return []
+    except NotADirectoryError:
+        raise ImapError(f"{folder} holds other files than maps (it is a file); name another") from None
+
+
 def restore(folder: Path) -> None:
-    """Restore earlier results if a run was killed between moving them away and moving the new ones in."""
-    old = folder.with_name(f".{folder.name}.old")
-    if old.exists() and not folder.exists():
-        os.replace(old, folder)
+    """Bring back a folder that a killed process had moved away, and remove what else it has left of it."""
+    for left in folder.parent.glob(f".{glob.escape(folder.name)}.[op]*"):
+        if OWN.fullmatch(left.name) or OWNED.search(left.name):
+            _clear(left)
+
+
+def _move_in(partial: Path, folder: Path) -> None:
+    """Let `partial` replace `folder`, which another process may replace at the same time."""
+    old = partial_of(folder, "old")
+    try:
+        while partial.exists():
+            with suppress(FileNotFoundError):
+                os.replace(folder, old)
+            try:
+                os.replace(partial, folder)
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+                shutil.rmtree(old, ignore_errors=True)  # another process has put its own in between
+    except BaseException:
+        _put_back(old, folder)
+        raise
     shutil.rmtree(old, ignore_errors=True)
 
 
-def clear_partials(folder: Path, pattern: str, own: re.Pattern[str] | None = None) -> None:
-    """Remove half-written files of killed runs from a folder.
+def _put_back(old: Path, folder: Path) -> None:
+    """Restore an earlier result that was moved away, if none has come in its place."""
+    if old.exists() and not folder.exists():
+        with suppress(OSError):  # another process has put one there just now
+            os.replace(old, folder)
+    shutil.rmtree(old, ignore_errors=True)
 
-    Args:
-        folder: to look in.
-        pattern: of their names, as of glob.
-        own: expression that names must match too, so that nobody else's are removed.
+
+def clear_leftovers(folder: Path) -> None:
+    """Remove what killed runs have left in an output folder and in its samples, and restore what they moved away.
+
+    Nobody else's files are touched, and nothing of a process that is alive. A process on another computer counts as
+    alive for a day after its last write.
     """
-    for left in folder.glob(pattern):  # recent ones may belong to another run that is writing now
-        if own is not None and not own.fullmatch(left.name):
-            continue
+    for path in sorted(folder.iterdir()):
+        if OWN.fullmatch(path.name):
+            _clear(path)
+        elif re.fullmatch(SAMPLE, path.name) and path.is_dir():
+            for inside in (path, path / "view"):
+                for left in inside.glob(".*"):
+                    if OWN.fullmatch(left.name):
+                        _clear(left)
+
+
+def _clear(left: Path) -> None:
+    """Remove or restore one leftover, unless its process is alive. Other files are not touched."""
+    name, _, kind = left.name[1:].rpartition(".")
+    if f".{kind}" == SUFFIX:
+        clear_claim(left)
+    elif kind.startswith("old") and not _is_in_use(left):
+        _put_back(left, left.with_name(name))
+    elif kind.startswith("partial-") and not _is_in_use(left):
+        with suppress(OSError):  # another process clears it too
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+
+
+def _is_in_use(left: Path) -> bool:
+    """Whether the process that a leftover is named after may be alive."""
+    owner = OWNER.search(left.name)
+    if owner is None:  # of an earlier version, which named no process
+        return False
+    if owner["host"] not in (None, HOST):
         with suppress(FileNotFoundError):
-            if time.time() - left.stat().st_mtime > ONE_DAY:
-                shutil.rmtree(left, ignore_errors=True)
+            return time.time() - left.stat().st_mtime < ONE_DAY
+        return False
+    try:
+        os.kill(int(owner["pid"]), 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # alive, and another user's
+        return True
+    return True
 
 
 def check_writable(folder: Path) -> None:
-    """Create the folder; raise ImapError if files cannot be written there."""
+    """Create the folder; raise ImapError if files cannot be written there. Clear what killed runs have left."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".writable-{os.getpid()}"
+        probe = partial_of(folder / "writable")
         probe.touch()
         probe.unlink()
-        clear_partials(folder, ".*.partial-*", OF_A_SAMPLE)
+        clear_leftovers(folder)
     except OSError as error:
         raise ImapError(f"output_dir: cannot write to {folder}: {error.strerror}; choose another folder") from None

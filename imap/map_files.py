@@ -1,13 +1,13 @@
 """Files of maps: npy/<key>.npy and meta.json of a folder."""
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from imap.atomic import replaced
 from imap.errors import ImapError
 
 LAYOUT = 1  # version of a sample folder's layout
@@ -123,16 +123,21 @@ def _by_layer_and_step(table: Mapping[str, Mapping[str, list]]) -> dict[int, dic
     return {int(layer): {int(step): x for step, x in steps.items()} for layer, steps in table.items()}
 
 
+def shows_other(folder: Path, show: str, default: str) -> bool:
+    """Whether a finished sample shows another map than `show`. default: what a sample shows that does not say."""
+    meta = read_meta(folder)
+    return meta is not None and meta.get("method", {}).get("show", default) != show
+
+
 def set_shown(folder: Path, show: str, default: str) -> bool:
     """Let a finished sample show another map, if it shows a different one. Returns whether it did.
 
-    default: what a sample shows that does not say.
+    default: as in `shows_other`.
     """
     meta = read_meta(folder)
-    if meta is None or meta.get("method", {}).get("show", default) == show:
+    if meta is None or not shows_other(folder, show, default):
         return False
     meta.setdefault("method", {})["show"] = show
-    part = folder / f".{META}.partial-{os.getpid()}"
-    part.write_text(json.dumps(meta, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-    os.replace(part, folder / META)
+    with replaced(folder / META) as part:
+        part.write_text(json.dumps(meta, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
     return True

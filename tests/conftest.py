@@ -2,6 +2,7 @@
 
 import gc
 import os
+import subprocess
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
@@ -59,6 +60,14 @@ def pipes():
         return made[family]
 
     return get
+
+
+@pytest.fixture(scope="session")
+def dead() -> int:
+    """The number of a process that has ended."""
+    process = subprocess.Popen(["true"])
+    process.wait()
+    return process.pid
 
 
 def _folder(variable: str) -> Path:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import clip, growth, lambda_2, memory, models, overhead, parts, record
+from benchmarks import clip, growth, kills, lambda_2, memory, models, overhead, parts, record
 from imap.config.presets import presets
 from imap.media.video_io import write_video
 from tests.conftest import FAMILIES, SIZES
@@ -337,3 +337,43 @@ def test_agreement_orders_rows_as_a_truth_that_it_follows():
     value, low, high = order(values, 100)
     assert low <= value <= high and value > 0.8
     assert order(table([run(-1)], "noun", "ap", "ap"), 100)[0] == pytest.approx(-1)
+
+
+def test_the_moment_of_a_kill_is_that_of_the_last_known_line(tmp_path):
+    log = tmp_path / "log"
+    for text, name in (
+        ("", "imports"),
+        ("loading a (cpu)\n", "loading"),
+        ("[1/6] 000-a\n\r  0%|  | 0/1", "maps and writing"),
+        ("[1/6] 000-a\n[1/6] out/000-a: 0.2 s\n", "between samples"),
+        ("waiting for 1 that another process has in hand: a\n", "waiting"),
+        ("[1/6] out/000-a: 0.2 s\rpictures:  17%|  1/6\r\nno installed font\n", "pictures"),
+    ):
+        log.write_text(text)
+        assert kills.moment(log) == name
+
+
+def test_files_that_differ_are_missing_or_are_left_over_are_found(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name / "a").mkdir(parents=True)
+        (tmp_path / name / "a" / "meta.json").write_text(json.dumps({"seconds": name, "texts": []}))
+        (tmp_path / name / "report.html").write_text(f'["write (s)","{len(name)}"],')
+    wanted = kills.files_of(tmp_path / "one")
+    assert not any(kills.compare(tmp_path / "two", wanted).values())
+    (tmp_path / "two" / ".a.partial-1").mkdir()
+    (tmp_path / "two" / ".b.lock").touch()
+    (tmp_path / "two" / "report.html").write_text("other")
+    (tmp_path / "two" / "a" / "meta.json").unlink()
+    found = kills.compare(tmp_path / "two", wanted)
+    assert found == {"different": ["report.html"], "missing": ["a/meta.json"], "left_over": [".b.lock", ".a.partial-1"]}
+
+
+@pytest.mark.slow
+def test_a_list_that_is_killed_a_few_times_is_that_of_an_undisturbed_run(tmp_path):
+    command = [sys.executable, "-m", "benchmarks.kills", "--kills", "4", "--folder", str(tmp_path)]
+    command += ["--json", str(tmp_path / "rows.jsonl")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (row,) = (strict(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines())
+    assert row["kills"] >= 4 and row["met"] and row["files"] > 100
+    assert subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout == done.stdout  # from the records

@@ -12,8 +12,10 @@ from imap.cli.main import exit_unknown
 from imap.cli.overrides import check_overrides, literal
 from imap.config.presets import config_folder
 from imap.errors import ImapError
+from imap.runs.interrupts import ends_on_signals
 from imap.runs.log import errors_in_one_line, plain_log
 
+CONTINUE = "; run the same command again to continue"
 # flags of Hydra that work here
 HYDRA_FLAGS = (
     "--hydra-help",
@@ -47,17 +49,16 @@ def run_hydra(work: Callable[[Any], None], config_name: str, program: str, about
         print(manual(config_name, program, about))
         return
     try:
-        for flag in arguments:
-            if flag.startswith("-") and flag.partition("=")[0] not in HYDRA_FLAGS:
-                raise ImapError(f"unknown flag {flag}; settings are written name=value, such as height=480")
-        if not any(argument.startswith("-") for argument in arguments):
-            check_overrides(config_name, arguments)
-        sys.argv[1:] = arguments
-        hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=config_name)(work)()
+        with ends_on_signals(CONTINUE):
+            for flag in arguments:
+                if flag.startswith("-") and flag.partition("=")[0] not in HYDRA_FLAGS:
+                    raise ImapError(f"unknown flag {flag}; settings are written name=value, such as height=480")
+            if not any(argument.startswith("-") for argument in arguments):
+                check_overrides(config_name, arguments)
+            sys.argv[1:] = arguments
+            hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=config_name)(work)()
     except ImapError as error:
         sys.exit(f"imap: error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("imap: interrupted; run the same command again to continue")
 
 
 def sample(argv: Sequence[str], program: str = "imap sample") -> None:

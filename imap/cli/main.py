@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
 
+from imap.runs.interrupts import ends_on_signals
+
 COMMANDS = {  # name: its line in --help; imap.cli.commands has a function of the same name
     "sample": "sample videos from prompts, with a saliency map per word and frame",
     "renoise": "read the maps of real clips, one forward pass each",
@@ -13,7 +15,6 @@ COMMANDS = {  # name: its line in --help; imap.cli.commands has a function of th
     "figures": "draw a figure of the paper: NAME is teaser, methods, heads ...",
     "shapes": "the embedded world: render clips, train small models, benchmark maps",
 }
-INTERRUPTED = 130  # exit status of a command that Ctrl-C has ended
 HELP = """imap shows which pixels of which frames a word refers to, in a generated or a real video.
 
 usage: imap COMMAND [setting=value ...]
@@ -39,13 +40,11 @@ def main(argv: Sequence[str] | None = None, program: str | None = None) -> None:
         program: name in usage lines, for scripts that run one command; None is `imap COMMAND`.
     """
     try:
-        _run(sys.argv[1:] if argv is None else list(argv), program)
-        sys.stdout.flush()
+        with ends_on_signals():
+            _run(sys.argv[1:] if argv is None else list(argv), program)
+            sys.stdout.flush()
     except BrokenPipeError:  # the reader of `imap ... | head` has left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except KeyboardInterrupt:
-        print("imap: interrupted", file=sys.stderr)
-        sys.exit(INTERRUPTED)
 
 
 def _run(argv: Sequence[str], program: str | None) -> None:

@@ -1,5 +1,6 @@
 """Checked samples: a prompt, concepts (nouns), motion words and, for renoising, a clip. Lists of them."""
 
+import hashlib
 import json
 import re
 import unicodedata
@@ -12,6 +13,7 @@ from imap.config.checks import check_path, check_text
 from imap.errors import ImapError, first_line
 
 KEYS = ("caption", "concepts", "object", "video_path", "camera", "motion_idx")
+LONGEST_SLUG = 48  # characters
 OPTIONS = {"s": "concepts only", "t": "motion words only", "st": "both"}
 
 
@@ -27,8 +29,24 @@ class Sample:
     @property
     def slug(self) -> str:
         """The prompt as a folder name: ASCII letters, digits and hyphens, at most 48 characters."""
+        return self._plain[:LONGEST_SLUG].strip("-") or "sample"
+
+    @property
+    def folder_name(self) -> str:
+        """The slug, with a digest of the prompt if the slug is cut or lacks letters of other alphabets."""
+        letters = unicodedata.normalize("NFKD", self.prompt)
+        lacks = len(self._plain) > LONGEST_SLUG or any(x.isalnum() and not x.isascii() for x in letters)
+        return f"{self.slug}-{digest(self.prompt)}" if lacks else self.slug
+
+    @property
+    def _plain(self) -> str:
         plain = unicodedata.normalize("NFKD", self.prompt).encode("ascii", "ignore").decode().lower()
-        return re.sub(r"[^a-z0-9]+", "-", plain)[:48].strip("-") or "sample"
+        return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")
+
+
+def digest(text: str) -> str:
+    """Eight characters that another text hardly has."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
 
 
 def split_texts(value: str | Sequence[str] | None) -> tuple[str, ...]:
@@ -147,9 +165,9 @@ def _entry(entry: Any, concept_option: str, with_video: bool, folder: Path) -> S
 
 
 def numbered(samples: Sequence[Sample]) -> Iterator[tuple[str, Sample]]:
-    """Samples in order, each with its folder name <index>-<slug>."""
+    """Samples in order, each with the folder name <index>-<slug> that it gets if it is new."""
     for index, sample in enumerate(samples):
-        yield f"{index:03d}-{sample.slug}", sample
+        yield f"{index:03d}-{sample.folder_name}", sample
 
 
 def samples_of(config: Mapping[str, Any], renoising: bool, demo: Mapping[str, Any] | None = None) -> list[Sample]:

@@ -20,7 +20,7 @@ from imap.errors import ImapError
 from imap.jobs.output import Output
 from imap.jobs.renoising import renoise_video
 from imap.media.video_io import steady_times
-from imap.runs.batch import ERRORS
+from imap.runs.failures import ERRORS
 from imap.runs.loading import load
 from imap.runs.plan import RANDOM_WEIGHTS, plan
 from imap.shapes.world.truth import Things

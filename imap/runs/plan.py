@@ -3,7 +3,8 @@
 import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
@@ -16,8 +17,12 @@ from imap.config.run import AUTO, DURING, Run, run_settings
 from imap.config.samples import Sample, numbered, samples_of
 from imap.errors import ImapError
 from imap.media.clips import as_clip, check_clip, check_video_size
-from imap.runs.batch import ERRORS, Tally, Task, is_finished, record_failure, request
+from imap.runs import interrupts
+from imap.runs.batch import Tally, Task, told_when_interrupted
 from imap.runs.checkpoint import Checkpoint, read_checkpoint
+from imap.runs.failures import ERRORS, record_failure
+from imap.runs.folders import earlier_requests, log_others, placed, repeated
+from imap.runs.request import NAMED, log_found, look_up, request
 from imap.tracing.effect import refuse_absent
 from imap.tracing.text_slots import check_window
 
@@ -40,6 +45,7 @@ class Plan:
     checkpoint: Checkpoint
     tasks: Sequence[Task]
     prompt: str  # of the first sample of the whole list, finished or not: it identifies the list
+    names: Sequence[str]  # folders of the whole list, in order
     tally: Tally  # has the samples that are finished already, and those that fail the check
 
 
@@ -83,26 +89,58 @@ def plan(config: Mapping[str, Any], renoising: bool) -> Plan:
     check_writable(run.output_dir)
     recorded = method.recorded() | ({"imap_layer": AUTO} if run.chooses_layers else {})
     settings = {"model": model.recorded(), **run.recorded(), "method": recorded}
-    tally, tasks = Tally(), []
-    for name, sample in tqdm(samples, "checking", leave=False, disable=len(samples) < 10):
-        task = Task(name, sample, request(sample, settings))
+    tally = Tally()
+    with told_when_interrupted(run.output_dir, tally):
+        listed = place_tasks(samples, settings, run.output_dir)
+        tasks = check_tasks(listed, checkpoint, run, bool(method.effect), tally)
+    if len(tally.failed) == len(listed):
+        raise ImapError(f"none of the {len(listed)} samples can run; see {run.output_dir / ERRORS} for the reasons")
+    return Plan(model, run, checkpoint, tasks, samples[0][1].prompt, [task.name for task in listed], tally)
+
+
+def place_tasks(samples: Sequence[tuple[str, Sample]], settings: Mapping[str, Any], output_dir: Path) -> list[Task]:
+    """A task for each sample of the list, with the folder that holds it or is to hold it.
+
+    Args:
+        samples: with the names that new folders get.
+        settings: recorded settings of the run.
+        output_dir: of the run; it exists.
+    """
+    wanted = [request(sample, settings) for _, sample in samples]
+    earlier = earlier_requests(output_dir)
+    names = placed([name for name, _ in samples], wanted, earlier)
+    log_others(output_dir, earlier, names, wanted[0])
+    return [Task(name, sample, one) for name, (_, sample), one in zip(names, samples, wanted, strict=True)]
+
+
+def check_tasks(listed: Sequence[Task], checkpoint: Checkpoint, run: Run, effect: bool, tally: Tally) -> Sequence[Task]:
+    """Tasks that are not finished and can run. tally: takes up the others."""
+    tasks, found = [], {}
+    for task in tqdm(listed, "checking", leave=False, disable=len(listed) < 10):
+        interrupts.check()
+        folder = run.output_dir / task.name
+        found[task.name] = look_up(folder, task.request)
+        if found[task.name].is_finished:
+            tally.skipped.append(task.name)
+            continue
         try:
-            if is_finished(run.output_dir / name, task.request):
-                tally.skipped.append(name)
-                continue
-            if (run.output_dir / name).is_file():
-                raise ImapError(f"{run.output_dir / name} is a file, where the sample's folder goes; move it away")
-            _check_sample(sample, checkpoint, run, bool(method.effect))
+            if folder.is_file():
+                raise ImapError(f"{folder} is a file, where the sample's folder goes; move it away")
+            _check_sample(task.sample, checkpoint, run, effect)
         except ImapError as error:
-            if len(samples) == 1:
+            interrupts.check()
+            if len(listed) == 1:
                 raise
-            tally.failed.append(name)
-            record_failure(run.output_dir, name, "check", error)
+            tally.failed.append(task.name)
+            record_failure(run.output_dir, task.name, "check", error)
         else:
-            tasks.append(task)
-    if len(tally.failed) == len(samples):
-        raise ImapError(f"none of the {len(samples)} samples can run; see {run.output_dir / ERRORS} for the reasons")
-    return Plan(model, run, checkpoint, tasks, samples[0][1].prompt, tally)
+            tasks.append(replace(task, replaces=bool(found[task.name].changed)))
+    log_found(found)
+    twice = [tasks[i].name for i in repeated([task.request for task in tasks])]
+    if twice:
+        shown = ", ".join(twice[:NAMED]) + (", ..." if len(twice) > NAMED else "")
+        log.warning("%d of the list are the same as ones before them, and are made again: %s", len(twice), shown)
+    return tasks
 
 
 def warn_of_unknown_words(samples: Iterable[Sample], name: str, known: Sequence[str] | None) -> None:

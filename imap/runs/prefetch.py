@@ -1,24 +1,56 @@
 """Prefetch the next item of a list in a background thread."""
 
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
+from threading import Thread
+from types import TracebackType
+from typing import Generic, TypeVar
+
+from imap.runs.interrupts import BACKGROUND
 
 Item = TypeVar("Item")
 Ready = TypeVar("Ready")
 
 
-def prefetch(make: Callable[[Item], Ready], items: Iterable[Item]) -> Iterator[Future[Ready]]:
-    """Apply `make` to every item in order, in a background thread that is at most one item ahead.
+class Prefetch(Generic[Item, Ready]):
+    """Apply `make` to the next item in a background thread, one item at a time.
 
-    Yields:
-        A future of each result. It raises its item's exception; other items go on.
+    An interrupt does not wait for the thread. Any other end of the `with` block does.
     """
-    with ThreadPoolExecutor(1, "prefetch") as pool:
-        coming: Future[Ready] | None = None
-        for item in items:
-            ready, coming = coming, pool.submit(make, item)
-            if ready is not None:
-                yield ready
-        if coming is not None:
-            yield coming
+
+    def __init__(self, make: Callable[[Item], Ready]) -> None:
+        self._make = make
+        self._next: tuple[Item, Future[Ready]] | None = None
+        self._thread: Thread | None = None
+
+    def __enter__(self) -> "Prefetch[Item, Ready]":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._thread is not None and kind is not KeyboardInterrupt:
+            self._thread.join()
+
+    def start(self, item: Item) -> None:
+        """Begin with an item, unless the thread is still busy with one that nobody has taken."""
+        if self._thread is not None and self._thread.is_alive():
+            return
+        future: Future[Ready] = Future()
+        self._next = (item, future)
+        self._thread = Thread(target=self._fill, args=self._next, name=f"{BACKGROUND}prefetch", daemon=True)
+        self._thread.start()
+
+    def take(self, item: Item) -> Callable[[], Ready]:
+        """A function that returns the result, or raises the item's exception. An item not begun is made in it."""
+        if self._next is None or self._next[0] != item:
+            return partial(self._make, item)
+        (_, future), self._next = self._next, None
+        return future.result
+
+    def _fill(self, item: Item, future: "Future[Ready]") -> None:
+        try:
+            future.set_result(self._make(item))
+        except BaseException as error:
+            future.set_exception(error)

@@ -5,11 +5,14 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
+from imap.atomic import clear_leftovers
 from imap.backbones import backbone_of
+from imap.claims import claim, lock_of
 from imap.config.method import shown_map
 from imap.config.run import DURING, Run
 from imap.config.samples import Sample
@@ -17,18 +20,22 @@ from imap.errors import ImapError, one_line
 from imap.jobs.output import Output
 from imap.jobs.renoising import read_sample, renoise_video
 from imap.jobs.sampling import sample_video
-from imap.map_files import VIEW, set_shown
+from imap.map_files import VIEW, set_shown, shows_other
 from imap.methods.registry import PUBLISHED
-from imap.runs.batch import Tally, Task, run_tasks
+from imap.runs import interrupts
+from imap.runs.batch import Tally, Task, run_tasks, told_when_interrupted
+from imap.runs.failures import forget_failures
 from imap.runs.loading import load
 from imap.runs.plan import RANDOM_WEIGHTS, Plan, plan
-from imap.runs.prefetch import prefetch
+from imap.runs.prefetch import Prefetch
+from imap.runs.request import look_up
 from imap.tracing.layer_choice import Lambda2Probe, LayerChoice, choose_once
 from imap.tracing.prompt_cache import PromptCache
 from imap.view.look import Look
 from imap.view.pictures import FACTS
+from imap.view.report import is_report_of
 from imap.view.run import REPORT, show_report, show_samples
-from imap.view.sample import Problems, samples_in
+from imap.view.sample import Problems
 
 log = logging.getLogger("imap")
 
@@ -47,29 +54,44 @@ def run_command(config: Any, renoising: bool) -> Tally:
         ImapError: if nothing can start.
     """
     values: Any = OmegaConf.to_container(config, resolve=True)
+    interrupts.check()
     todo = plan(values, renoising)
-    if todo.tasks:
-        run_plan(todo, renoising)
-    if todo.run.pictures:
-        show(todo)
-    log.info("%s: %s", todo.run.output_dir, todo.tally)
-    return todo.tally
+    folder, tally = todo.run.output_dir, todo.tally
+    try:
+        with told_when_interrupted(folder, tally):
+            if todo.tasks:
+                run_plan(todo, renoising)
+            if todo.run.pictures:
+                show(todo)
+    finally:
+        with interrupts.uninterrupted():
+            forget_failures(folder, [*tally.skipped, *tally.done])
+            clear_leftovers(folder)
+    log.info("%s: %s", folder, tally)
+    return tally
 
 
 def show(todo: Plan) -> None:
     """Draw missing pictures of finished samples, and the report. A failure is logged, and no result is lost."""
-    folder = todo.run.output_dir
-    finished = [folder / name for name in (*todo.tally.skipped, *todo.tally.done)]
-    shown = method_show(todo)
-    changed = {sample for sample in finished if set_shown(sample, shown, PUBLISHED)}
-    without_pictures = sorted(x for x in finished if x in changed or not (x / VIEW / FACTS).is_file())
-    if not finished or (not without_pictures and (folder / REPORT).is_file()):
-        return
+    folder, shown = todo.run.output_dir, method_show(todo)
+    finished = {*todo.tally.skipped, *todo.tally.done}
+    samples = [folder / name for name in todo.names if name in finished]
+
+    def lacks_pictures(sample: Path) -> bool:
+        return shows_other(sample, shown, PUBLISHED) or not (sample / VIEW / FACTS).is_file()
+
+    def needs_pictures(sample: Path) -> bool:
+        interrupts.check()
+        return set_shown(sample, shown, PUBLISHED) or lacks_pictures(sample)
+
     try:
         problems = Problems()
-        show_samples(without_pictures, Look(), problems)
-        log.info("%s", show_report(folder, samples_in(folder), Look(), problems))
+        without = [sample for sample in samples if lacks_pictures(sample)]
+        show_samples(without, Look(), problems, needs_pictures)
+        if samples and (without or not is_report_of(folder / REPORT, samples)):
+            log.info("%s", show_report(folder, samples, Look(), problems))
     except Exception as error:  # decoders and matplotlib have no common class of errors
+        interrupts.check()
         log.error("no pictures: %s", one_line(error))
 
 
@@ -104,13 +126,24 @@ def do_tasks(
         facts: as in `run_tasks`.
     """
     prompt_cache = PromptCache(backbone_of(pipe))
-    clips = prefetch(partial(read_sample, fit=run.fit), [task.sample for task in tasks] if renoising else [])
+    places = {task.sample: place for place, task in enumerate(tasks)}
 
-    def work(sample: Sample) -> Output:
-        clip = {"clip": next(clips).result} if renoising else {}
-        return one_sample(pipe, sample, run, renoising, prompt_cache=prompt_cache, **clip)
+    def is_free(task: Task) -> bool:
+        folder = run.output_dir / task.name
+        return not lock_of(folder).exists() and not look_up(folder, task.request).is_finished
 
-    run_tasks(tasks, run.output_dir, work, tally, facts)
+    with Prefetch(partial(read_sample, fit=run.fit)) as clips:
+
+        def work(sample: Sample) -> Output:
+            if not renoising:
+                return one_sample(pipe, sample, run, renoising, prompt_cache=prompt_cache)
+            clip = clips.take(sample)
+            following = next(filter(is_free, tasks[places[sample] + 1 :]), None)
+            if following is not None:
+                clips.start(following.sample)
+            return one_sample(pipe, sample, run, renoising, prompt_cache=prompt_cache, clip=clip)
+
+        run_tasks(tasks, run.output_dir, work, tally, facts)
 
 
 def one_sample(pipe: Any, sample: Sample, run: Run, renoising: bool, **prepared: Any) -> Output:
@@ -142,6 +175,8 @@ def choose_layers(pipe: Any, todo: Plan, renoising: bool) -> Run:
 
     measured_for = {"model": todo.model.recorded(), "num_inference_steps": run.num_inference_steps, "step": step}
     measured_for |= {"height": run.height, "width": run.width, "num_frames": run.num_frames, "prompt": todo.prompt}
-    choice = choose_once(run.output_dir / "layers.json", json.loads(json.dumps(measured_for)), measure)
+    path = run.output_dir / "layers.json"
+    with claim(path, wait=True):
+        choice = choose_once(path, json.loads(json.dumps(measured_for)), measure)
     log.info("%s", choice)
     return replace(run, method={**run.method, "imap_layer": choice.layers})

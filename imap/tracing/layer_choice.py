@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 
+from imap.atomic import replaced
 from imap.backbones.base import Backbone
 from imap.backbones.features import call_arguments
 from imap.errors import ImapError
@@ -179,8 +179,7 @@ def choose_once(path: Path, of: Mapping[str, Any], measure: Callable[[], LayerCh
             ) from None
         log.info("%s is of another model or other settings; lambda_2 is measured again", path)
     choice = measure()
-    part = path.with_suffix(".part")
     text = json.dumps({"of": of, **asdict(choice), "layers": choice.layers}, indent=1)
-    part.write_text(f"{text}\n", encoding="utf-8")
-    os.replace(part, path)
+    with replaced(path) as part:
+        part.write_text(f"{text}\n", encoding="utf-8")
     return choice

@@ -12,7 +12,7 @@ from imap.view.look import COLORMAPS, Look
 from imap.view.normalization import KINDS
 from imap.view.report import MOST_WITH_ALL_KEYS
 from imap.view.run import REPORT, show_report, show_samples
-from imap.view.sample import Problems, samples_in
+from imap.view.sample import Problems, samples_in, settings_in
 from imap.view.upsampling import SPACE
 
 
@@ -50,6 +50,9 @@ def main(argv: Sequence[str] | None = None, program: str = "python -m imap.view"
     try:
         look = Look(**{field.name: getattr(arguments, field.name) for field in fields(Look)})
         samples = samples_in(arguments.folder)
+        different = settings_in(samples)
+        if different > 1:
+            print(f"{arguments.folder} holds samples of {different} runs with different settings", file=sys.stderr)
         problems = Problems()
         written = [] if arguments.no_pictures else show_samples(samples, look, problems)
         if not arguments.no_report:

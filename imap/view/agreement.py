@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from imap.atomic import replaced
 from imap.map_files import FAITHFULNESS, META
 
 TABLE = "faithfulness.csv"
@@ -36,7 +37,7 @@ def write_agreement(samples: Sequence[Path], path: Path) -> str | None:
     if not rows:
         path.unlink(missing_ok=True)  # of an earlier run
         return None
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with replaced(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow(["sample", "word", "key", *SCORES])
         table.writerows([sample, word, key, *scores] for sample, word, key, scores in rows)

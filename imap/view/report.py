@@ -1,9 +1,9 @@
 """The report page of a run: one file that needs no server and no network."""
 
 import html
+import itertools
 import json
 import logging
-import os
 import string
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +14,8 @@ import numpy as np
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from imap.atomic import replaced
+from imap.map_files import META
 from imap.methods.registry import key_of
 from imap.methods.registry import labels as registered
 from imap.view.card import base64_of, card
@@ -25,6 +27,7 @@ from imap.view.sample import Problems, open_sample
 log = logging.getLogger("imap")
 TEMPLATE = Path(__file__).with_name("report.html")
 WIDTHS = ((40, 360), (150, 240), (10**9, 160))  # up to so many samples, videos at most so wide
+HEAD = 10  # lines of a page, at most, until its list of samples
 MOST_WITH_ALL_KEYS = 40  # samples: in larger runs the maps over maps_layers would be half of the page
 SCALES = {
     "auto": "scaled as usual for the map",
@@ -60,23 +63,34 @@ def write_report(
     """
     width = next(width for count, width in WIDTHS if len(folders) <= count)
     complete = len(folders) <= MOST_WITH_ALL_KEYS if all_keys is None else all_keys
-    names = {"title": html.escape(title), "left_out": "" if complete else LEFT_OUT}
+    names = {"title": html.escape(title), "left_out": "" if complete else LEFT_OUT, "listed": _listed(folders)}
     above, below = (string.Template(part) for part in TEMPLATE.read_text(encoding="utf-8").split("$samples"))
-    part = path.with_suffix(".part")
     labels: dict[str, str] = {}
-    try:
-        with part.open("w", encoding="utf-8") as page, logging_redirect_tqdm():
-            page.write(above.substitute(names))
-            for folder in tqdm(folders, "report", disable=len(folders) < 5):
-                page.write(_script(folder, width, complete, look.key, labels, problems) + "\n")
-            page.write(below.substitute(names, shared=_json(_shared(labels, look))))
-        os.replace(part, path)
-    except BaseException:  # Ctrl-C too
-        part.unlink(missing_ok=True)
-        raise
+    with replaced(path) as part, part.open("w", encoding="utf-8") as page, logging_redirect_tqdm():
+        page.write(above.substitute(names))
+        for folder in tqdm(folders, "report", disable=len(folders) < 5):
+            page.write(_script(folder, width, complete, look.key, labels, problems) + "\n")
+        page.write(below.substitute(names, shared=_json(_shared(labels, look))))
     if key_of(look.key, labels) not in ("auto", *labels):
         log.warning("no sample has maps %r; the report opens with IMAP for motion words, GramCol for things", look.key)
     return path
+
+
+def is_report_of(path: Path, folders: Sequence[Path]) -> bool:
+    """Whether a page exists that shows these samples, in this order, as they are now."""
+    if not path.is_file() or any(newer(folder / META, path) for folder in folders):
+        return False
+    with path.open(encoding="utf-8", errors="replace") as page:
+        return f'<meta name="samples" content="{_listed(folders)}">' in itertools.islice(map(str.strip, page), HEAD)
+
+
+def newer(one: Path, other: Path) -> bool:
+    """Whether a file was written after another one. Missing files are not."""
+    return one.is_file() and one.stat().st_mtime_ns > other.stat().st_mtime_ns
+
+
+def _listed(folders: Sequence[Path]) -> str:
+    return html.escape(json.dumps([folder.name for folder in folders]))
 
 
 def _shared(labels: Mapping[str, str], look: Look) -> dict[str, Any]:

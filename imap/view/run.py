@@ -1,12 +1,14 @@
 """Pictures and the report page of a whole run. A sample that cannot be shown does not stop the others."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from imap.claims import each_claimed
 from imap.map_files import META, VIEW
 from imap.view.agreement import TABLE, write_agreement
 from imap.view.look import Look
@@ -18,13 +20,27 @@ log = logging.getLogger("imap")
 REPORT = "report.html"
 
 
-def show_samples(folders: Sequence[Path], look: Look, problems: Problems) -> list[Path]:
-    """Write view/ into each sample's folder; those that are written. problems: takes up why others are not."""
+def show_samples(
+    folders: Sequence[Path], look: Look, problems: Problems, needed: Callable[[Path], bool] | None = None
+) -> list[Path]:
+    """Write view/ into each sample's folder. A sample that another process has in hand comes last.
+
+    Args:
+        folders: of the samples.
+        look: of the pictures.
+        problems: takes up why pictures are not written.
+        needed: whether a sample still needs pictures, asked when no other process can draw them; None draws all.
+
+    Returns:
+        The folders of the pictures that are written.
+    """
     written = []
-    with logging_redirect_tqdm():
-        for folder in tqdm(folders, "pictures", unit="sample", disable=len(folders) < 3):
+    bar = tqdm(folders, "pictures", unit="sample", disable=len(folders) < 3)
+    with logging_redirect_tqdm(), closing(each_claimed(bar, Path.resolve)) as claimed:
+        for folder in claimed:
             with problems.kept(folder, "pictures"):
-                written.append(write_pictures(open_sample(folder), look))
+                if needed is None or needed(folder):
+                    written.append(write_pictures(open_sample(folder), look))
     return written
 
 

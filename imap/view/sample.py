@@ -1,7 +1,8 @@
 """A finished sample of a run folder, as pictures need it."""
 
+import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,3 +138,9 @@ def samples_in(folder: Path) -> list[Path]:
     if not samples:
         raise ImapError(f"{folder} holds no finished samples; give the output_dir of a run, or a sample's folder")
     return samples
+
+
+def settings_in(samples: Iterable[Path]) -> int:
+    """How many different settings samples were made with. Maps that no run has made do not count."""
+    requests = ((read_meta(folder) or {}).get("request") for folder in samples)
+    return len({json.dumps(one.get("settings"), sort_keys=True) for one in requests if isinstance(one, Mapping)})

@@ -341,12 +341,14 @@ def test_known_settings_pass(override: str):
     check_overrides("sampling", [override])
 
 
-def test_an_interrupted_run_says_how_to_continue(arguments: None):
+def test_an_interrupted_run_says_how_to_continue(arguments: None, capsys):
     def work(config):
         raise KeyboardInterrupt
 
-    with pytest.raises(SystemExit, match="run the same command again"):
+    with pytest.raises(SystemExit) as stop:
         run_hydra(work, "sampling", "imap sample", "", [])
+    assert stop.value.code == 130
+    assert capsys.readouterr().err == "imap: interrupted; run the same command again to continue\n"
 
 
 def test_an_error_is_one_line_and_a_status(arguments: None):

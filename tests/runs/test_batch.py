@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,9 @@ from imap.config.samples import Sample, numbered
 from imap.jobs.output import Output
 from imap.map_files import read_meta
 from imap.media.clips import read_clip
-from imap.runs.batch import ERRORS, Tally, Task, is_finished, record_failure, request, run_tasks, versions
+from imap.runs.batch import Tally, Task, run_tasks, versions
+from imap.runs.failures import ERRORS, record_failure
+from imap.runs.request import log_found, look_up, request
 
 SETTINGS = {"seed": 42, "height": 16, "method": {"imap_layer": [0, 1]}, "model": {"name": "tiny_wan"}}
 
@@ -47,9 +48,11 @@ class Work:
 
 def run(folder: Path, todo: list, work: Any, settings: dict = SETTINGS) -> Tally:
     """Runs the samples that are not finished."""
-    folder.mkdir(exist_ok=True)
+    check_writable(folder)
     tasks = [Task(name, sample, request(sample, settings)) for name, sample in todo]
-    finished = [task.name for task in tasks if is_finished(folder / task.name, task.request)]
+    found = {task.name: look_up(folder / task.name, task.request) for task in tasks}
+    log_found(found)
+    finished = [name for name, one in found.items() if one.is_finished]
     tally = Tally(skipped=finished)
     run_tasks([task for task in tasks if task.name not in finished], folder, work, tally, {"fps": 8, "device": "cpu"})
     return tally
@@ -112,7 +115,7 @@ def test_another_clip_with_the_same_name_redoes_the_sample(tmp_path: Path):
     clip.write_bytes(b"two")
     assert run(tmp_path / "out", todo, Work()).done == ["000-a"]
     clip.unlink()
-    assert not is_finished(tmp_path / "out" / "000-a", request(todo[0][1], SETTINGS))
+    assert not look_up(tmp_path / "out" / "000-a", request(todo[0][1], SETTINGS)).is_finished
 
 
 def test_a_failure_does_not_stop_the_others_and_is_recorded_with_its_traceback(tmp_path: Path, caplog):
@@ -261,12 +264,3 @@ def test_files_of_file_managers_do_not_count(tmp_path):
     run(tmp_path / "out", todo, made)
     (tmp_path / "out" / todo[0][0] / ".DS_Store").touch()
     assert run(tmp_path / "out", todo, made, {**SETTINGS, "seed": 1}).failed == []
-
-
-def test_only_the_projects_own_leftovers_are_removed(tmp_path):
-    old = [tmp_path / name for name in (".photos.partial-2019", ".000-a-ball.partial-77", ".1000-a-ball.partial-77")]
-    for path in old:
-        path.mkdir()
-        os.utime(path, (0, 0))
-    check_writable(tmp_path)
-    assert [path.exists() for path in old] == [True, False, False]

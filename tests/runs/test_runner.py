@@ -20,7 +20,7 @@ from imap.map_files import read_meta
 from imap.media.clip_file import open_clip
 from imap.media.clips import read_clip
 from imap.media.video_io import write_video
-from imap.runs.batch import ERRORS
+from imap.runs.failures import ERRORS
 from imap.testing import tiny
 from imap.view.card import card
 from imap.view.sample import open_sample, time_labels
@@ -309,7 +309,7 @@ def test_a_failing_sample_does_not_stop_the_others_and_only_it_is_redone(command
     status, said = command("sampling", *request)
     assert status == 0 and "[1/1] 001-a-bad-ball" in said and "000-a-ball" not in said
     assert "1 done, 2 already finished, 0 failed" in said
-    assert visible(tmp_path / "out") == ["000-a-ball", "001-a-bad-ball", "002-a-dog", ERRORS]
+    assert visible(tmp_path / "out") == ["000-a-ball", "001-a-bad-ball", "002-a-dog"]
 
 
 def test_a_bad_clip_in_a_list_fails_before_the_model_is_loaded_and_the_others_are_done(command, loads, tmp_path, clip):

@@ -1,0 +1,103 @@
+"""Which folder of an output folder belongs to which sample of a list. The content decides, not the name."""
+
+import json
+import logging
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import count
+from pathlib import Path
+
+from imap.config.samples import digest
+from imap.map_files import META, read_meta
+from imap.runs.request import NAMED, Request, difference
+
+log = logging.getLogger("imap")
+
+
+def earlier_requests(output_dir: Path) -> dict[str, Request]:
+    """Requests of the finished samples of an output folder, by folder name."""
+    metas = {path.parent.name: read_meta(path.parent) for path in sorted(output_dir.glob(f"[!.]*/{META}"))}
+    requests = {name: meta.get("request") for name, meta in metas.items() if meta}
+    return {name: one for name, one in requests.items() if isinstance(one, Mapping) and "sample" in one}
+
+
+def placed(names: Sequence[str], wanted: Sequence[Request], earlier: Mapping[str, Request]) -> list[str]:
+    """The folder of each sample of a list: the one that holds it already, wherever it was in an earlier list.
+
+    A new sample gets the folder of its name. If that one holds another prompt or another clip, a digest is added.
+
+    Args:
+        names: of the samples, all different.
+        wanted: their requests.
+        earlier: as `earlier_requests` returns them.
+    """
+    folders: dict[int, str] = {}
+    left = dict(earlier)
+    for identity in (_same_request, _same_sample):
+        holders = defaultdict(list)
+        for folder, one in left.items():
+            holders[identity(one)].append(folder)
+        for index, (name, one) in enumerate(zip(names, wanted, strict=True)):
+            same = holders[identity(one)] if index not in folders else []
+            if same:
+                folders[index] = name if name in same else same[0]
+                same.remove(folders[index])
+                del left[folders[index]]
+    taken = set(folders.values())
+    for index, (name, one) in enumerate(zip(names, wanted, strict=True)):
+        if index not in folders:
+            free = (x for x in _names(name, one) if x not in taken)
+            folders[index] = next(x for x in free if x not in earlier or is_replaced_by(earlier[x], one))
+            taken.add(folders[index])
+    return [folders[index] for index in range(len(names))]
+
+
+def _names(name: str, one: Request) -> Iterator[str]:
+    """Folder names for a sample, the plainest first."""
+    yield name
+    yield f"{name}-{digest(json.dumps([one['sample'].get(key) for key in ('prompt', 'video_path')]))}"
+    yield from (f"{name}-{digest(_same_sample(one) + str(number))}" for number in count())
+
+
+def is_replaced_by(earlier: Request, wanted: Request) -> bool:
+    """Whether a request is the same prompt and clip as an earlier one, maybe with other words or settings."""
+    one, other = earlier["sample"], wanted["sample"]
+    same_path, same_bytes = (one.get(key) == other.get(key) for key in ("video_path", "video_sha256"))
+    same_clip = same_path or (same_bytes and bool(one.get("video_sha256")))
+    return one.get("prompt") == other.get("prompt") and same_clip
+
+
+def repeated(wanted: Sequence[Request]) -> list[int]:
+    """Places in the list of samples that were in it before."""
+    first: dict[str, int] = {}
+    return [i for i, one in enumerate(wanted) if first.setdefault(_same_sample(one), i) != i]
+
+
+def log_others(output_dir: Path, earlier: Mapping[str, Request], folders: Sequence[str], wanted: Request) -> None:
+    """Log one line about samples of other lists in the folder, with the settings in which they differ."""
+    others = {name: one for name, one in earlier.items() if name not in set(folders)}
+    if not others:
+        return
+    differing = dict.fromkeys(
+        name for one in others.values() for name in difference(one.get("settings"), wanted["settings"])
+    )
+    settings = f", with other settings ({', '.join([*differing][:NAMED])})" if differing else ""
+    log.info(
+        "%s also holds %d of other lists%s; they stay, and the report leaves them out: %s",
+        output_dir,
+        len(others),
+        settings,
+        ", ".join([*others][:NAMED]) + (", ..." if len(others) > NAMED else ""),
+    )
+
+
+def _same_request(one: Request) -> str:
+    return json.dumps(one, sort_keys=True)
+
+
+def _same_sample(one: Request) -> str:
+    """Prompt, words and the clip's bytes. The clip's path counts only if it cannot be read."""
+    sample = dict(one["sample"])
+    if sample.get("video_sha256"):
+        sample.pop("video_path", None)
+    return json.dumps(sample, sort_keys=True)
