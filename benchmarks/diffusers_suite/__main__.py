@@ -3,8 +3,8 @@
 git clone --depth 1 --branch v0.42.1 https://github.com/huggingface/diffusers checkout
 python -m benchmarks.diffusers_suite checkout
 
-Needs the extra `test`, and `pip install parameterized requests-mock`. The checkout gives the tests, which the wheel does
-not have; the installed diffusers is tested. A call that imap refuses is repeated without a trace, and the table tells
+Needs the extra `test`, and `pip install parameterized requests-mock`. The checkout gives the tests, which the wheel
+lacks; the installed diffusers is tested. A call that imap refuses is repeated without a trace, and the table tells
 how many were refused and why. The exit status is 1 if a test has another outcome, or a call another output, random
 state or error; if a hook is left; or if a map is not finite.
 """
