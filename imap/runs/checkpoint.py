@@ -11,7 +11,7 @@ from transformers import AutoTokenizer
 from imap.backbones import family
 from imap.backbones.base import Backbone
 from imap.config.model import Model
-from imap.errors import ImapError, first_line
+from imap.errors import ImapError, brief, first_line
 from imap.testing import tiny
 
 
@@ -76,7 +76,7 @@ def read_checkpoint(model: Model) -> Checkpoint:
     backends = [backend.value for backend in AttentionBackendName]
     if model.attention_backend not in ("default", *backends):
         raise ImapError(
-            f"backbone.attention_backend={model.attention_backend!r} is not known; it can be default, "
+            f"backbone.attention_backend={brief(model.attention_backend)} is not known; it can be default, "
             + ", ".join(backends)
         )
     return Checkpoint(source, adapter, dict(config), tokenizer)

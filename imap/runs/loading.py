@@ -8,7 +8,7 @@ from diffusers import DiffusionPipeline
 from packaging.version import parse
 
 from imap.config.model import Model
-from imap.errors import ImapError, first_line
+from imap.errors import ImapError, brief, first_line
 
 log = logging.getLogger("imap")
 # diffusers renamed it between 0.35 and 0.42, and removes the old name in 1.0
@@ -53,7 +53,7 @@ def _set_attention_backend(pipe: DiffusionPipeline, backend: str) -> None:
     except (AttributeError, ValueError, RuntimeError, ImportError) as error:
         reason = first_line(error)
         raise ImapError(
-            f"backbone.attention_backend={backend!r} does not work here: {reason}; "
+            f"backbone.attention_backend={brief(backend)} does not work here: {reason}; "
             "set backbone.attention_backend=default"
         ) from None
 

@@ -11,7 +11,7 @@ from imap.backbones.features import CONCEPT_WINDOW, TokenizedText
 from imap.backbones.tokens import place_of
 from imap.config.method import Method
 from imap.config.samples import check_words
-from imap.errors import ImapError
+from imap.errors import ImapError, brief
 from imap.methods.layer_maps import SlotWeights
 from imap.tracing import word_notes as notes
 
@@ -204,11 +204,11 @@ def check_window(backbone: Backbone | type[Backbone], tokenizer: Any, text: str)
     """
     ids = backbone.token_ids(tokenizer, text)
     if ids == backbone.token_ids(tokenizer, ""):
-        raise ImapError(f"the model's tokenizer finds no letters in {text!r}; name another word")
+        raise ImapError(f"the model's tokenizer finds no letters in {brief(text)}; name another word")
     length = len(ids)
     if length > CONCEPT_WINDOW:
-        shown = text if len(text) < 60 else text[:57] + "..."
         raise ImapError(
-            f"the concept {shown!r} is {length} tokens long, and the concept window holds {CONCEPT_WINDOW}; shorten it"
+            f"the concept {brief(text, 60)} is {length} tokens long, and the concept window holds {CONCEPT_WINDOW}; "
+            "shorten it"
         )
     return ids
