@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from imap.config.checks import check_path
 from imap.errors import ImapError, brief
 
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
@@ -55,8 +56,8 @@ def model_settings(config: Mapping[str, Any]) -> Model:
         raise ImapError(
             f"backbone.attention_backend={brief(config['attention_backend'])} is not a name; set it to default"
         )
-    path = config["path"]
-    if path is not None and not (Path(str(path)) / "model_index.json").is_file():
+    path = None if config["path"] is None else check_path("backbone.path", config["path"])
+    if path is not None and not (Path(path) / "model_index.json").is_file():
         is_small = str(config["name"]).startswith("shapes_")
         hint = f"; train it first: imap shapes train backbone={config['name']}" if is_small else ""
         raise ImapError(f"backbone.path: {path} is not a folder in diffusers format (no model_index.json){hint}")
@@ -71,7 +72,7 @@ def model_settings(config: Mapping[str, Any]) -> Model:
     return Model(
         name=config["name"],
         family=config["family"],
-        source=str(path) if path is not None else config["id"],
+        source=path if path is not None else config["id"],
         dtype=dtype,
         vae_dtype=_dtype("vae_dtype", config["vae_dtype"], dtype),
         device=device,

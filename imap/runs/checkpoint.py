@@ -5,7 +5,7 @@ from typing import Any
 
 import diffusers
 from diffusers import DiffusionPipeline
-from diffusers.models.attention_dispatch import AttentionBackendName
+from diffusers.models.attention_dispatch import AttentionBackendName, attention_backend
 from transformers import AutoTokenizer
 
 from imap.backbones import family
@@ -40,6 +40,10 @@ class Checkpoint:
         return self.transformer["num_attention_heads"]
 
     @property
+    def text_slots(self) -> int:
+        return self.adapter.text_slots(self.transformer)
+
+    @property
     def size_multiple(self) -> tuple[int, int]:
         """Numbers that height and width in pixels must be multiples of."""
         return self.adapter.size_multiple(self.transformer["patch_size"])
@@ -68,15 +72,28 @@ def read_checkpoint(model: Model) -> Checkpoint:
             f"{source} is a {class_name}, but backbone={model.name} needs a {adapter.pipeline_class}; "
             "choose a backbone of its family"
         )
-    if model.attention_backend != "default" and not adapter.takes_attention_backend:
-        raise ImapError(
-            f"backbone.attention_backend={model.attention_backend}: {adapter.pipeline_class} always "
-            "runs torch's own kernels; set backbone.attention_backend=default"
-        )
-    backends = [backend.value for backend in AttentionBackendName]
-    if model.attention_backend not in ("default", *backends):
-        raise ImapError(
-            f"backbone.attention_backend={brief(model.attention_backend)} is not known; it can be default, "
-            + ", ".join(backends)
-        )
+    if model.attention_backend != "default":
+        check_attention_backend(model.attention_backend, adapter)
     return Checkpoint(source, adapter, dict(config), tokenizer)
+
+
+def check_attention_backend(name: str, adapter: type[Backbone]) -> None:
+    """Raise ImapError for an attention kernel that is unknown, or that this model or this machine does not run."""
+    if not adapter.takes_attention_backend:
+        raise ImapError(
+            f"backbone.attention_backend={name}: {adapter.pipeline_class} always runs torch's own kernels; "
+            "set backbone.attention_backend=default"
+        )
+    backends = {backend.value: backend for backend in AttentionBackendName}
+    if name not in backends:
+        raise ImapError(
+            f"backbone.attention_backend={brief(name)} is not known; it can be default, {', '.join(backends)}"
+        )
+    try:
+        with attention_backend(backends[name]):
+            pass  # diffusers looks for the kernel's package when the block begins
+    except (ValueError, RuntimeError, ImportError, OSError) as error:
+        raise ImapError(
+            f"backbone.attention_backend={name} does not work here: {first_line(error).rstrip('.')}; or set "
+            "backbone.attention_backend=default"
+        ) from None

@@ -19,7 +19,7 @@ from imap.media.clips import check_clip, check_video_size, clip_shape
 from imap.runs.batch import ERRORS, Tally, Task, is_finished, record_failure, request
 from imap.runs.checkpoint import Checkpoint, read_checkpoint
 from imap.tracing.effect import refuse_absent
-from imap.tracing.text_slots import check_window
+from imap.tracing.text_slots import check_count, check_window
 
 log = logging.getLogger("imap")
 REAL = (
@@ -129,6 +129,7 @@ def warn_of_unknown_words(samples: Iterable[Sample], name: str, known: Sequence[
 
 def _check_sample(sample: Sample, checkpoint: Checkpoint, run: Run, effect: bool) -> None:
     words = (*sample.concepts, *sample.motions)
+    check_count(len(words), checkpoint.text_slots)
     if effect:
         clean = checkpoint.adapter.clean
         refuse_absent([word for word in words if not occurrences(clean(word), clean(sample.prompt))])

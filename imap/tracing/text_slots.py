@@ -53,8 +53,7 @@ class TextSlots:
         self.needs_prompt = self.reads_prompt or bool(method.effect)
         self.joint_attention, self.padded_length = backbone.joint_attention, backbone.text_length
         self.prompt_tokens, self.masks_padding = method.prompt_tokens, backbone.masks_padding
-        if len(self.texts) >= self.padded_length:
-            raise ImapError(f"{len(self.texts)} texts do not fit {self.padded_length} text slots; name fewer")
+        check_count(len(self.texts), self.padded_length)
         tokenizer = backbone.pipe.tokenizer
         ids = {text: check_window(backbone, tokenizer, text) for text in self.texts}
         if self.needs_prompt:
@@ -194,6 +193,15 @@ def check_prompt(prompt: str | None, method: Method) -> None:
         raise ImapError(
             "imap_qk_matching_target=prompt reads the prompt's own words: "
             "give the prompt to the trace too, or set imap_qk_matching_target=concepts"
+        )
+
+
+def check_count(texts: int, slots: int) -> None:
+    """Raise ImapError for more words than a model has text slots; one slot stays empty."""
+    if texts >= slots:
+        raise ImapError(
+            f"{texts} words do not fit the model's {slots} text slots; name at most {slots - 1}, or read the rest in "
+            "another run"
         )
 
 
