@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from imap.config.checks import check_path
+from imap.config.checks import check_boolean, check_path
 from imap.errors import ImapError, brief
 
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
@@ -28,9 +28,10 @@ class Model:
     vae_tiling: bool
     attention_backend: str
     flow_shift: float | None
+    pickle_weights: bool = False  # also load weights that exist as .bin only
 
     def recorded(self) -> dict[str, Any]:
-        """Settings that change a result, in plain values. Device and offload do not change it."""
+        """Settings that change a result, in plain values. Device, offload and format of the weights do not."""
         names = ("name", "family", "source", "attention_backend", "vae_tiling", "flow_shift")
         dtypes = {
             "dtype": str(self.dtype).removeprefix("torch."),
@@ -66,8 +67,6 @@ def model_settings(config: Mapping[str, Any]) -> Model:
         isinstance(shift, bool) or not isinstance(shift, int | float) or not 0.01 <= shift <= 100
     ):
         raise ImapError(f"backbone.flow_shift={brief(shift)} is neither null nor a number from 0.01 to 100")
-    if not isinstance(config["vae_tiling"], bool):
-        raise ImapError(f"backbone.vae_tiling={brief(config['vae_tiling'])} is neither true nor false")
     dtype = _dtype("dtype", config["dtype"], torch.float32 if device.type == "cpu" else torch.bfloat16)
     return Model(
         name=config["name"],
@@ -77,9 +76,10 @@ def model_settings(config: Mapping[str, Any]) -> Model:
         vae_dtype=_dtype("vae_dtype", config["vae_dtype"], dtype),
         device=device,
         offload=config["offload"],
-        vae_tiling=config["vae_tiling"],
+        vae_tiling=check_boolean("backbone.vae_tiling", config["vae_tiling"]),
         attention_backend=config["attention_backend"],
         flow_shift=shift,
+        pickle_weights=check_boolean("backbone.pickle_weights", config["pickle_weights"]),
     )
 
 

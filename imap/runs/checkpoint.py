@@ -1,6 +1,7 @@
 """A checkpoint without its weights: its small files are read first, before anything large."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import diffusers
@@ -74,7 +75,19 @@ def read_checkpoint(model: Model) -> Checkpoint:
         )
     if model.attention_backend != "default":
         check_attention_backend(model.attention_backend, adapter)
+    if not model.pickle_weights:
+        check_weight_files(Path(source))
     return Checkpoint(source, adapter, dict(config), tokenizer)
+
+
+def check_weight_files(folder: Path) -> None:
+    """Raise ImapError for a local checkpoint with a part whose weights are pickled only. Nothing for a hub id."""
+    for part in sorted({path.parent for path in folder.glob("*/*.bin")}):
+        if not any(part.glob("*.safetensors")):
+            raise ImapError(
+                f"{part} has its weights as .bin only, a format that can hold code; "
+                "set backbone.pickle_weights=true to load them, or save them as safetensors"
+            )
 
 
 def check_attention_backend(name: str, adapter: type[Backbone]) -> None:
