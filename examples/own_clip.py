@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--output", default="outputs/own_clip", help="folder")
     options = parser.parse_args()
     dtype = torch.float32 if options.device == "cpu" else torch.bfloat16
-    pipe = DiffusionPipeline.from_pretrained(options.model, torch_dtype=dtype).to(options.device)
+    pipe = DiffusionPipeline.from_pretrained(options.model, torch_dtype=dtype, use_safetensors=True).to(options.device)
     renoised = imap.renoise(
         pipe,
         options.clip,

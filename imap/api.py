@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from imap.config.checks import positive
 from imap.config.run import METHOD_KEYS
 from imap.errors import ImapError
+from imap.jobs.clean_latents import dense
 from imap.jobs.reading import read_finished, trace_of_finished
 from imap.jobs.renoising import Renoised, read_clip, renoise_clip, renoise_settings
 from imap.media.clip_times import check_seconds
@@ -127,7 +129,7 @@ def renoise(
         concepts: as in `imap.trace`.
         motions: as in `imap.trace`.
         num_inference_steps: steps of the noise schedule.
-        renoise_timestep: step indices to noise the clip to.
+        renoise_timestep: step indices to noise the clip to, each once.
         test_full_denoise: denoise from the first index to the end, with guidance, and decode the result.
         guidance_scale: of the prompt over the negative prompt. Only `test_full_denoise` uses it.
         negative_prompt: only `test_full_denoise` uses it.
@@ -160,10 +162,12 @@ def renoise(
         negative_prompt=negative_prompt,
         seed=seed,
     )
+    sizes = {"height": height, "width": width, "num_frames": num_frames}
+    sizes = {name: positive(name, x) for name, x in sizes.items() if x is not None}
+    fit = Fit(**sizes, resize=resize, frames=frames, seconds=check_seconds(seconds))
     if latents is not None:
-        return renoise_clip(tracing, settings, latents, noise)
+        return renoise_clip(tracing, settings, dense("latents", latents), noise)  # never taken for frames
     assert clip is not None  # checked above
-    fit = Fit(height, width, num_frames, resize, frames, check_seconds(seconds))
     fitted, taken = read_clip(clip, fit)
     renoised = renoise_clip(tracing, settings, fitted, noise)
     renoised.seconds["decode_clip"] = round(taken, 4)

@@ -132,6 +132,11 @@ WORDS = [
         ["'small dog small dog", "17 tokens long, and the concept window holds 16"],
     ),
     (["prompt=A dog.", f"motions={LONG}", "backbone=tiny_wan"], ["17 tokens long"]),
+    (["prompt=A dog.", "concepts=" + ",".join(f"w{i}" for i in range(600))], ["600 words", "at most 225"]),
+    (
+        ["prompt=A dog.", "concepts=" + ",".join(f"w{i}" for i in range(512)), "backbone=tiny_wan"],
+        ["512 words do not fit the model's 512 text slots", "at most 511"],
+    ),
     (["prompt=A dog.", "concepts=dog", "input_json={files}/good.json"], ["input_json and prompt are both set"]),
     (["concepts=dog", "input_json={files}/good.json"], ["input_json and concepts are both set"]),
 ]
@@ -154,6 +159,7 @@ SETTINGS = [
     ("surrogate=mean", ["'mean'", "per_head, consensus"]),
     ("concept_token=middle", ["'middle'", "first, last, mean"]),
     ("concept_option=ts", ["concept_option='ts'", "s (concepts), t (motions) or st"]),
+    ("backbone.path=" + "x" * 300, ["backbone.path", "too long"]),
     ("backbone.dtype=bf16", ["backbone.dtype='bf16'", "auto, bfloat16, float16, float32"]),
     ("backbone.vae_dtype=half", ["backbone.vae_dtype='half'"]),
     ("backbone.offload=full", ["backbone.offload='full'", "auto, none, model, sequential"]),
@@ -186,9 +192,10 @@ def test_a_negative_prompt_of_hunyuanvideo_is_an_error(refusal):
     ("arguments", "parts"),
     [
         (["backbone.attention_backend=flsh"], ["attention_backend='flsh' is not known", "default, flash"]),
+        (["backbone.attention_backend=xformers"], ["attention_backend=xformers does not work here", "install"]),
         (
-            ["backbone.attention_backend=flash", "imap_layer=auto"],
-            ["imap_layer=auto reads", "does not work with backbone.attention_backend=flash"],
+            ["backbone.attention_backend=flex", "imap_layer=auto"],
+            ["imap_layer=auto reads", "does not work with backbone.attention_backend=flex"],
         ),
     ],
 )

@@ -75,10 +75,14 @@ class Backbone(ABC):
     def grid(self, latents: Tensor) -> Grid:
         """Token grid of the transformer's input latents."""
 
-    @property
+    @classmethod
     @abstractmethod
+    def text_slots(cls, transformer: Mapping[str, Any]) -> int:
+        """Text slots that the stock pipeline pads to, from the transformer's configuration."""
+
+    @property
     def text_length(self) -> int:
-        """Text slots that the stock pipeline pads to."""
+        return self.text_slots(self.transformer.config)
 
     def prompt_slots(self, call: Mapping[str, Any], prompt_tokens: int) -> tuple[int, int]:
         """Distinct prompt slots of a transformer call, and how many equal slots the last one counts for."""

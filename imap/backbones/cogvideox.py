@@ -41,9 +41,9 @@ class CogVideoX(T5Backbone):
         frames, height, width = latents.shape[1], latents.shape[3], latents.shape[4]
         return Grid(frames // (config.patch_size_t or 1), height // config.patch_size, width // config.patch_size)
 
-    @property
-    def text_length(self) -> int:
-        return self.transformer.config.max_text_seq_length
+    @classmethod
+    def text_slots(cls, transformer: Mapping[str, Any]) -> int:
+        return transformer["max_text_seq_length"]
 
     def features(self, block: Any, activations: BlockActivations, row: int, slots: int, is_read: bool) -> Features:
         q, k = activations.outputs["q"][row], activations.outputs["k"][row]

@@ -70,8 +70,8 @@ class HunyuanVideo(Backbone):
         patches = (config.patch_size_t, config.patch_size, config.patch_size)
         return Grid(*(size // patch for size, patch in zip(latents.shape[2:], patches, strict=True)))
 
-    @property
-    def text_length(self) -> int:
+    @classmethod
+    def text_slots(cls, transformer: Mapping[str, Any]) -> int:
         return 256
 
     def features(self, block: Any, activations: BlockActivations, row: int, slots: int, is_read: bool) -> Features:

@@ -45,8 +45,8 @@ class Wan(T5Backbone):
         sizes = zip(latents.shape[2:], self.transformer.config.patch_size, strict=True)
         return Grid(*(size // patch for size, patch in sizes))
 
-    @property
-    def text_length(self) -> int:
+    @classmethod
+    def text_slots(cls, transformer: Mapping[str, Any]) -> int:
         return 512
 
     def prompt_slots(self, call: Mapping[str, Any], prompt_tokens: int) -> tuple[int, int]:

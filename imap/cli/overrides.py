@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from imap.config.presets import config_folder
-from imap.errors import ImapError, first_line
+from imap.errors import ImapError, brief, first_line
 
 TEXTS = ("prompt", "negative_prompt", "concepts", "motions", "video_path", "input_json", "output_dir", "backbone.path")
 
@@ -45,7 +45,7 @@ def check_overrides(config_name: str, overrides: Sequence[str]) -> None:
         name, _, value = override.partition("=")
         choices = groups.get(name)
         if choices and value not in choices and (name, value) != ("experiment", "null"):
-            raise ImapError(f"unknown {name} {value!r}; choose from {', '.join(choices)}")
+            raise ImapError(f"unknown {name} {brief(value)}; choose from {', '.join(choices)}")
     try:
         GlobalHydra.instance().clear()
         with initialize_config_dir(str(config_folder()), version_base="1.3"):
@@ -53,14 +53,16 @@ def check_overrides(config_name: str, overrides: Sequence[str]) -> None:
             names = _names(config)
             for override in overrides:
                 if "=" not in override and not override.startswith("~"):
-                    raise ImapError(f'cannot read {override!r}; write name=value, and texts as prompt="a red ball"')
+                    raise ImapError(
+                        f'cannot read {brief(override)}; write name=value, and texts as prompt="a red ball"'
+                    )
                 name = override.partition("=")[0].lstrip("+~")
                 if name not in names and not name.startswith("hydra"):
                     near = difflib.get_close_matches(name, names, 1)
                     hint = f"did you mean {near[0]}?" if near else "--help lists all settings"
                     if config_name == "sampling" and name in _names(compose("renoising")):
                         hint = "it is a setting of imap renoise (main_Renoising.py)"
-                    raise ImapError(f"unknown setting {name!r}; {hint}")
+                    raise ImapError(f"unknown setting {brief(name)}; {hint}")
                 if override.startswith("~"):
                     raise ImapError(
                         f"{override} removes a setting, but the command needs all of them; set a value instead"
@@ -76,8 +78,8 @@ def check_overrides(config_name: str, overrides: Sequence[str]) -> None:
 def _check_grammar(override: str) -> None:
     try:
         OverridesParser.create().parse_override(override)
-    except HydraException as error:
-        raise ImapError(f"cannot read {override}: {first_line(error)}; write it as name=value") from None
+    except (HydraException, ValueError, RecursionError) as error:  # Python reads no number of thousands of digits
+        raise ImapError(f"cannot read {brief(override)}: {first_line(error)}; write it as name=value") from None
 
 
 def _names(config: DictConfig, prefix: str = "") -> list[str]:

@@ -5,7 +5,9 @@ from dataclasses import dataclass, fields
 from numbers import Integral
 from typing import Any
 
-from imap.errors import ImapError
+import numpy as np
+
+from imap.errors import ImapError, brief
 from imap.methods.registry import CHOSEN, EFFECT, MAPS, PUBLISHED, key_of, labels
 
 SCORE_NAMES = ("CHI", "DBI", "Silhouette", "Fisher")
@@ -54,7 +56,7 @@ class Method:
             unread = [step for step in self.effect_steps(num_inference_steps) if step not in read]
             if unread:
                 raise ImapError(
-                    f"effect reads step {unread[0]}, and steps {read.start} to {read.stop - 1} are read; "
+                    f"effect reads step {brief(unread[0])}, and steps {read.start} to {read.stop - 1} are read; "
                     "choose other steps for effect, or widen maps_timesteps"
                 )
 
@@ -70,7 +72,7 @@ def check_range(maps_timesteps: tuple[int, int] | None, num_inference_steps: int
     """Raise ImapError for a range [start, stop) with steps that a schedule does not have."""
     if maps_timesteps is not None and maps_timesteps[1] > num_inference_steps:
         raise ImapError(
-            f"maps_timesteps={list(maps_timesteps)} names step {maps_timesteps[1] - 1}, but "
+            f"maps_timesteps={brief(list(maps_timesteps))} names step {brief(maps_timesteps[1] - 1)}, but "
             f"num_inference_steps={num_inference_steps} has steps 0 to {num_inference_steps - 1}; "
             f"set maps_timesteps to a range [start, stop) within [0, {num_inference_steps}]"
         )
@@ -108,16 +110,17 @@ def method_settings(
     names = {field.name for field in fields(Method)}
     unknown = sorted(set(chosen) - names)
     if unknown:
-        raise ImapError(f"unknown setting {unknown[0]!r}; choose from {', '.join(sorted(names))}")
+        raise ImapError(f"unknown setting {brief(unknown[0])}; choose from {', '.join(sorted(names))}")
     value: dict[str, Any] = METHOD_DEFAULTS | {"concept_token": concept_token}
     value |= {key: paper[key] for key in names & set(paper) if paper[key] is not None}
     value |= {key: x for key, x in chosen.items() if x is not None}
 
     value["imap_layer"] = _layers(value["imap_layer"], num_layers)
-    value["maps_layers"] = checked_range("maps_layers", value["maps_layers"] or (0, num_layers))
+    layers = (0, num_layers) if value["maps_layers"] is None else value["maps_layers"]
+    value["maps_layers"] = checked_range("maps_layers", layers)
     if value["maps_layers"][1] > num_layers:
         raise ImapError(
-            f"maps_layers={list(value['maps_layers'])} ends beyond this transformer's {num_layers} layers; "
+            f"maps_layers={brief(list(value['maps_layers']))} ends beyond this transformer's {num_layers} layers; "
             f"set maps_layers to a range [start, stop) within [0, {num_layers}]"
         )
     if value["maps_timesteps"] is not None:
@@ -135,23 +138,24 @@ def method_settings(
         raise ImapError("show=effect, and the effect is not read; set effect=true too")
     for name in ("softmax", "prompt_tokens"):
         if not isinstance(value[name], bool):
-            raise ImapError(f"{name}={value[name]!r} is neither true nor false")
+            raise ImapError(f"{name}={brief(value[name])} is neither true nor false")
     topk = value["imap_sep_topk"]
     if not _is_integer(topk) or not (topk == -1 or 1 <= topk <= num_heads):
         raise ImapError(
-            f"imap_sep_topk={topk!r}, but this transformer has {num_heads} heads a layer; "
+            f"imap_sep_topk={brief(topk)}, but this transformer has {num_heads} heads a layer; "
             f"set it between 1 and {num_heads}, or to -1 to keep heads by threshold"
         )
+    value["imap_sep_topk"] = int(topk)
     return Method(**value)
 
 
 def shown_map(value: Any) -> str:
     """Key of the map to show, without a suffix, from its key or label; or `published`."""
     known = {**labels(), PUBLISHED: PUBLISHED}
-    key = key_of(str(value), known)
+    key = key_of(value, known) if isinstance(value, str) else ""
     if key not in known:
         names = [*(x.key for x in MAPS), EFFECT]
-        raise ImapError(f"show={value!r} is not known; it can be {PUBLISHED}, {', '.join(names)}")
+        raise ImapError(f"show={brief(value)} is not known; it can be {PUBLISHED}, {', '.join(names)}")
     return key.removesuffix(CHOSEN)
 
 
@@ -163,8 +167,8 @@ def _effect(value: Any) -> bool | tuple[float, ...]:
         return value
     steps = _integers("effect", value, ", or effect=true")
     if not steps or any(step < 0 for step in steps):
-        raise ImapError(f"effect={value!r} names no step; write it as effect=true or effect=[10,20]")
-    return tuple(int(step) for step in steps)
+        raise ImapError(f"effect={brief(value)} names no step; write it as effect=true or effect=[10,20]")
+    return tuple(steps)
 
 
 def _is_integer(x: Any) -> bool:
@@ -176,28 +180,31 @@ def _layers(value: Any, num_layers: int) -> tuple[int, ...]:
     if not layers:
         raise ImapError("imap_layer is empty; list at least one layer, such as imap_layer=[0]")
     if len(set(layers)) < len(layers):
-        raise ImapError(f"imap_layer={list(layers)} names a layer twice; list each layer once")
+        raise ImapError(f"imap_layer={brief(list(layers))} names a layer twice; list each layer once")
     for layer in layers:
         if not 0 <= layer < num_layers:
             raise ImapError(
-                f"imap_layer names layer {layer}, but this transformer has layers 0 to {num_layers - 1}; "
+                f"imap_layer names layer {brief(layer)}, but this transformer has layers 0 to {num_layers - 1}; "
                 "set imap_layer to some of them"
             )
     return layers
 
 
-def _integers(name: str, value: Any, alternative: str = "") -> Sequence[int]:
+def _integers(name: str, value: Any, alternative: str = "") -> list[int]:
+    value = value.tolist() if isinstance(value, np.ndarray) else value
     items = [value] if _is_integer(value) else value
-    if isinstance(items, str) or not isinstance(items, Sequence) or not all(_is_integer(x) for x in items):
-        raise ImapError(f"{name}={value!r} is not a list of whole numbers; write it as {name}=[0,1,2]{alternative}")
-    return items
+    if isinstance(items, str | bytes) or not isinstance(items, Sequence) or not all(_is_integer(x) for x in items):
+        raise ImapError(
+            f"{name}={brief(value)} is not a list of whole numbers; write it as {name}=[0,1,2]{alternative}"
+        )
+    return [int(x) for x in items]
 
 
 def checked_range(name: str, value: Any) -> tuple[int, int]:
     """The range [start, stop) of a setting. Raises ImapError if the value is not a range."""
     items = _integers(name, value)
     if len(items) != 2 or not 0 <= items[0] < items[1]:
-        raise ImapError(f"{name}={value!r} is not a range; write it as {name}=[start,stop], the stop not included")
+        raise ImapError(f"{name}={brief(value)} is not a range; write it as {name}=[start,stop], the stop not included")
     return (items[0], items[1])
 
 
@@ -205,4 +212,4 @@ def _choice(name: str, value: Any, choices: Sequence[str]) -> str:
     for choice in choices:
         if isinstance(value, str) and value.lower() == choice.lower():
             return choice
-    raise ImapError(f"{name}={value!r} is not known; it can be {', '.join(choices)}")
+    raise ImapError(f"{name}={brief(value)} is not known; it can be {', '.join(choices)}")

@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from imap.errors import ImapError
+from imap.config.checks import check_boolean, check_path
+from imap.errors import ImapError, brief
 
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 OFFLOADS = ("auto", "none", "model", "sequential")
@@ -27,9 +28,10 @@ class Model:
     vae_tiling: bool
     attention_backend: str
     flow_shift: float | None
+    pickle_weights: bool = False  # also load weights that exist as .bin only
 
     def recorded(self) -> dict[str, Any]:
-        """Settings that change a result, in plain values. Device and offload do not change it."""
+        """Settings that change a result, in plain values. Device, offload and format of the weights do not."""
         names = ("name", "family", "source", "attention_backend", "vae_tiling", "flow_shift")
         dtypes = {
             "dtype": str(self.dtype).removeprefix("torch."),
@@ -46,15 +48,17 @@ def model_settings(config: Mapping[str, Any]) -> Model:
     """
     device = device_of(str(config["device"]))
     if config["offload"] not in OFFLOADS:
-        raise ImapError(f"backbone.offload={config['offload']!r} is not known; it can be {', '.join(OFFLOADS)}")
+        raise ImapError(f"backbone.offload={brief(config['offload'])} is not known; it can be {', '.join(OFFLOADS)}")
     if config["offload"] in ("model", "sequential") and device.type == "cpu":
         raise ImapError(
             f"backbone.offload={config['offload']} moves weights to a GPU, and the device is the CPU; set none"
         )
     if not isinstance(config["attention_backend"], str):
-        raise ImapError(f"backbone.attention_backend={config['attention_backend']!r} is not a name; set it to default")
-    path = config["path"]
-    if path is not None and not (Path(str(path)) / "model_index.json").is_file():
+        raise ImapError(
+            f"backbone.attention_backend={brief(config['attention_backend'])} is not a name; set it to default"
+        )
+    path = None if config["path"] is None else check_path("backbone.path", config["path"])
+    if path is not None and not (Path(path) / "model_index.json").is_file():
         is_small = str(config["name"]).startswith("shapes_")
         hint = f"; train it first: imap shapes train backbone={config['name']}" if is_small else ""
         raise ImapError(f"backbone.path: {path} is not a folder in diffusers format (no model_index.json){hint}")
@@ -62,21 +66,20 @@ def model_settings(config: Mapping[str, Any]) -> Model:
     if shift is not None and (
         isinstance(shift, bool) or not isinstance(shift, int | float) or not 0.01 <= shift <= 100
     ):
-        raise ImapError(f"backbone.flow_shift={shift!r} is neither null nor a number from 0.01 to 100")
-    if not isinstance(config["vae_tiling"], bool):
-        raise ImapError(f"backbone.vae_tiling={config['vae_tiling']!r} is neither true nor false")
+        raise ImapError(f"backbone.flow_shift={brief(shift)} is neither null nor a number from 0.01 to 100")
     dtype = _dtype("dtype", config["dtype"], torch.float32 if device.type == "cpu" else torch.bfloat16)
     return Model(
         name=config["name"],
         family=config["family"],
-        source=str(path) if path is not None else config["id"],
+        source=path if path is not None else config["id"],
         dtype=dtype,
         vae_dtype=_dtype("vae_dtype", config["vae_dtype"], dtype),
         device=device,
         offload=config["offload"],
-        vae_tiling=config["vae_tiling"],
+        vae_tiling=check_boolean("backbone.vae_tiling", config["vae_tiling"]),
         attention_backend=config["attention_backend"],
         flow_shift=shift,
+        pickle_weights=check_boolean("backbone.pickle_weights", config["pickle_weights"]),
     )
 
 
@@ -89,7 +92,7 @@ def device_of(name: str, setting: str = "backbone.device") -> torch.device:
     except RuntimeError:
         device = None
     if device is None or device.type not in ("cpu", "cuda"):
-        raise ImapError(f"{setting}={name!r} is not known; it can be auto, cpu, cuda or cuda:N")
+        raise ImapError(f"{setting}={brief(name)} is not known; it can be auto, cpu, cuda or cuda:N")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ImapError(f"{setting}={name}, but torch {torch.__version__} finds no CUDA GPU here; set {setting}=cpu")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
@@ -101,5 +104,5 @@ def _dtype(name: str, value: str, automatic: torch.dtype) -> torch.dtype:
     if value == "auto":
         return automatic
     if str(value) not in DTYPES:
-        raise ImapError(f"backbone.{name}={value!r} is not known; it can be auto, {', '.join(DTYPES)}")
+        raise ImapError(f"backbone.{name}={brief(value)} is not known; it can be auto, {', '.join(DTYPES)}")
     return DTYPES[value]

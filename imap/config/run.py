@@ -10,7 +10,7 @@ import numpy as np
 
 from imap.config.checks import check_boolean, check_guidance, check_path, check_seed, check_steps, positive
 from imap.config.method import Method, checked_range
-from imap.errors import ImapError
+from imap.errors import ImapError, brief
 from imap.media.clip_times import check_seconds
 from imap.media.clips import Fit
 from imap.media.video_io import check_fps
@@ -89,7 +89,7 @@ def run_settings(config: Mapping[str, Any], renoising: bool) -> Run:
 
 def _with_reading(run: Run, config: Mapping[str, Any]) -> Run:
     if config["read"] not in READINGS:
-        raise ImapError(f"read={config['read']!r} is not known; it can be {', '.join(READINGS)}")
+        raise ImapError(f"read={brief(config['read'])} is not known; it can be {', '.join(READINGS)}")
     indices = config["read_timestep"]
     if config["read"] == DURING:
         if indices is not None:
@@ -124,7 +124,7 @@ def scaled_indices(paper: Mapping[str, Any], num_inference_steps: int) -> list[i
 
 def _with_clip_settings(run: Run, config: Mapping[str, Any]) -> Run:
     if isinstance(run.method["effect"], Sequence) and not isinstance(run.method["effect"], str):
-        raise ImapError(f"effect={run.method['effect']!r}: a clip is read at renoise_timestep; set effect=true")
+        raise ImapError(f"effect={brief(run.method['effect'])}: a clip is read at renoise_timestep; set effect=true")
     full = check_boolean("test_full_denoise", config["test_full_denoise"])
     indices = check_renoise_timestep(
         config["renoise_timestep"],
@@ -134,7 +134,7 @@ def _with_clip_settings(run: Run, config: Mapping[str, Any]) -> Run:
     )
     video = config["video"] or {}
     if not isinstance(video, Mapping):
-        raise ImapError(f"video={video!r} is not known; set video.resize, video.frames and video.seconds")
+        raise ImapError(f"video={brief(video)} is not known; set video.resize, video.frames and video.seconds")
     how = (video.get("resize") or "none", video.get("frames") or "none", check_seconds(video.get("seconds")))
     fit = Fit(run.height, run.width, run.num_frames, *how)
     return replace(run, renoise_timestep=indices, test_full_denoise=full, fit=fit)
@@ -165,23 +165,23 @@ def check_renoise_timestep(
     value = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
     indices = [value] if isinstance(value, int) else value if isinstance(value, Sequence) else []
     if (
-        isinstance(indices, str)
+        isinstance(indices, str | bytes)
         or not indices
         or not all(isinstance(i, Integral) and not isinstance(i, bool) for i in indices)
     ):
-        raise ImapError(f"{name}={value!r} is not a list of step indices; write it as {name}=[30]")
+        raise ImapError(f"{name}={brief(value)} is not a list of step indices; write it as {name}=[30]")
     indices = [int(i) for i in indices]
     for i in indices:
         if not 0 <= i < num_inference_steps:
             raise ImapError(
-                f"{name} names step {i}, but num_inference_steps={num_inference_steps} has steps 0 to "
+                f"{name} names step {brief(i)}, but num_inference_steps={num_inference_steps} has steps 0 to "
                 f"{num_inference_steps - 1}; set {name} to one of them, such as [{num_inference_steps // 2}]"
             )
     steps = range(indices[0], num_inference_steps) if full else indices
     with_maps = [i for i in steps if maps_timesteps is None or i in range(*maps_timesteps)]
     if not with_maps:
         raise ImapError(
-            f"no step of {name}={list(indices)} lies in maps_timesteps={list(maps_timesteps or ())}; "
+            f"no step of {name}={brief(indices)} lies in maps_timesteps={list(maps_timesteps or ())}; "
             "widen maps_timesteps"
         )
     return (indices[0],) if full else tuple(dict.fromkeys(with_maps))

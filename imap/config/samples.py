@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from imap.config.checks import check_path, check_text
-from imap.errors import ImapError, first_line
+from imap.errors import ImapError, brief, first_line
 
 KEYS = ("caption", "concepts", "object", "video_path", "camera", "motion_idx")
 LONGEST_SLUG = 48  # characters
@@ -60,8 +60,8 @@ def split_texts(value: str | Sequence[str] | None) -> tuple[str, ...]:
         if inside.startswith("[") and inside.endswith("]"):
             inside = inside[1:-1]
         value = [_unquoted(word.strip()) for word in inside.split(",")] if inside.strip() else []
-    if not isinstance(value, Sequence) or not all(isinstance(word, str) for word in value):
-        raise ImapError(f"expected words, got {value!r}")
+    if isinstance(value, bytes) or not isinstance(value, Sequence) or not all(isinstance(word, str) for word in value):
+        raise ImapError(f"expected words, got {brief(value)}")
     return tuple(" ".join(word.split()) for word in value)
 
 
@@ -75,11 +75,11 @@ def check_words(concepts: Sequence[str], motions: Sequence[str]) -> None:
     if not texts:
         raise ImapError('no words to look for; set concepts (nouns) or motions, such as concepts="ball, dog"')
     if "" in texts:
-        raise ImapError(f"one of the words is empty in {texts}; remove the extra comma")
+        raise ImapError(f"one of the words is empty in {brief(texts)}; remove the extra comma")
     seen: set[str] = set()
     for text in texts:
         if text.lower() in seen:
-            raise ImapError(f"{text!r} is a duplicate in concepts and motions; write each word once")
+            raise ImapError(f"{brief(text)} is a duplicate in concepts and motions; write each word once")
         seen.add(text.lower())
 
 
@@ -99,7 +99,9 @@ def make_sample(
         ImapError: for an empty prompt, and for words as `check_words` does.
     """
     if concept_option not in OPTIONS:
-        raise ImapError(f"concept_option={concept_option!r} is not known; it can be s (concepts), t (motions) or st")
+        raise ImapError(
+            f"concept_option={brief(concept_option)} is not known; it can be s (concepts), t (motions) or st"
+        )
     if not isinstance(prompt, str) or not prompt.strip():
         raise ImapError("the prompt is empty; describe the video in a sentence")
     check_text("prompt", prompt)
@@ -125,9 +127,11 @@ def read_list(path: Path, concept_option: str = "st", with_video: bool = False) 
         ImapError: one error for all faulty entries.
     """
     try:
-        entries = json.loads(path.read_text(encoding="utf-8-sig"))
+        entries = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_object)
     except FileNotFoundError:
         raise ImapError(f"input_json: there is no file {path.absolute()}") from None
+    except ImapError as error:
+        raise ImapError(f"input_json: {path}: {error}") from None
     except RecursionError:
         raise ImapError(f"input_json: {path} is nested too deeply; expected a list of objects") from None
     except ValueError as error:  # also for numbers of thousands of digits
@@ -148,12 +152,22 @@ def read_list(path: Path, concept_option: str = "st", with_video: bool = False) 
     return samples
 
 
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of a list. Raises ImapError for a key that comes twice, of which Python would keep the last value."""
+    entry = dict(pairs)
+    if len(entry) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ImapError(f"the key {brief(twice)} comes twice in one entry; write it once")
+    return entry
+
+
 def _entry(entry: Any, concept_option: str, with_video: bool, folder: Path) -> Sample:
     if not isinstance(entry, dict):
         raise ImapError(f"expected an object with {', '.join(KEYS[:3])}, got {type(entry).__name__}")
     for key in entry:
         if key not in KEYS:
-            raise ImapError(f"unknown key {key!r}; choose from {', '.join(KEYS)}")
+            raise ImapError(f"unknown key {brief(key)}; choose from {', '.join(KEYS)}")
     video = entry.get("video_path") if with_video else None
     if with_video and not (isinstance(video, str) and video):
         raise ImapError("video_path is missing or not a string; renoising needs a clip for every entry")
@@ -183,7 +197,9 @@ def samples_of(config: Mapping[str, Any], renoising: bool, demo: Mapping[str, An
     """
     option = config["concept_option"]
     if str(option) not in OPTIONS:
-        raise ImapError(f"concept_option={option!r} is not known; it can be s (concepts), t (motions) or st (both)")
+        raise ImapError(
+            f"concept_option={brief(option)} is not known; it can be s (concepts), t (motions) or st (both)"
+        )
     typed = [name for name in ("prompt", "concepts", "motions", "video_path") if config.get(name) is not None]
     if config["input_json"] is not None:
         if typed:

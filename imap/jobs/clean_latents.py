@@ -38,9 +38,9 @@ def clean_and_noise(
         check_video_size(height, width, frames, multiple, backbone.temporal_factor)
         shape = backbone.latent_shape(frames, height, width)
     else:
-        source = _own_layout(backbone, _dense("latents", source), "latents")
+        source = _own_layout(backbone, dense("latents", source), "latents")
         shape = tuple(source.shape)
-    noise = None if noise is None else _dense("noise", noise)
+    noise = None if noise is None else dense("noise", noise)
     drawn = randn_tensor(shape, generator=generator, dtype=backbone.latent_dtype)
     noise = drawn if noise is None else _own_layout(backbone, noise, "noise")
     if noise.shape != shape:
@@ -57,9 +57,10 @@ def _encode(backbone: Backbone, clip: np.ndarray, generator: torch.Generator, st
     return latents
 
 
-def _dense(name: str, value: Any) -> Tensor:
+def dense(name: str, value: Any) -> Tensor:
     """A tensor or an array of numbers as a tensor. Raises ImapError for anything else, and for NaN."""
-    value = torch.from_numpy(np.ascontiguousarray(value)) if isinstance(value, np.ndarray) else value
+    if isinstance(value, np.ndarray) and np.issubdtype(value.dtype, np.number):
+        value = torch.from_numpy(np.ascontiguousarray(value))
     if not isinstance(value, Tensor):
         raise ImapError(f"{name} must be a tensor (1, channels, frames, height, width); got {type(value).__name__}")
     if value.layout is not torch.strided or not value.is_floating_point():

@@ -14,7 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from imap.backbones.base import Backbone
-from imap.config.checks import check_boolean, check_guidance, check_seed, check_steps, check_text
+from imap.config.checks import check_boolean, check_guidance, check_path, check_seed, check_steps, check_text
 from imap.config.method import check_range
 from imap.config.presets import preset_for
 from imap.config.run import Run, check_renoise_timestep
@@ -190,7 +190,7 @@ class _Denoising:
 def read_clip(clip: str | Path | np.ndarray | Sequence[Any], fit: Fit) -> tuple[FittedClip, float]:
     """A clip at the size and length of `fit`, and the seconds that reading it took."""
     start = time.perf_counter()
-    name = str(clip) if isinstance(clip, str | Path) else "the clip"
+    name = check_path("clip", clip) if isinstance(clip, str | Path) else "the clip"
     return fit_clip(as_clip(clip), fit, name), time.perf_counter() - start
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from imap.errors import ImapError
+from imap.errors import ImapError, brief
 from imap.media.clip_file import Clip
 
 TOUCHING = 1e-6  # seconds: a frame that ends there does not lie in a part that begins there
@@ -23,7 +23,7 @@ def check_seconds(value: Any) -> tuple[float, float] | None:
         isinstance(x, Real) and not isinstance(x, bool) and isfinite(x) for x in part
     )
     if not numbers or isinstance(part, str) or len(part) != 2 or not 0 <= part[0] < part[1]:
-        raise ImapError(f"video.seconds={value!r} is not a part of a clip; write it as video.seconds=[1.5,3.5]")
+        raise ImapError(f"video.seconds={brief(value)} is not a part of a clip; write it as video.seconds=[1.5,3.5]")
     return float(part[0]), float(part[1])
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from einops import rearrange
 
-from imap.errors import ImapError
+from imap.errors import ImapError, brief
 from imap.media.clip_file import Clip, open_clip, stacked
 from imap.media.clip_times import chosen_frames, frames_within, shown_times
 
@@ -37,8 +37,8 @@ class Fit:
 
     def __post_init__(self) -> None:
         for name, known in (("resize", RESIZE), ("frames", FRAMES)):
-            if getattr(self, name) not in known:
-                raise ImapError(f"video.{name}={getattr(self, name)!r} is not known; it can be {', '.join(known)}")
+            if not isinstance(getattr(self, name), str) or getattr(self, name) not in known:
+                raise ImapError(f"video.{name}={brief(getattr(self, name))} is not known; it can be {', '.join(known)}")
 
 
 @dataclass(frozen=True)
@@ -97,11 +97,14 @@ def as_frames(clip: np.ndarray | Sequence[Any]) -> np.ndarray:
 
 def _stacked(clip: Sequence[Any]) -> np.ndarray:
     """Frames in one array. Raises ImapError for frames of several shapes."""
-    frames = [np.asarray(frame) for frame in clip]
-    shapes = list(dict.fromkeys(frame.shape for frame in frames))
-    if len(shapes) > 1:
-        raise ImapError(f"a clip with frames of several shapes, {', '.join(map(str, shapes[:3]))}; expected one shape")
-    return np.stack(frames)
+    try:
+        frames = [np.asarray(frame) for frame in clip]
+        shapes = list(dict.fromkeys(frame.shape for frame in frames))
+        if len(shapes) == 1:
+            return np.stack(frames)
+    except (ValueError, TypeError):  # lists of several lengths or more than 64 deep, texts beside numbers
+        raise ImapError("a clip of lists that make no array; expected frames (frames, height, width, 3)") from None
+    raise ImapError(f"a clip with frames of several shapes, {', '.join(map(str, shapes[:3]))}; expected one shape")
 
 
 def check_clip(clip: Clip, fit: Fit, name: str, multiple: Sequence[int] = (1, 1), temporal: int = 1) -> None:

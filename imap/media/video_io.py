@@ -11,7 +11,7 @@ import av
 import numpy as np
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 
-from imap.errors import ImapError, first_line
+from imap.errors import ImapError, brief, first_line
 
 TICKS = 90_000  # per second, in videos whose frames are not even in time
 SLOWEST, FASTEST = 0.01, 1000  # frames per second
@@ -76,7 +76,7 @@ def check_fps(value: Any) -> float:
     """Frames per second. Raises ImapError unless it is a number, such as 29.97, from SLOWEST to FASTEST."""
     number: Any = value if isinstance(value, Real) and not isinstance(value, bool) else 0
     if not SLOWEST <= number <= FASTEST:  # also for NaN, and for integers that no float can hold
-        raise ImapError(f"fps={value!r:.40} is not a number of frames per second from {SLOWEST} to {FASTEST}")
+        raise ImapError(f"fps={brief(value, 40)} is not a number of frames per second from {SLOWEST} to {FASTEST}")
     rate = float(value)
     return int(rate) if rate.is_integer() else rate
 

@@ -4,12 +4,12 @@ A new map is one function `f(heads, rows)` in a file of this folder and one line
 This module does not import torch, so pictures and help can take their names from it.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from imap.errors import ImapError
+from imap.errors import ImapError, brief
 
 SLOTS = ("texts", "words", "baseline", "concepts")
 EFFECT = "effect"  # key of the effect map, which no attention gives (imap.tracing.effect)
@@ -44,9 +44,13 @@ class SaliencyMap:
 
     def __post_init__(self) -> None:
         if not self.key.isidentifier() or self.key.endswith(CHOSEN):
-            raise ImapError(f"key={self.key!r} of a map must be letters, digits and _, and must not end in {CHOSEN}")
+            raise ImapError(
+                f"key={brief(self.key)} of a map must be letters, digits and _, and must not end in {CHOSEN}"
+            )
         if self.slots not in SLOTS:
-            raise ImapError(f"slots={self.slots!r} of the map {self.key} is not known; it can be {', '.join(SLOTS)}")
+            raise ImapError(
+                f"slots={brief(self.slots)} of the map {self.key} is not known; it can be {', '.join(SLOTS)}"
+            )
 
     def resolve(self) -> Callable[..., Any]:
         """The function itself. Raises ImapError if there is none."""
@@ -64,7 +68,7 @@ class SaliencyMap:
             return getattr(import_module(module), name)
         except (ImportError, AttributeError, ValueError):
             raise ImapError(
-                f"{field}={value!r} of the map {self.key!r} is not a function, nor its place as 'module:name'"
+                f"{field}={brief(value)} of the map {brief(self.key)} is not a function, nor its place as 'module:name'"
             ) from None
 
 
@@ -116,21 +120,21 @@ def default_key(shows: str) -> str:
     return next(x.key for x in MAPS if x.shows == shows) + CHOSEN
 
 
-def check_maps(own: SaliencyMap | Iterable[SaliencyMap] | None) -> tuple[SaliencyMap, ...]:
+def check_maps(own: SaliencyMap | Sequence[SaliencyMap] | None) -> tuple[SaliencyMap, ...]:
     """All maps of a trace: the registered ones, then a user's own.
 
     Raises:
         ImapError: for a function that cannot be called, or a name that comes twice.
     """
-    own = (own,) if isinstance(own, SaliencyMap) else own or ()
-    if not isinstance(own, Iterable) or not all(isinstance(x, SaliencyMap) for x in own):
-        raise ImapError(f"maps= takes imap.SaliencyMap objects, and got {own!r}")
+    own = (own,) if isinstance(own, SaliencyMap) else () if own is None else own
+    if not isinstance(own, Sequence) or not all(isinstance(x, SaliencyMap) for x in own):
+        raise ImapError(f"maps= takes imap.SaliencyMap objects, and got {brief(own)}")
     maps = (*MAPS, *own)
     for x in maps[len(MAPS) :]:
         x.resolve()
         x.resolve_finish()
         if x.shows is not None:
-            raise ImapError(f"shows={x.shows!r} of the map {x.key!r}: only registered maps can be a default")
+            raise ImapError(f"shows={brief(x.shows)} of the map {brief(x.key)}: only registered maps can be a default")
     keys = [x.key for x in maps]
     own_labels = [x.label.lower() for x in maps[len(MAPS) :]]
     twice = sorted({key for key in keys if keys.count(key) > 1})
@@ -141,9 +145,9 @@ def check_maps(own: SaliencyMap | Iterable[SaliencyMap] | None) -> tuple[Salienc
         if (x.key.lower() in names and x.key not in keys[: len(MAPS)]) or x.label.lower() in names
     ]
     if hidden:
-        raise ImapError(f"the map {hidden[0]!r} has the name of a registered map; choose another key and label")
+        raise ImapError(f"the map {brief(hidden[0])} has the name of a registered map; choose another key and label")
     if twice:
-        raise ImapError(f"the key {twice[0]!r} of maps= is taken; registered are {', '.join(x.key for x in MAPS)}")
+        raise ImapError(f"the key {brief(twice[0])} of maps= is taken; registered are {', '.join(x.key for x in MAPS)}")
     if len(set(own_labels)) < len(own_labels):
         raise ImapError(f"two maps of maps= have the same label ({', '.join(own_labels)}); name each differently")
     return maps

@@ -1,17 +1,18 @@
 """A checkpoint without its weights: its small files are read first, before anything large."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import diffusers
 from diffusers import DiffusionPipeline
-from diffusers.models.attention_dispatch import AttentionBackendName
+from diffusers.models.attention_dispatch import AttentionBackendName, attention_backend
 from transformers import AutoTokenizer
 
 from imap.backbones import family
 from imap.backbones.base import Backbone
 from imap.config.model import Model
-from imap.errors import ImapError, first_line
+from imap.errors import ImapError, brief, first_line
 from imap.testing import tiny
 
 
@@ -38,6 +39,10 @@ class Checkpoint:
     @property
     def num_heads(self) -> int:
         return self.transformer["num_attention_heads"]
+
+    @property
+    def text_slots(self) -> int:
+        return self.adapter.text_slots(self.transformer)
 
     @property
     def size_multiple(self) -> tuple[int, int]:
@@ -68,15 +73,40 @@ def read_checkpoint(model: Model) -> Checkpoint:
             f"{source} is a {class_name}, but backbone={model.name} needs a {adapter.pipeline_class}; "
             "choose a backbone of its family"
         )
-    if model.attention_backend != "default" and not adapter.takes_attention_backend:
-        raise ImapError(
-            f"backbone.attention_backend={model.attention_backend}: {adapter.pipeline_class} always "
-            "runs torch's own kernels; set backbone.attention_backend=default"
-        )
-    backends = [backend.value for backend in AttentionBackendName]
-    if model.attention_backend not in ("default", *backends):
-        raise ImapError(
-            f"backbone.attention_backend={model.attention_backend!r} is not known; it can be default, "
-            + ", ".join(backends)
-        )
+    if model.attention_backend != "default":
+        check_attention_backend(model.attention_backend, adapter)
+    if not model.pickle_weights:
+        check_weight_files(Path(source))
     return Checkpoint(source, adapter, dict(config), tokenizer)
+
+
+def check_weight_files(folder: Path) -> None:
+    """Raise ImapError for a local checkpoint with a part whose weights are pickled only. Nothing for a hub id."""
+    for part in sorted({path.parent for path in folder.glob("*/*.bin")}):
+        if not any(part.glob("*.safetensors")):
+            raise ImapError(
+                f"{part} has its weights as .bin only, a format that can hold code; "
+                "set backbone.pickle_weights=true to load them, or save them as safetensors"
+            )
+
+
+def check_attention_backend(name: str, adapter: type[Backbone]) -> None:
+    """Raise ImapError for an attention kernel that is unknown, or that this model or this machine does not run."""
+    if not adapter.takes_attention_backend:
+        raise ImapError(
+            f"backbone.attention_backend={name}: {adapter.pipeline_class} always runs torch's own kernels; "
+            "set backbone.attention_backend=default"
+        )
+    backends = {backend.value: backend for backend in AttentionBackendName}
+    if name not in backends:
+        raise ImapError(
+            f"backbone.attention_backend={brief(name)} is not known; it can be default, {', '.join(backends)}"
+        )
+    try:
+        with attention_backend(backends[name]):
+            pass  # diffusers looks for the kernel's package when the block begins
+    except (ValueError, RuntimeError, ImportError, OSError) as error:
+        raise ImapError(
+            f"backbone.attention_backend={name} does not work here: {first_line(error).rstrip('.')}; or set "
+            "backbone.attention_backend=default"
+        ) from None

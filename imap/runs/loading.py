@@ -8,7 +8,7 @@ from diffusers import DiffusionPipeline
 from packaging.version import parse
 
 from imap.config.model import Model
-from imap.errors import ImapError, first_line
+from imap.errors import ImapError, brief, first_line
 
 log = logging.getLogger("imap")
 # diffusers renamed it between 0.35 and 0.42, and removes the old name in 1.0
@@ -25,12 +25,16 @@ def load(model: Model, source: str) -> DiffusionPipeline:
     Raises:
         ImapError: if the weights cannot be loaded.
     """
+    # True: nothing but safetensors; None: also pickled weights, where there are no others
+    how = {"use_safetensors": None if model.pickle_weights else True, "trust_remote_code": False}
     dtypes = {"default": model.dtype, "vae": model.vae_dtype}
     try:
-        pipe = DiffusionPipeline.from_pretrained(source, trust_remote_code=False, **{DTYPE_ARGUMENT: dtypes})
+        pipe = DiffusionPipeline.from_pretrained(source, **how, **{DTYPE_ARGUMENT: dtypes})
     except Exception as error:  # readers of weights have errors of their own
-        reason = first_line(error)
-        raise ImapError(f"cannot load the weights of {source}: {reason}; download or copy them again") from None
+        hint = "download or copy them again"
+        if not model.pickle_weights:
+            hint += ", or set backbone.pickle_weights=true if they exist as .bin only"
+        raise ImapError(f"cannot load the weights of {source}: {first_line(error)}; {hint}") from None
     if model.flow_shift is not None:
         pipe.scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config, flow_shift=model.flow_shift)
     if model.attention_backend != "default":
@@ -53,7 +57,7 @@ def _set_attention_backend(pipe: DiffusionPipeline, backend: str) -> None:
     except (AttributeError, ValueError, RuntimeError, ImportError) as error:
         reason = first_line(error)
         raise ImapError(
-            f"backbone.attention_backend={backend!r} does not work here: {reason}; "
+            f"backbone.attention_backend={brief(backend)} does not work here: {reason}; "
             "set backbone.attention_backend=default"
         ) from None
 

@@ -24,7 +24,7 @@ from imap.runs.failures import ERRORS, record_failure
 from imap.runs.folders import earlier_requests, log_others, placed, repeated
 from imap.runs.request import NAMED, log_found, look_up, request
 from imap.tracing.effect import refuse_absent
-from imap.tracing.text_slots import check_window
+from imap.tracing.text_slots import check_count, check_window
 
 log = logging.getLogger("imap")
 REAL = (
@@ -167,6 +167,7 @@ def warn_of_unknown_words(samples: Iterable[Sample], name: str, known: Sequence[
 
 def _check_sample(sample: Sample, checkpoint: Checkpoint, run: Run, effect: bool) -> None:
     words = (*sample.concepts, *sample.motions)
+    check_count(len(words), checkpoint.text_slots)
     if effect:
         clean = checkpoint.adapter.clean
         refuse_absent([word for word in words if not occurrences(clean(word), clean(sample.prompt))])

@@ -5,11 +5,11 @@ from dataclasses import replace
 from typing import Any
 
 from imap.backbones import backbone_of
-from imap.config.checks import check_text
+from imap.config.checks import check_boolean, check_text
 from imap.config.method import method_settings
 from imap.config.presets import Preset, preset_for
 from imap.config.samples import split_texts
-from imap.errors import ImapError
+from imap.errors import ImapError, brief
 from imap.methods.registry import SaliencyMap
 from imap.tracing.compatibility import check_parts
 from imap.tracing.prompt_cache import PromptCache
@@ -44,8 +44,10 @@ def start_trace(
         check_text("prompt", prompt)
     if observe is not None and not callable(observe):
         raise ImapError(
-            f"observe={observe!r} cannot be called; give a function (layer, step, activations, slots, maps)"
+            f"observe={brief(observe)} cannot be called; give a function (layer, step, activations, slots, maps)"
         )
+    if prompt_cache is not None and not isinstance(prompt_cache, PromptCache):
+        raise ImapError(f"prompt_cache={brief(prompt_cache)} is not an imap.tracing.prompt_cache.PromptCache")
     if settings.get("imap_qk_matching_target") is None and not prompt:
         settings = {**settings, "imap_qk_matching_target": "concepts"}  # no prompt, so no prompt words to match
     preset = preset_for(backbone.family, backbone.num_layers, backbone.num_heads)
@@ -59,7 +61,7 @@ def start_trace(
     text_slots = TextSlots(
         backbone, method, split_texts(concepts), split_texts(motions), prompt, preset.words, (), attention
     )
-    if not attention and not method.effect:
+    if not check_boolean("attention", attention) and not method.effect:
         raise ImapError("without attention only the effect is read; set effect=True")
     return Trace(backbone, method, text_slots, observe, prompt_cache, maps, _only_size(preset), attention)
 

@@ -11,7 +11,7 @@ from imap.backbones.features import CONCEPT_WINDOW, TokenizedText
 from imap.backbones.tokens import place_of
 from imap.config.method import Method
 from imap.config.samples import check_words
-from imap.errors import ImapError
+from imap.errors import ImapError, brief
 from imap.methods.layer_maps import SlotWeights
 from imap.tracing import word_notes as notes
 
@@ -55,8 +55,7 @@ class TextSlots:
         self.needs_prompt = self.reads_prompt or bool(method.effect)
         self.joint_attention, self.padded_length = backbone.joint_attention, backbone.text_length
         self.prompt_tokens, self.masks_padding = method.prompt_tokens, backbone.masks_padding
-        if len(self.texts) >= self.padded_length:
-            raise ImapError(f"{len(self.texts)} texts do not fit {self.padded_length} text slots; name fewer")
+        check_count(len(self.texts), self.padded_length)
         tokenizer = backbone.pipe.tokenizer
         ids = {text: check_window(backbone, tokenizer, text) for text in self.texts}
         if self.needs_prompt:
@@ -199,6 +198,15 @@ def check_prompt(prompt: str | None, method: Method) -> None:
         )
 
 
+def check_count(texts: int, slots: int) -> None:
+    """Raise ImapError for more words than a model has text slots; one slot stays empty."""
+    if texts >= slots:
+        raise ImapError(
+            f"{texts} words do not fit the model's {slots} text slots; name at most {slots - 1}, or read the rest in "
+            "another run"
+        )
+
+
 def check_window(backbone: Backbone | type[Backbone], tokenizer: Any, text: str) -> tuple[int, ...]:
     """Token ids of a word. Needs only the tokenizer.
 
@@ -206,11 +214,11 @@ def check_window(backbone: Backbone | type[Backbone], tokenizer: Any, text: str)
     """
     ids = backbone.token_ids(tokenizer, text)
     if ids == backbone.token_ids(tokenizer, ""):
-        raise ImapError(f"the model's tokenizer finds no letters in {text!r}; name another word")
+        raise ImapError(f"the model's tokenizer finds no letters in {brief(text)}; name another word")
     length = len(ids)
     if length > CONCEPT_WINDOW:
-        shown = text if len(text) < 60 else text[:57] + "..."
         raise ImapError(
-            f"the concept {shown!r} is {length} tokens long, and the concept window holds {CONCEPT_WINDOW}; shorten it"
+            f"the concept {brief(text, 60)} is {length} tokens long, and the concept window holds {CONCEPT_WINDOW}; "
+            "shorten it"
         )
     return ids

@@ -53,6 +53,12 @@ def test_numbers_of_other_kinds(check, value):
         check(value)
 
 
+def test_a_key_that_comes_twice_in_an_entry_is_refused(tmp_path):
+    (tmp_path / "list.json").write_text('[{"caption": "a ball", "concepts": "ball", "concepts": "kite"}]')
+    with pytest.raises(ImapError, match="key 'concepts' comes twice"):
+        read_list(tmp_path / "list.json")
+
+
 def test_texts_stay_as_they_are():
     assert check_text("prompt", "馬 🐎 \\") == "馬 🐎 \\"
     assert make_sample(" 馬 ", "馬", "").prompt == "馬"

@@ -65,7 +65,8 @@ def load_text_encoders(pipe: Any, folder: Path) -> None:
             continue
         kind: Any = type(part)
         try:
-            loaded: Any = kind.from_pretrained(folder / name, local_files_only=True)
+            how = {"use_safetensors": True} if isinstance(part, PreTrainedModel) else {}
+            loaded: Any = kind.from_pretrained(folder / name, local_files_only=True, **how)
         except (OSError, SafetensorError, RuntimeError, ValueError) as error:
             raise _mismatch(folder, part, name, error) from None
         if isinstance(part, PreTrainedModel):
