@@ -126,16 +126,14 @@ def renoise(
             scaled as the transformer takes them.
         noise: noise of the latents' shape. Default: drawn from `seed`.
         prompt: describes the clip.
-        concepts: as in `imap.trace`.
-        motions: as in `imap.trace`.
+        concepts, motions: as in `imap.trace`.
         num_inference_steps: steps of the noise schedule.
         renoise_timestep: step indices to noise the clip to, each once.
         test_full_denoise: denoise from the first index to the end, with guidance, and decode the result.
         guidance_scale: of the prompt over the negative prompt. Only `test_full_denoise` uses it.
         negative_prompt: only `test_full_denoise` uses it.
         seed: of the noise and of the VAE's posterior sample.
-        height: pixels that the clip must have. Default: the clip's own.
-        width: pixels that the clip must have. Default: the clip's own.
+        height, width: pixels that the clip must have. Default: the clip's own.
         num_frames: length that the clip must have. Default: the clip's own.
         resize: what to do with a clip of another size: none (an error), crop or stretch.
         frames: what to do with a clip of another length: none (an error), uniform (even in time) or first.
@@ -165,9 +163,8 @@ def renoise(
     sizes = {"height": height, "width": width, "num_frames": num_frames}
     sizes = {name: positive(name, x) for name, x in sizes.items() if x is not None}
     fit = Fit(**sizes, resize=resize, frames=frames, seconds=check_seconds(seconds))
-    if latents is not None:
+    if clip is None:
         return renoise_clip(tracing, settings, dense("latents", latents), noise)  # never taken for frames
-    assert clip is not None  # checked above
     fitted, taken = read_clip(clip, fit)
     renoised = renoise_clip(tracing, settings, fitted, noise)
     renoised.seconds["decode_clip"] = round(taken, 4)

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from imap.cli.overrides import TEXTS, check_overrides, literal
 from imap.config.presets import config_folder
-from imap.media.clips import write_video
+from imap.media.video_io import write_video
 from imap.runs.plan import plan
 from tests.fuzz.values import accepted, fuzzed, search, texts
 
