@@ -114,6 +114,7 @@ def check_clip(clip: Clip, fit: Fit, name: str, multiple: Sequence[int] = (1, 1)
     """
     _, height, width, _ = clip.shape
     frames = len(frames_within(clip, fit.seconds, name))
+    name = name if fit.seconds is None else f"{name}, from {fit.seconds[0]:g} to {fit.seconds[1]:g} s,"
     wanted, size = fit.num_frames or frames, (fit.height or height, fit.width or width)
     fits = frames % temporal == 1 % temporal, height % multiple[0] == 0 and width % multiple[1] == 0
     own_length = f", or num_frames={frames}" if fits[0] else ""

@@ -84,6 +84,8 @@ def test_a_part_is_taken_at_the_clips_own_times(tmp_path: Path):
     assert fitted.times == pytest.approx([1, 27 / 24, 29 / 24, 32 / 24, 35 / 24, 36 / 24], abs=1e-5)
     with pytest.raises(ImapError, match=r"clip.mp4 lasts 2.04 s, and video.seconds=\[1.0, 3.0\] are expected"):
         check_clip(clip, Fit(seconds=(1.0, 3.0)), "clip.mp4")
+    with pytest.raises(ImapError, match="clip.mp4, from 1 to 1.5 s, has 12 frames and 5 are expected"):
+        check_clip(clip, Fit(num_frames=5, seconds=(1.0, 1.5)), "clip.mp4")
     with pytest.raises(ImapError, match="frames without a clock have no seconds"):
         check_clip(as_clip(np.stack(counted(5))), Fit(seconds=(0.0, 0.1)), "the clip")
 
