@@ -60,6 +60,7 @@ def test_only_one_at_a_time_has_a_claim_although_its_file_comes_and_goes(tmp_pat
             with claim(tmp_path / "a", wait=True):
                 inside.append(1)
                 most.append(len(inside))
+                time.sleep(0.0005)
                 inside.pop()
                 total.append(1)
 

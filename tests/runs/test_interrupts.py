@@ -108,7 +108,8 @@ def test_a_write_is_finished_before_the_command_ends():
 def test_the_second_signal_ends_the_command_at_once():
     ended = run(
         "with ends_on_signals(), uninterrupted():\n"
-        " os.kill(os.getpid(), number); time.sleep(0.4); os.kill(os.getpid(), number); time.sleep(5)"
+        " os.kill(os.getpid(), number); time.sleep(0.4); os.kill(os.getpid(), number); time.sleep(1)\n"
+        " print('not this')"
     )
     assert (ended.returncode, ended.stdout) == (130, "") and "ended at once" in ended.stderr
 

@@ -51,3 +51,13 @@ def test_a_finished_sample_shows_another_map_and_loses_nothing(tmp_path, show):
     assert after["method"]["show"] == show
     assert {**after, "method": before["method"]} == before
     assert {x.name for x in folder.iterdir()} == {"npy", "meta.json"}
+
+
+def test_a_table_that_cannot_be_written_leaves_the_earlier_one(tmp_path, monkeypatch):
+    folder, table = sample(tmp_path / "a", 0.25), tmp_path / "faithfulness.csv"
+    write_agreement([folder], table)
+    before = table.read_bytes()
+    monkeypatch.setattr("imap.view.agreement.csv.writer", None)
+    with pytest.raises(TypeError):
+        write_agreement([folder], table)
+    assert before and table.read_bytes() == before and sorted(x.name for x in tmp_path.iterdir()) == ["a", table.name]
