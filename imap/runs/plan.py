@@ -4,6 +4,7 @@ import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
@@ -84,6 +85,7 @@ def plan(config: Mapping[str, Any], renoising: bool) -> Plan:
     recorded = method.recorded() | ({"imap_layer": AUTO} if run.chooses_layers else {})
     settings = {"model": model.recorded(), **run.recorded(), "method": recorded}
     tally, tasks = Tally(), []
+    listed = Path(str(config["input_json"])) if config["input_json"] else None
     for name, sample in tqdm(samples, "checking", leave=False, disable=len(samples) < 10):
         task = Task(name, sample, request(sample, settings))
         try:
@@ -92,7 +94,7 @@ def plan(config: Mapping[str, Any], renoising: bool) -> Plan:
                 continue
             if (run.output_dir / name).is_file():
                 raise ImapError(f"{run.output_dir / name} is a file, where the sample's folder goes; move it away")
-            _check_sample(sample, checkpoint, run, bool(method.effect))
+            _check_sample(sample, checkpoint, run, bool(method.effect), listed)
         except ImapError as error:
             if len(samples) == 1:
                 raise
@@ -127,8 +129,13 @@ def warn_of_unknown_words(samples: Iterable[Sample], name: str, known: Sequence[
         )
 
 
-def _check_sample(sample: Sample, checkpoint: Checkpoint, run: Run, effect: bool) -> None:
+def _check_sample(sample: Sample, checkpoint: Checkpoint, run: Run, effect: bool, listed: Path | None) -> None:
     words = (*sample.concepts, *sample.motions)
+    if sample.video_path and listed and not sample.video_path.is_absolute() and not sample.video_path.exists():
+        raise ImapError(
+            f"video_path: there is no {sample.video_path} in {Path.cwd()} (the working folder), nor in "
+            f"{listed.parent.absolute()} (the list's)"
+        )
     check_count(len(words), checkpoint.text_slots)
     if effect:
         clean = checkpoint.adapter.clean
