@@ -35,9 +35,9 @@ def backbone_of(pipe: Any) -> Backbone:
         if adapter.transformer_class in kinds:
             return adapter(pipe)
     if transformer is None and hasattr(pipe, "transformer"):
-        second = ", and only the second one of two is there" if getattr(pipe, "transformer_2", None) is not None else ""
+        second = ", only the second one of two" if getattr(pipe, "transformer_2", None) is not None else ""
         raise ImapError(
-            f"cannot trace this {type(pipe).__name__}: its transformer is None{second}; load the pipeline with it"
+            f"cannot trace this {type(pipe).__name__}: it has no transformer{second}; load the pipeline with it"
         )
     what = "it has no transformer" if transformer is None else f"its transformer is a {type(transformer).__name__}"
     raise ImapError(
