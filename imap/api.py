@@ -241,7 +241,7 @@ def effect(
             effect_neutral and others.
 
     Returns:
-        Maps with the key `effect`.
+        Maps with the key `effect`. `facts` has no `faithfulness`, as no other map is read: `imap.renoise` has it.
 
     Raises:
         ImapError: for a word that is not in the prompt, and as `imap.renoise`.

@@ -9,6 +9,13 @@ class ImapError(ValueError):
         super().__init__("".join(x if x.isprintable() else ascii(x)[1:-1] for x in message))
 
 
+class UnknownNameError(ImapError, KeyError):
+    """A word or a map that is not there; also a KeyError, as of any mapping."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])  # KeyError would put it in quotes
+
+
 def brief(value: object, length: int = 80) -> str:
     """A value as Python writes it, in one line of at most `length` characters."""
     try:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from imap.atomic import write_folder
-from imap.errors import ImapError
+from imap.errors import ImapError, UnknownNameError
 from imap.map_files import ARRAYS, FACTS, LAYOUT, META, TOKEN_ARRAYS, VIDEO, VIEW, read_maps, write_arrays, write_meta
 from imap.media.video_io import clock_facts, write_video
 from imap.methods.registry import AFTER, CHOSEN, EFFECT, PUBLISHED, default_key, key_of, labels
@@ -56,7 +56,7 @@ class Maps(Mapping[str, np.ndarray]):
             known = {label.lower(): key for key, label in self.names.items()}
             near = known.get(str(key).lower())
             hint = f"; {key} is maps[{near!r}]" if near else ""
-            raise KeyError(f"no maps {key!r}; there are {', '.join(self.arrays)}{hint}")
+            raise UnknownNameError(f"no maps {key!r}; there are {', '.join(self.arrays)}{hint}")
         return self.arrays[key]
 
     def __iter__(self) -> Iterator[str]:
@@ -119,7 +119,7 @@ class Maps(Mapping[str, np.ndarray]):
     def key_of(self, text: str, key: str | None = None) -> str:
         """Key of a text's map: `key`, which may be a label such as GramCol, or by default the map that `show` names."""
         if text not in self.texts:
-            raise KeyError(f"no map of {text!r}; there are {', '.join(self.texts)}")
+            raise UnknownNameError(f"no map of {text!r}; there are {', '.join(self.texts)}")
         if key is not None:
             return key_of(key, self.names)
         shown = self.facts.get("method", {}).get("show", PUBLISHED)

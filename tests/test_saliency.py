@@ -85,6 +85,9 @@ def test_an_unknown_name_is_refused_with_the_known_ones():
         maps.of("cat")
     with pytest.raises(KeyError, match="no maps 'imaps'; there are imap, sel_imap"):
         maps["imaps"]
+    with pytest.raises(ImapError, match="^no map of 'cat'; there are ball"):
+        maps.show("cat")
+    assert maps.get("imaps") is None
     assert len(maps) == 4 and "imap" in maps and "imaps" not in maps
 
 

@@ -34,6 +34,11 @@ def backbone_of(pipe: Any) -> Backbone:
     for adapter in FAMILIES:
         if adapter.transformer_class in kinds:
             return adapter(pipe)
+    if transformer is None and hasattr(pipe, "transformer"):
+        second = ", only the second one of two" if getattr(pipe, "transformer_2", None) is not None else ""
+        raise ImapError(
+            f"cannot trace this {type(pipe).__name__}: it has no transformer{second}; load the pipeline with it"
+        )
     what = "it has no transformer" if transformer is None else f"its transformer is a {type(transformer).__name__}"
     raise ImapError(
         f"cannot trace a {type(pipe).__name__} ({what}); "

@@ -147,13 +147,20 @@ class Backbone(ABC):
         high, wide = patch_size[-2:] if isinstance(patch_size, Sequence) else (patch_size, patch_size)
         return (cls.spatial_factor * high, cls.spatial_factor * wide)
 
-    def video_size(self, grid: Grid) -> tuple[int, int, int]:
-        """Frames, height and width in pixels of the video of a token grid."""
+    @property
+    def latent_frames_per_patch(self) -> int:
         config = self.transformer.config
         patch = config.patch_size
-        in_time = patch[0] if isinstance(patch, Sequence) else getattr(config, "patch_size_t", None) or 1
-        high, wide = self.size_multiple(patch)
-        return ((grid.frames * in_time - 1) * self.temporal_factor + 1, grid.height * high, grid.width * wide)
+        return patch[0] if isinstance(patch, Sequence) else getattr(config, "patch_size_t", None) or 1
+
+    def video_size(self, grid: Grid) -> tuple[int, int, int]:
+        """Frames, height and width in pixels of the video of a token grid."""
+        high, wide = self.size_multiple(self.transformer.config.patch_size)
+        return (
+            (grid.frames * self.latent_frames_per_patch - 1) * self.temporal_factor + 1,
+            grid.height * high,
+            grid.width * wide,
+        )
 
     def set_schedule(self, num_inference_steps: int) -> None:
         """Set the scheduler's schedule as the stock pipeline does."""

@@ -33,7 +33,8 @@ class Wan(T5Backbone):
     def refusal(self) -> str | None:
         if getattr(self.pipe, "transformer_2", None) is not None:
             return "this Wan2.2 pipeline switches between two transformers; load a Wan2.1 text-to-video checkpoint"
-        if self.transformer.config.added_kv_proj_dim is not None:
+        config = self.transformer.config
+        if config.added_kv_proj_dim is not None or config.image_dim is not None:  # image tokens come before the text
             return "its cross-attention mixes image keys into the text's; load a text-to-video checkpoint"
         return None
 

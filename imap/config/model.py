@@ -1,13 +1,13 @@
 """Checked settings of a model: which checkpoint to load, and how."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from imap.config.checks import check_boolean, check_path
+from imap.config.checks import check_boolean, check_path, check_text, positive
 from imap.errors import ImapError, brief
 
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
@@ -46,6 +46,7 @@ def model_settings(config: Mapping[str, Any]) -> Model:
     Raises:
         ImapError: for a value that is unknown or does not fit this machine.
     """
+    _check_preset(config)
     device = device_of(str(config["device"]))
     if config["offload"] not in OFFLOADS:
         raise ImapError(f"backbone.offload={brief(config['offload'])} is not known; it can be {', '.join(OFFLOADS)}")
@@ -81,6 +82,22 @@ def model_settings(config: Mapping[str, Any]) -> Model:
         flow_shift=shift,
         pickle_weights=check_boolean("backbone.pickle_weights", config["pickle_weights"]),
     )
+
+
+def _check_preset(config: Mapping[str, Any]) -> None:
+    """Raise ImapError for parts of a preset that a command line has changed to something else."""
+    check_text("backbone.name", config["name"])
+    words, demo, paper = config.get("words"), config.get("demo"), config["paper"]
+    listed = isinstance(words, Sequence) and not isinstance(words, str)
+    if words is not None and not (listed and all(isinstance(word, str) for word in words)):
+        raise ImapError(f"backbone.words={brief(words)} is not a list of words")
+    if not isinstance(demo or {}, Mapping) or not isinstance((demo or {}).get("input_json") or "", str):
+        raise ImapError(f"backbone.demo={brief(demo)} is not a built-in example; set prompt and words, or input_json")
+    for name in ("renoise_timestep", "num_inference_steps"):
+        steps = paper[name] if isinstance(paper[name], Sequence) else [paper[name]]
+        if not all(isinstance(step, int) and not isinstance(step, bool) and step >= 0 for step in steps):
+            raise ImapError(f"backbone.paper.{name}={brief(paper[name])} holds no steps; set {name} instead")
+    positive("backbone.paper.num_inference_steps", paper["num_inference_steps"])
 
 
 def device_of(name: str, setting: str = "backbone.device") -> torch.device:

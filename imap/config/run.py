@@ -118,8 +118,9 @@ def scaled_indices(paper: Mapping[str, Any], num_inference_steps: int) -> list[i
         paper: of the model's preset.
         num_inference_steps: of the schedule.
     """
+    indices = [paper["renoise_timestep"]] if isinstance(paper["renoise_timestep"], int) else paper["renoise_timestep"]
     scale = num_inference_steps / paper["num_inference_steps"]
-    return list(dict.fromkeys(min(round(i * scale), num_inference_steps - 1) for i in paper["renoise_timestep"]))
+    return list(dict.fromkeys(min(round(i * scale), num_inference_steps - 1) for i in indices))
 
 
 def _with_clip_settings(run: Run, config: Mapping[str, Any]) -> Run:

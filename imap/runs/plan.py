@@ -92,7 +92,7 @@ def plan(config: Mapping[str, Any], renoising: bool) -> Plan:
     tally = Tally()
     with told_when_interrupted(run.output_dir, tally):
         listed = place_tasks(samples, settings, run.output_dir)
-        tasks = check_tasks(listed, checkpoint, run, bool(method.effect), tally)
+        tasks = check_tasks(listed, checkpoint, run, bool(method.effect), config["input_json"], tally)
     if len(tally.failed) == len(listed):
         raise ImapError(f"none of the {len(listed)} samples can run; see {run.output_dir / ERRORS} for the reasons")
     return Plan(model, run, checkpoint, tasks, samples[0][1].prompt, [task.name for task in listed], tally)
@@ -113,7 +113,9 @@ def place_tasks(samples: Sequence[tuple[str, Sample]], settings: Mapping[str, An
     return [Task(name, sample, one) for name, (_, sample), one in zip(names, samples, wanted, strict=True)]
 
 
-def check_tasks(listed: Sequence[Task], checkpoint: Checkpoint, run: Run, effect: bool, tally: Tally) -> Sequence[Task]:
+def check_tasks(
+    listed: Sequence[Task], checkpoint: Checkpoint, run: Run, effect: bool, input_json: Any, tally: Tally
+) -> Sequence[Task]:
     """Tasks that are not finished and can run. tally: takes up the others."""
     tasks, found = [], {}
     for task in tqdm(listed, "checking", leave=False, disable=len(listed) < 10):
@@ -126,7 +128,7 @@ def check_tasks(listed: Sequence[Task], checkpoint: Checkpoint, run: Run, effect
         try:
             if folder.is_file():
                 raise ImapError(f"{folder} is a file, where the sample's folder goes; move it away")
-            _check_sample(task.sample, checkpoint, run, effect)
+            _check_sample(task.sample, checkpoint, run, effect, input_json)
         except ImapError as error:
             interrupts.check()
             if len(listed) == 1:
@@ -165,8 +167,13 @@ def warn_of_unknown_words(samples: Iterable[Sample], name: str, known: Sequence[
         )
 
 
-def _check_sample(sample: Sample, checkpoint: Checkpoint, run: Run, effect: bool) -> None:
+def _check_sample(sample: Sample, checkpoint: Checkpoint, run: Run, effect: bool, input_json: Any) -> None:
     words = (*sample.concepts, *sample.motions)
+    if sample.video_path and input_json and not sample.video_path.is_absolute() and not sample.video_path.exists():
+        raise ImapError(
+            f"video_path: there is no {sample.video_path} in {Path.cwd()} (the working folder), nor in "
+            f"{Path(str(input_json)).parent.absolute()} (the list's)"
+        )
     check_count(len(words), checkpoint.text_slots)
     if effect:
         clean = checkpoint.adapter.clean

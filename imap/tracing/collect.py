@@ -92,7 +92,8 @@ def collect(
         from imap.evaluation.faithfulness import faithfulness_by_text  # loads scipy and scikit-learn
 
         others = {key: x for key, x in arrays.items() if key != EFFECT}
-        facts = {**facts, "faithfulness": faithfulness_by_text(others, arrays[EFFECT], text_slots.texts)}
+        if others:
+            facts = {**facts, "faithfulness": faithfulness_by_text(others, arrays[EFFECT], text_slots.texts)}
     if method.show != PUBLISHED and not {method.show, method.show + CHOSEN} & set(arrays):
         text_slots.note(f"show={method.show}: this model has no such map, so IMAP and GramCol are shown")
     tokens = {key: x[count:] for key, x in arrays.items() if len(x) > count}

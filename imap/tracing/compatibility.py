@@ -94,7 +94,7 @@ def _diffusers_hooks(module: nn.Module) -> list[str]:
 def size_notes(
     backbone: Backbone, grid: Grid, call: Mapping[str, Any], only_size: tuple[int, int, int] | None
 ) -> Iterator[str]:
-    """Notes for a video or a text of another size than the only one that a small model was trained on.
+    """Notes for a video of one patch, and for a size that is not the only one that a small model was trained on.
 
     Args:
         backbone: of the traced pipeline.
@@ -108,6 +108,11 @@ def size_notes(
     if grid.frames < 2:
         raise ImapError(
             "one latent frame has no motion, and heads are scored by their frames; set num_frames=5 or more"
+        )
+    if grid.patches == 1:
+        yield (
+            "one patch per frame: IMAP and GramCol are standardized over the patches of a frame, so they are zero; "
+            "make the video larger"
         )
     if only_size is None:
         return

@@ -190,7 +190,9 @@ class Trace:
         if not self.steps.read:
             called = f"maps_timesteps={self.method.maps_timesteps}" if self.steps.index >= 0 else "it was not called"
             raise ImapError(f"no step was read ({called}); call the pipeline inside the `with imap.trace(...)` block")
-        facts = {"family": self.backbone.family, "grid": asdict(self.grid), "steps": sorted(self.steps.read)}
+        grid, patch = asdict(self.grid), self.backbone.latent_frames_per_patch
+        grid |= {"latent_frames_per_patch": patch} if patch > 1 else {}
+        facts = {"family": self.backbone.family, "grid": grid, "steps": sorted(self.steps.read)}
         means = self.blocks.running.means() if self.attention else {}
         if self.effect is not None:
             means[EFFECT] = self.effect.mean()

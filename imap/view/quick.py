@@ -21,8 +21,9 @@ from imap.view.moving import durations_of, over
 from imap.view.normalization import kind_for, normalize
 from imap.view.overlay import enlarged, side_by_side
 from imap.view.pictures import file_names
-from imap.view.sample import RATE, TEMPORAL, Shown, blank_frames
+from imap.view.sample import RATE, Shown, blank_frames
 from imap.view.strip import strip
+from imap.view.upsampling import TEMPORAL
 
 TALLEST = 320  # pixels of a moving picture
 COLOURS = 128  # of a gif
@@ -54,11 +55,15 @@ def as_frames(video: Any, maps: Maps) -> np.ndarray:
         raise ImapError(f"video={str(video)!r} is a path; give the frames, such as imap.media.clips.read_clip(path)")
     frames = as_pixels(video)
     latent_frames = next(iter(maps.arrays.values())).shape[1]
-    expected = TEMPORAL * (latent_frames - 1) + 1
-    if len(frames) != expected:
+    patch = maps.facts.get("grid", {}).get("latent_frames_per_patch", 1)  # 2 in CogVideoX 1.5, which pads an odd number
+    in_video = [latent_frames * patch - padded for padded in range(patch)]
+    lengths = [TEMPORAL * (latents - 1) + 1 for latents in in_video]
+    if maps.facts.get("family") == "cogvideox":  # its VAE makes an even number of latent frames four frames each
+        lengths += [TEMPORAL * latents for latents in in_video if latents % 2 == 0]
+    if len(frames) not in lengths:
         raise ImapError(
             f"the video has {len(frames)} frames, which do not fit maps of {latent_frames} latent frames; "
-            f"expected {expected}, the frames of the traced call"
+            f"expected {' or '.join(map(str, lengths))}, the frames of the traced call"
         )
     return frames
 

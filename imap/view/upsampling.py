@@ -3,14 +3,26 @@
 import numpy as np
 from PIL import Image
 
+TEMPORAL = 4  # video frames per latent frame after the first, in all supported models
 SPACE = {"bilinear": Image.Resampling.BILINEAR, "nearest": Image.Resampling.NEAREST}
 
 
 def latent_frame(frame: int, latent_frames: int, frames: int) -> int:
-    """The latent frame of a video frame: the first covers one frame, each later one the same number, often 4."""
-    if latent_frames == 1 or frame == 0:
+    """The frame of a map, or latent frame, that covers a video frame.
+
+    The first latent frame covers one video frame, each later one the same number, often 4. Two cases differ:
+    CogVideoX's VAE decodes an even number of latent frames to 4 each, the first too; and CogVideoX 1.5 has a map frame
+    for every two latent frames, with padding before an odd number.
+    """
+    if latent_frames == 1:
         return 0
-    return 1 + (frame - 1) * (latent_frames - 1) // (frames - 1)
+    alike = frames % TEMPORAL == 0
+    in_video = frames // TEMPORAL if alike else (frames - 1) // TEMPORAL + 1
+    patch = -(-in_video // latent_frames)
+    if alike or (patch > 1 and (frames - 1) % TEMPORAL == 0):
+        latent = frame // TEMPORAL if alike else -(-frame // TEMPORAL)
+        return (latent + patch * latent_frames - in_video) // patch
+    return 1 + (frame - 1) * (latent_frames - 1) // (frames - 1) if frame else 0
 
 
 def middle_frame(latent: int, latent_frames: int, frames: int) -> int:

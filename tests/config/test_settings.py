@@ -286,3 +286,13 @@ def test_the_built_in_example_is_used_only_if_no_word_is_set():
 def test_an_incomplete_sample_is_an_error(changed: dict, renoising: bool, message: str):
     with pytest.raises(ImapError, match=message):
         samples_of({**(RENOISING if renoising else SAMPLING), **changed}, renoising)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["name=[1]", "words=nan", "demo=5", "demo.input_json=5", "paper.renoise_timestep=x", "paper.num_inference_steps=0"],
+)
+def test_parts_of_a_preset_that_are_something_else_are_refused(setting):
+    config = conftest.composed("sampling", "backbone=shapes_wan", f"backbone.{setting}")
+    with pytest.raises(ImapError, match=f"^backbone.{setting.partition('=')[0].removesuffix('.input_json')}"):
+        model_settings(OmegaConf.to_container(config.backbone, resolve=True))

@@ -34,7 +34,19 @@ METHOD = {
     "effect_neutral": ["mean", "dropped", "none"],
 }
 BACKBONE = ("dtype", "vae_dtype", "device", "offload", "vae_tiling", "attention_backend", "flow_shift", "path", "id")
-BACKBONE += ("name", "family", "num_layers", "num_heads", "paper", "demo", "words", "paper.imap_layer", "demo.prompt")
+BACKBONE += (
+    "name",
+    "family",
+    "num_layers",
+    "num_heads",
+    "paper",
+    "demo",
+    "words",
+    "paper.imap_layer",
+    "demo.prompt",
+    "demo.input_json",
+    "paper.renoise_timestep",
+)
 OTHERS = ("read", "read_timestep", "renoise_timestep", "concept_option", "video", "video.resize", "video.frames")
 NAMES = (*TEXTS, *WHOLE, *REAL, *YES_OR_NO, *METHOD, *OTHERS, *(f"backbone.{name}" for name in BACKBONE))
 VALUES = ["true", "Yes", "off", "null", "", "0", "1", "2", "-1", "2.5", "1e3", "1_000", "0x10", "nan", "inf", "-inf"]
@@ -61,6 +73,8 @@ def typed(kind, value):
 
 def check_run(name, value, config, run):
     """A setting that is accepted has the value that was typed."""
+    if "${" in value and name not in TEXTS:  # a reference to another setting
+        return
     if name in TEXTS and value not in ("", "null"):
         parent, _, key = name.rpartition(".")
         assert (config[parent] if parent else config)[key] == value

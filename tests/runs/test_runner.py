@@ -323,6 +323,14 @@ def test_a_bad_clip_in_a_list_fails_before_the_model_is_loaded_and_the_others_ar
     assert "1 already finished, 2 failed" in command("renoising", *request)[1] and loads == ["cogvideox"]
 
 
+def test_a_relative_clip_that_is_nowhere_is_looked_for_in_both_folders(command, tmp_path, clip, monkeypatch):
+    (tmp_path / "work").mkdir()
+    request = [listed(tmp_path, "a ball", "a dog", clips=[clip, Path("sub/none.mp4")]), "renoise_timestep=1"]
+    monkeypatch.chdir(tmp_path / "work")
+    said = command("renoising", *request)[1]
+    assert f"no sub/none.mp4 in {tmp_path / 'work'} (the working folder), nor in {tmp_path} (the list's)" in said
+
+
 @pytest.mark.parametrize(
     "error", [ImapError("no such attention backend"), OSError("no file with weights"), MemoryError()]
 )

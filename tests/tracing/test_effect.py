@@ -222,6 +222,7 @@ def test_the_effect_needs_the_pipeline_alone(pipes, family):
     assert np.array_equal(alone.of("ball"), alone.effect[0]) and alone.heads == {}
     one = imap.effect(pipe, latents=clean, prompt=PROMPT, concepts=["ball"], **settings)
     assert not one.facts["notes"]  # no map is standardized
+    assert "faithfulness" in both.facts and "faithfulness" not in alone.facts  # there is no other map to score
 
 
 def test_where_attention_cannot_be_read_the_effect_can(tmp_path):
@@ -239,6 +240,16 @@ def test_where_attention_cannot_be_read_the_effect_can(tmp_path):
     np.testing.assert_allclose(compiled.effect, expected.effect, rtol=1e-3, atol=1e-6)
     loaded = imap.Maps.load(compiled.save(tmp_path / "maps"))
     assert np.array_equal(loaded.effect, compiled.effect)
+
+
+def test_reading_after_says_that_it_takes_its_own_steps_for_the_effect(pipes):
+    pipe = pipes("wan")
+    for effect, is_noted in (([0], True), (True, False)):
+        trace = imap.trace(pipe, PROMPT, **WORDS, effect=effect)
+        video = call(pipe)
+        maps = imap.read_after(trace, video, num_inference_steps=2, renoise_timestep=[1])
+        assert maps.facts["effect"]["steps"] == [1]
+        assert any("effect=[0] are steps of the sampling" in note for note in maps.facts["notes"]) is is_noted
 
 
 # -- agreement of maps with the effect

@@ -37,6 +37,21 @@ def test_the_first_latent_frame_is_one_frame_and_each_later_one_four(frames, lat
         assert latent_frame(middle_frame(k, latent, frames), latent, frames) == k
 
 
+@pytest.mark.parametrize(("latents", "patch"), [(2, 1), (4, 1), (4, 2), (22, 2)])
+def test_where_the_video_has_four_frames_for_every_latent_frame(latents, patch):
+    shown = [latent_frame(frame, latents // patch, 4 * latents) for frame in range(4 * latents)]
+    assert shown == [i // (4 * patch) for i in range(4 * latents)]
+
+
+@pytest.mark.parametrize("in_video", [4, 5, 21, 22])
+def test_with_patches_of_two_latent_frames_a_map_frame_covers_both(in_video):
+    padded, frames = in_video % 2, 4 * (in_video - 1) + 1  # CogVideoX 1.5 puts a padding before an odd number
+    own = [(latent + padded) // 2 for latent in range(in_video)]
+    shown = [latent_frame(frame, max(own) + 1, frames) for frame in range(frames)]
+    assert shown == [own[0], *(own[1 + i // 4] for i in range(frames - 1))]
+    assert all(shown[middle_frame(k, max(own) + 1, frames)] == k for k in own)
+
+
 def test_corners_of_an_enlarged_map_stay_corners(maps):
     x = normalize(maps["imap_layers"]).values[0]
     first, last = (enlarge(x[k], HEIGHT, WIDTH) for k in (0, -1))

@@ -1,5 +1,7 @@
 """Drawing from Python: overlays, strips and moving pictures of maps in memory, and folders that `imap view` opens."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -71,10 +73,20 @@ def test_a_video_that_does_not_fit_is_refused(maps, video, make, said):
         maps.overlay("ball", make(video))
 
 
+@pytest.mark.parametrize("frames", [25, 29])
+def test_maps_of_two_latent_frames_each_take_videos_with_and_without_padding(maps, frames):
+    grid = {**maps.facts.get("grid", {}), "latent_frames_per_patch": 2}
+    wide = replace(maps, facts={**maps.facts, "grid": grid})
+    video = np.zeros((frames, 48, 64, 3), np.uint8)
+    assert len(wide.overlay("ball", video)) == frames
+    with pytest.raises(imap.ImapError, match="expected 29 or 25"):
+        wide.overlay("ball", video[:13])
+
+
 def test_unknown_words_keys_and_looks_are_named(maps, video):
-    with pytest.raises(KeyError, match="no map of 'cat'; there are ball"):
+    with pytest.raises(imap.ImapError, match="^no map of 'cat'; there are ball"):
         maps.overlay("cat", video)
-    with pytest.raises(KeyError, match="no maps 'nothing'"):
+    with pytest.raises(imap.ImapError, match="^no maps 'nothing'"):
         maps.overlay("ball", video, key="nothing")
     with pytest.raises(imap.ImapError, match="colormap='jet' is not known"):
         maps.overlay("ball", video, colormap="jet")
