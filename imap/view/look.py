@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from imap.errors import ImapError
-from imap.view.normalization import AUTO, KINDS
+from imap.view.normalization import KINDS
 from imap.view.upsampling import SPACE
 
 COLORMAPS = ("inferno", "magma", "viridis", "plasma", "cividis")  # perceptually uniform
@@ -16,7 +16,7 @@ class Look:
 
     Attributes:
         key: of the maps, or their label; auto is the map that `show` names (published: IMAP or GramCol).
-        normalization: how values become [0, 1]: auto, median, video, frame, percentile or shared.
+        normalization: how values become [0, 1]: median, video, frame, percentile or shared.
         colormap: a perceptually uniform colormap.
         opacity: of the map over the video, 0 to 1.
         space: how a map is enlarged: bilinear or nearest.
@@ -25,7 +25,7 @@ class Look:
     """
 
     key: str = "auto"
-    normalization: str = AUTO
+    normalization: str = "median"
     colormap: str = "inferno"
     opacity: float = 0.8
     space: str = "bilinear"

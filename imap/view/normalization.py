@@ -4,12 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from imap.methods.registry import AFTER, CHOSEN, QUIET
-
-AUTO = "auto"
+TOP = 99.5  # percentile that is as bright as the highest value: a few cells do not set the scale
 KINDS = {
-    AUTO: "median for maps that are low where a word is not (whole-video column, effect), video for the others",
-    "median": "median to highest value over the whole video: a quiet ground is dark, and frames compare",
+    "median": "median to 99.5th percentile over the whole video: a quiet ground is clear, and frames compare",
     "video": "lowest to highest value of a text's map over the whole video: its frames compare",
     "frame": "lowest to highest value of each frame alone: nothing compares, the place shows best",
     "percentile": "1st to 99th percentile over the whole video: single cells do not set the scale",
@@ -36,20 +33,13 @@ class Normalized:
         return {"normalization": self.kind, "meaning": KINDS[self.kind], "limits": six_digits(limits)}
 
 
-def kind_for(key: str, kind: str) -> str:
-    """The rule for the maps of a key; one of KINDS other than auto."""
-    if kind != AUTO:
-        return kind
-    return "median" if key.removesuffix(CHOSEN).removesuffix(AFTER) in QUIET else "video"
-
-
-def normalize(maps: np.ndarray, kind: str = "video") -> Normalized:
-    """Maps of one key, (texts, frames, h, w), to [0, 1]. A map without spread becomes 0. kind: from `kind_for`."""
+def normalize(maps: np.ndarray, kind: str = "median") -> Normalized:
+    """Maps of one key, (texts, frames, h, w), to [0, 1]. A map without spread becomes 0. kind: one of KINDS."""
     texts, frames = maps.shape[:2]
     if kind == "frame":
         low, high = maps.min(axis=(2, 3)), maps.max(axis=(2, 3))
     elif kind == "median":
-        low, high = np.median(maps, axis=(1, 2, 3))[:, None], maps.max(axis=(1, 2, 3))[:, None]
+        low, high = np.percentile(maps, [50, TOP], axis=(1, 2, 3))[..., None]
     elif kind == "percentile":
         low, high = np.percentile(maps, [1, 99], axis=(1, 2, 3))[..., None]
     elif kind == "shared":

@@ -17,11 +17,6 @@ def coloured(x: np.ndarray, colormap: str) -> np.ndarray:
     return matplotlib.colormaps[colormap](x, bytes=True)[..., :3]
 
 
-def grey(frames: np.ndarray) -> np.ndarray:
-    """Luma of uint8 colours (..., 3), float32 (..., 1) in [0, 255]."""
-    return frames @ np.array([[0.299], [0.587], [0.114]], np.float32)
-
-
 class Veil(NamedTuple):
     """Maps as they are laid over frames. colours: uint8 (..., 3); weighted: the same times the share of them that is
     seen, and rest: what is left to the frames, (..., 1), float32."""
@@ -38,11 +33,8 @@ def veil(x: np.ndarray, colormap: str = "inferno", opacity: float = 0.8) -> Veil
 
 
 def under(frames: np.ndarray, laid: Veil, opacity: float = 0.8) -> np.ndarray:
-    """Frames, uint8 (..., 3), in grey under maps: where those are 0 they show, darkened.
-
-    In grey, as an object's own colour would read as a value of the map.
-    """
-    both = grey(frames) * np.float32(1 - DARKENED * opacity) * laid.rest + laid.weighted
+    """Frames, uint8 (..., 3), darkened under maps, which are clear where they are 0."""
+    both = frames * np.float32(1 - DARKENED * opacity) * laid.rest + laid.weighted
     return np.rint(both, out=both).astype(np.uint8)
 
 

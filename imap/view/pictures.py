@@ -16,7 +16,7 @@ from imap.media.video_io import write_video
 from imap.view import strip as strips
 from imap.view.look import Look
 from imap.view.moving import beside, narrowed, over, write_gif
-from imap.view.normalization import Normalized, kind_for, normalize
+from imap.view.normalization import Normalized, normalize
 from imap.view.sample import Shown
 
 FACTS = "view.json"
@@ -66,9 +66,8 @@ def _row(shown: Shown, text: str, look: Look) -> tuple[str, str, np.ndarray, Nor
     if key not in shown.maps:
         raise ImapError(f"{shown.folder} has no maps {key!r}; there are {', '.join(shown.maps)}")
     index = shown.maps.texts.index(text)
-    kind = kind_for(key, look.normalization)
-    shared = kind == "shared"
-    normalized = normalize(shown.maps[key] if shared else shown.maps[key][index : index + 1], kind)
+    shared = look.normalization == "shared"
+    normalized = normalize(shown.maps[key] if shared else shown.maps[key][index : index + 1], look.normalization)
     row = slice(index, index + 1) if shared else slice(1)
     values, limits = normalized.values[row], normalized.limits[row]
     return (text, key, values[0], Normalized(normalized.kind, values, limits))

@@ -18,7 +18,7 @@ from imap.media.video_io import check_fps, mean_rate, times_of, write_video
 from imap.saliency import Maps
 from imap.view.look import Look
 from imap.view.moving import durations_of, over
-from imap.view.normalization import kind_for, normalize
+from imap.view.normalization import normalize
 from imap.view.overlay import enlarged, side_by_side
 from imap.view.pictures import file_names
 from imap.view.sample import RATE, Shown, blank_frames
@@ -84,8 +84,7 @@ def clock(maps: Maps, frames: int, fps: Any) -> float | Sequence[float]:
 def overlay(maps: Maps, text: str, video: Any, key: str | None, **look: Any) -> np.ndarray:
     """As `Maps.overlay`."""
     shown, settings = _shown(maps, video), _look(look)
-    kind = kind_for(maps.key_of(text, key), settings.normalization)
-    x = normalize(maps.of(text, key)[None], kind).values[0]
+    x = normalize(maps.of(text, key)[None], settings.normalization).values[0]
     return np.stack(list(over(shown.frames, x, settings, shown.has_video, enlarge_small=False)))
 
 
@@ -94,7 +93,7 @@ def plot(maps: Maps, video: Any, key: str | None, caption: str | None, fps: Any,
     shown, settings = _shown(maps, video, caption, fps), _look(look)
     rows = []
     for text in maps.texts:
-        normalized = normalize(maps.of(text, key)[None], kind_for(maps.key_of(text, key), settings.normalization))
+        normalized = normalize(maps.of(text, key)[None], settings.normalization)
         ends = None if normalized.kind == "frame" else tuple(normalized.limits[0, 0].tolist())
         rows.append((text, maps.key_of(text, key), normalized.values[0], ends))
     figure = strip(shown, rows, settings.colormap, settings.opacity, settings.space, settings.columns)

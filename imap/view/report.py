@@ -16,11 +16,10 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from imap.atomic import replaced
 from imap.map_files import META
-from imap.methods.registry import key_of
+from imap.methods.registry import AFTER, CHOSEN, QUIET, key_of
 from imap.methods.registry import labels as registered
 from imap.view.card import base64_of, card
 from imap.view.look import COLORMAPS, Look
-from imap.view.normalization import AUTO, kind_for
 from imap.view.overlay import DARKENED
 from imap.view.sample import Problems, open_sample
 
@@ -30,12 +29,11 @@ WIDTHS = ((40, 360), (150, 240), (10**9, 160))  # up to so many samples, videos 
 HEAD = 10  # lines of a page, at most, until its list of samples
 MOST_WITH_ALL_KEYS = 40  # samples: in larger runs the maps over maps_layers would be half of the page
 SCALES = {
-    "auto": "scaled as usual for the map",
-    "median": "scaled from the median over the video",
-    "video": "scaled over the video",
-    "frame": "scaled in each frame",
-    "percentile": "scaled by percentiles 1 to 99",
-    "shared": "scaled over all words",
+    "median": "from the median to the 99.5th percentile of the video",
+    "video": "from the lowest to the highest value of the video",
+    "frame": "from the lowest to the highest value of each frame",
+    "percentile": "from the 1st to the 99th percentile of the video",
+    "shared": "from the lowest to the highest value of all words",
 }
 LEFT_OUT = (
     "With so many samples, this page holds only the maps over the chosen layers (imap_layer); imap view RUN "
@@ -100,7 +98,7 @@ def _shared(labels: Mapping[str, str], look: Look) -> dict[str, Any]:
         "keys": {key: labels[key] for key in [*ordered, *sorted(set(labels) - set(ordered))]},
         "scales": SCALES,
         "colours": {name: base64_of(_table(name).tobytes()) for name in COLORMAPS},
-        "quiet": [key for key in labels if kind_for(key, AUTO) == "median"],
+        "quiet": [key for key in labels if key.removesuffix(CHOSEN).removesuffix(AFTER) in QUIET],
         "darkened": DARKENED,
         "look": {
             "key": key if (key := key_of(look.key, labels)) in labels else "auto",
