@@ -39,6 +39,7 @@ def frames_within(clip: Clip, seconds: tuple[float, float] | None, name: str) ->
         raise ImapError(f"{name} lasts {last:.2f} s, and video.seconds={list(seconds)} are expected; set a part of it")
     first = int(np.searchsorted(clip.times, start + TOUCHING, "right")) - 1
     stop = int(np.searchsorted(starts, end - TOUCHING, "left"))
+    first = min(first, len(starts) - 1)
     return range(first, max(stop, first + 1))
 
 

@@ -14,6 +14,7 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 from imap.errors import ImapError, brief, first_line
 
 TICKS = 90_000  # per second, in videos whose frames are not even in time
+RATE = 8  # frames per second of a video that names none
 SLOWEST, FASTEST = 0.01, 1000  # frames per second
 LARGEST_FRACTION = 1001  # denominators of common rates, such as 30000/1001
 

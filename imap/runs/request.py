@@ -62,7 +62,7 @@ def look_up(folder: Path, wanted: Request) -> Found:
 
 def log_found(found: Mapping[str, Found]) -> None:
     """Log why earlier results are made again: one line for all with changed settings, one for each damaged one."""
-    changed = {name: [x.split(".", 1)[-1] for x in one.changed] for name, one in found.items() if one.changed}
+    changed = {name: [x.split(".", 1)[-1] or "all" for x in one.changed] for name, one in found.items() if one.changed}
     if changed:
         settings = list(dict.fromkeys(x for names in changed.values() for x in names))
         log.info(

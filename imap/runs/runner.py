@@ -23,7 +23,7 @@ from imap.jobs.sampling import sample_video
 from imap.map_files import VIEW, set_shown, shows_other
 from imap.methods.registry import PUBLISHED
 from imap.runs import interrupts
-from imap.runs.batch import Tally, Task, run_tasks, told_when_interrupted
+from imap.runs.batch import Tally, Task, finished_on_interrupt, run_tasks
 from imap.runs.failures import forget_failures
 from imap.runs.loading import load
 from imap.runs.plan import RANDOM_WEIGHTS, Plan, plan
@@ -58,7 +58,7 @@ def run_command(config: Any, renoising: bool) -> Tally:
     todo = plan(values, renoising)
     folder, tally = todo.run.output_dir, todo.tally
     try:
-        with told_when_interrupted(folder, tally):
+        with finished_on_interrupt(folder, tally):
             if todo.tasks:
                 run_plan(todo, renoising)
             if todo.run.pictures:

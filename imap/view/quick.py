@@ -14,14 +14,14 @@ from PIL import Image
 
 from imap.errors import ImapError
 from imap.media.clips import as_frames as as_pixels
-from imap.media.video_io import check_fps, mean_rate, times_of, write_video
+from imap.media.video_io import RATE, check_fps, mean_rate, times_of, write_video
 from imap.saliency import Maps
 from imap.view.look import Look
 from imap.view.moving import durations_of, over
 from imap.view.normalization import kind_for, normalize
 from imap.view.overlay import enlarged, side_by_side
 from imap.view.pictures import file_names
-from imap.view.sample import RATE, Shown, blank_frames
+from imap.view.sample import Shown, blank_frames
 from imap.view.strip import strip
 from imap.view.upsampling import TEMPORAL
 

@@ -12,13 +12,12 @@ import numpy as np
 
 from imap.errors import ImapError, one_line
 from imap.map_files import AGAIN, LAYOUT, META, VIDEO, layout_of, read_meta
-from imap.media.video_io import read_video, steady_times
+from imap.media.video_io import RATE, read_video, steady_times
 from imap.methods.registry import CHOSEN, EFFECT
 from imap.saliency import Maps
 from imap.view.upsampling import TEMPORAL
 
 log = logging.getLogger("imap")
-RATE = 8  # frames per second of a video that names none
 BLANK = 240  # pixels, at least, of the longer side of maps that are drawn without a video
 
 
