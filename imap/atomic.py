@@ -24,7 +24,7 @@ OWN = re.compile(  # names of all that a run writes; of others, nothing is remov
     rf"\.(partial-.+|old(-.+)?|{SUFFIX[1:]})"
 )
 OWNER = re.compile(r"-(?P<pid>\d+)(-(?P<host>[0-9a-f]{8}))?(-(?P<run>[0-9a-f]{8})-\d+)?$")
-OWNED = re.compile(r"\.(partial|old)-\d+-[0-9a-f]{8}-[0-9a-f]{8}-\d+$")  # as of `partial_of`
+OWNED = re.compile(r"\.(partial|old)-\d+-[0-9a-f]{8}(-[0-9a-f]{8}-\d+)?$")  # as of `partial_of`
 HOST = f"{zlib.crc32(platform.node().encode()):08x}"
 RUN = secrets.token_hex(4)  # tells this process from an earlier one of the same number, as in containers
 _number = itertools.count()

@@ -25,7 +25,6 @@ from imap.jobs.noise_schedule import add_noise_at, truncated_schedule
 from imap.jobs.output import Output
 from imap.jobs.timing import Stages
 from imap.media.clips import Fit, FittedClip, as_clip, fit_clip, to_pixels
-from imap.media.video_io import RATE, mean_rate, steady_times
 from imap.saliency import Maps
 from imap.tracing.prompt_cache import PromptCache
 from imap.tracing.start import start_trace
@@ -233,13 +232,7 @@ def renoise_video(
     kind = "denoised from the noised clip" if run.test_full_denoise else "the clip"
     record = {"video": kind, "seconds": {**result.seconds, "decode_clip": round(seconds, 4)}}
     frames = fitted.frames if result.frames is None else result.frames
-    return Output(frames, result.maps, record, None if run.fps is not None else _times(fitted, len(frames)))
-
-
-def _times(clip: FittedClip, frames: int) -> Sequence[float]:
-    """Times of a clip that was read, or of a denoised video: CogVideoX decodes an even number of latents to more."""
-    times = clip.times or steady_times(len(clip.frames), RATE)
-    return times if len(times) == frames + 1 else steady_times(frames, mean_rate(times))
+    return Output(frames, result.maps, record, None if run.fps is not None else fitted.times_of(len(frames)))
 
 
 @contextmanager

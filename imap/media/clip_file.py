@@ -15,6 +15,7 @@ from imap.errors import ImapError, first_line
 from imap.media.demuxing import decoded
 from imap.media.display import Display
 
+LONGEST = 3600  # seconds that a frame may be shown
 HDR = {ColorTrc.SMPTE2084: "PQ", ColorTrc.ARIB_STD_B67: "HLG"}
 
 
@@ -24,8 +25,8 @@ class Clip:
 
     Attributes:
         shape: (frames, height, width, 3), as a player shows it.
-        times: seconds at which each frame is shown, from the first one on, and at which the last one ends: one more
-            than frames. None for frames without a clock.
+        times: seconds at which each frame is shown, from the start of the file, and at which the last one ends: one
+            more than frames. None for frames without a clock.
         pick: frames of given numbers, uint8 (height, width, 3), one by one. Each number is at least the one before.
         notes: what readers of its maps must know.
     """
@@ -92,21 +93,30 @@ def _opened(path: Path, _size: int, _changed: int) -> Clip:
             elif shape != display.shape:
                 raise ImapError(f"video_path: {path} changes its size on the way, from {shape} to {display.shape}")
             shape, transfer = display.shape, frame.color_trc
-            stamps.append((frame.time, float((frame.duration or 0) * (frame.time_base or 0)), display.interval))
+            stamps.append(_stamp(frame, display))
     if shape is None:
         raise ImapError(f"video_path: {path} holds no frame")
     times, notes = _times(stamps)
+    longest = max(end - start for start, end in pairwise(times))
+    if longest > LONGEST:
+        raise ImapError(f"video_path: {path} shows one frame for {longest:.0f} s; its time stamps are damaged")
     if transfer is not None and transfer in HDR:
         kind = HDR[ColorTrc(transfer)]
         notes += (f"the clip is in high dynamic range ({kind}): its colours are not tone-mapped",)
     return Clip((len(stamps), *shape), times, partial(_pick, path), notes)
 
 
+def _stamp(frame: av.VideoFrame, display: Display) -> tuple[float | None, float, float]:
+    """Seconds at which a frame is shown, how long or 0, and the mean interval of its stream."""
+    start = None if frame.time is None else frame.time - display.start
+    return start, float((frame.duration or 0) * (frame.time_base or 0)), display.interval
+
+
 def _times(stamps: Sequence[tuple[float | None, float, float]]) -> tuple[tuple[float, ...], tuple[str, ...]]:
     """Times of `Clip`, and a note where a file has none that rise.
 
     Args:
-        stamps: of each frame: its time stamp, its duration or 0, and the stream's mean interval, in seconds.
+        stamps: of each frame, as `_stamp` returns it.
     """
     starts, (_, last, interval) = [stamp for stamp, _, _ in stamps if stamp is not None], stamps[-1]
     if len(starts) < len(stamps) or any(b <= a for a, b in pairwise(starts)):
@@ -114,7 +124,7 @@ def _times(stamps: Sequence[tuple[float | None, float, float]]) -> tuple[tuple[f
         return tuple(i * interval for i in range(len(stamps) + 1)), (note,)
     usual = float(np.median(np.diff(starts))) if len(starts) > 1 else interval
     ends = [*starts, starts[-1] + (last or usual)]
-    return tuple(round(x - starts[0], 6) for x in ends), ()
+    return tuple(round(x, 6) for x in ends), ()
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import av
 from av.stream import Disposition
 
 from imap.errors import ImapError
-from imap.media.display import Display, display_of, interval_of
+from imap.media.display import Display, display_of, interval_of, start_of
 
 LONGEST_GAP = 0.01  # of its container's duration that a whole file may lack, beside three frames
 PACKETS = (188, 192)  # bytes of an MPEG transport packet
@@ -21,11 +21,11 @@ def decoded(file: Any, path: Path) -> Iterator[tuple[av.VideoFrame, Display]]:
     display, before = None, None
     for packet in file.demux():
         if packet.stream is not stream:  # sound may last longer
-            end = max(end, float(((packet.pts or 0) + (packet.duration or 0)) * packet.time_base) - _start(file))
+            end = max(end, float(((packet.pts or 0) + (packet.duration or 0)) * packet.time_base) - start_of(file))
             continue
         damaged |= bool(packet.is_corrupt)
         for frame in packet.decode():
-            end = max(end, _end(frame, stream) - _start(file))
+            end = max(end, _end(frame, stream) - start_of(file))
             damaged |= sound and frame.is_corrupt  # the first ones may lack what was cut before them
             sound |= not frame.is_corrupt
             now = (frame.width, frame.height, frame.rotation)
@@ -38,11 +38,6 @@ def decoded(file: Any, path: Path) -> Iterator[tuple[av.VideoFrame, Display]]:
             f"video_path: {path} is cut off or damaged: it says {whole:.2f} s, and its frames end at {end:.2f} s; "
             "copy it again, or cut it where it ends"
         )
-
-
-def _start(file: Any) -> float:
-    """Seconds at which a file starts."""
-    return float((file.start_time or 0) / av.time_base)
 
 
 def _end(frame: av.VideoFrame, stream: Any) -> float:
