@@ -10,8 +10,8 @@ from av.stream import Disposition
 from imap.errors import ImapError
 from imap.media.display import Display, display_of, interval_of, start_of
 
-LONGEST_GAP = 0.01  # of its container's duration that a whole file may lack, beside three frames
-PACKETS = (188, 192)  # bytes of an MPEG transport packet
+LONGEST_GAP = 0.01  # of its container's duration that a whole file may lack, beside one frame and a half
+TRANSPORT, PACKETS = "mpegts", (188, 192)  # bytes of its packets
 
 
 def decoded(file: Any, path: Path) -> Iterator[tuple[av.VideoFrame, Display]]:
@@ -33,7 +33,9 @@ def decoded(file: Any, path: Path) -> Iterator[tuple[av.VideoFrame, Display]]:
                 display, before = display_of(frame, stream), now
             yield frame, display
     whole, interval = float((file.duration or 0) / av.time_base), interval_of(stream)
-    if damaged or (interval and whole - end > LONGEST_GAP * whole + 3 * interval):
+    if file.format.name != TRANSPORT:  # the duration of others counts from 0, wherever the first frame is
+        whole -= max(0, start_of(file))
+    if damaged or (interval and whole - end > LONGEST_GAP * whole + 1.5 * interval):
         raise ImapError(
             f"video_path: {path} is cut off or damaged: it says {whole:.2f} s, and its frames end at {end:.2f} s; "
             "copy it again, or cut it where it ends"
@@ -55,4 +57,4 @@ def _video_stream(file: Any, path: Path) -> Any:
 
 def _ends_in_a_packet(file: Any, path: Path) -> bool:
     """Whether a transport stream was cut inside a packet. It knows nothing of its own length."""
-    return file.format.name == "mpegts" and all(path.stat().st_size % size for size in PACKETS)
+    return file.format.name == TRANSPORT and all(path.stat().st_size % size for size in PACKETS)
