@@ -2,9 +2,11 @@
 
 import errno
 import glob
+import itertools
 import os
 import platform
 import re
+import secrets
 import shutil
 import time
 import zlib
@@ -12,7 +14,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from imap.claims import SUFFIX, clear_claim
+from imap.claims import SUFFIX, clear_claim, is_claimed
 from imap.errors import ImapError
 
 FOREIGN = (".DS_Store", "Thumbs.db", "desktop.ini")  # of file managers; they do not count as anybody's files
@@ -21,15 +23,17 @@ OWN = re.compile(  # names of all that a run writes; of others, nothing is remov
     rf"\.({SAMPLE}|view|writable|report\.html|faithfulness\.csv|layers\.json|meta\.json|errors\.jsonl)"
     rf"\.(partial-.+|old(-.+)?|{SUFFIX[1:]})"
 )
-OWNER = re.compile(r"-(?P<pid>\d+)(-(?P<host>[0-9a-f]{8}))?$")
-OWNED = re.compile(r"\.(partial|old)-\d+-[0-9a-f]{8}$")  # as of `partial_of`
+OWNER = re.compile(r"-(?P<pid>\d+)(-(?P<host>[0-9a-f]{8}))?(-(?P<run>[0-9a-f]{8})-\d+)?$")
+OWNED = re.compile(r"\.(partial|old)-\d+-[0-9a-f]{8}(-[0-9a-f]{8}-\d+)?$")  # as of `partial_of`
 HOST = f"{zlib.crc32(platform.node().encode()):08x}"
+RUN = secrets.token_hex(4)  # tells this process from an earlier one of the same number, as in containers
+_number = itertools.count()
 ONE_DAY = 24 * 60 * 60  # seconds
 
 
 def partial_of(path: Path, kind: str = "partial") -> Path:
-    """A hidden name beside `path` that no other process uses."""
-    return path.with_name(f".{path.name}.{kind}-{os.getpid()}-{HOST}")
+    """A hidden name beside `path` that no other process and no other call uses."""
+    return path.with_name(f".{path.name}.{kind}-{os.getpid()}-{HOST}-{RUN}-{next(_number)}")
 
 
 @contextmanager
@@ -96,11 +100,12 @@ def _move_in(partial: Path, folder: Path) -> None:
     """Let `partial` replace `folder`, which another process may replace at the same time."""
     old = partial_of(folder, "old")
     try:
-        while partial.exists():
+        while True:
             with suppress(FileNotFoundError):
                 os.replace(folder, old)
             try:
                 os.replace(partial, folder)
+                break
             except OSError as error:
                 if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                     raise
@@ -152,10 +157,14 @@ def _is_in_use(left: Path) -> bool:
     owner = OWNER.search(left.name)
     if owner is None:  # of an earlier version, which named no process
         return False
+    if is_claimed(left.with_name(left.name[1:].rpartition(".")[0])):  # by a process that this one may not see
+        return True
     if owner["host"] not in (None, HOST):
         with suppress(FileNotFoundError):
             return time.time() - left.stat().st_mtime < ONE_DAY
         return False
+    if int(owner["pid"]) == os.getpid():
+        return owner["run"] in (None, RUN)
     try:
         os.kill(int(owner["pid"]), 0)
     except (ProcessLookupError, OverflowError):

@@ -67,10 +67,19 @@ def each_claimed(items: Iterable[Item], path_of: Callable[[Item], Path]) -> Gene
             busy.append(item)
     if busy:
         names = ", ".join(path_of(item).name for item in busy[:NAMED]) + (", ..." if len(busy) > NAMED else "")
-        log.info("waiting for %d that another process has in hand: %s", len(busy), names)
+        log.info("waiting for %d that another process works on: %s", len(busy), names)
     for item in busy:
         with claim(path_of(item), wait=True):
             yield item
+
+
+def is_claimed(path: Path) -> bool:
+    """Whether a live process has claimed a path."""
+    if not lock_of(path).exists():
+        return False
+    with suppress(OSError), claim(path) as mine:
+        return not mine
+    return False
 
 
 def clear_claim(lock: Path) -> None:
@@ -86,7 +95,7 @@ def _locked(lock: Path, wait: bool) -> int | None:
     if fcntl is None:
         raise OSError(errno.ENOSYS, "no file locks on this system")
     while True:
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+        descriptor = _opened(lock)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
@@ -102,6 +111,14 @@ def _locked(lock: Path, wait: bool) -> int | None:
         if _is_file_of(lock, descriptor):
             return descriptor
         os.close(descriptor)  # the process before has removed it meanwhile
+
+
+def _opened(lock: Path) -> int:
+    """Descriptor of a lock's file, which is made. That of another user can be read only, and be locked as well."""
+    try:
+        return os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+    except PermissionError:
+        return os.open(lock, os.O_RDONLY)
 
 
 def _is_file_of(lock: Path, descriptor: int) -> bool:

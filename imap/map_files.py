@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 
 from imap.atomic import replaced
-from imap.errors import ImapError
+from imap.errors import ImapError, first_line
 
 LAYOUT = 1  # version of a sample folder's layout
 META = "meta.json"
 VIDEO = "output.mp4"
 VIEW = "view"  # pictures of a sample
 ARRAYS = "npy"
+RESULT = (META, ARRAYS, VIEW)  # what a folder of maps holds
 TOKEN_ARRAYS = "prompt_tokens"
 FAITHFULNESS = "faithfulness"  # entry of meta.json: agreement of maps with the effect
 AGAIN = "remove the sample's folder and run it again"  # advice for damaged results
@@ -31,6 +32,23 @@ FACTS = (
     "read_from_prompt",
     "notes",
 )
+
+RESERVED = {"layout", "texts", "motions", "keys", "tokens", "labels", "heads", "scores", "files", *FACTS}
+
+
+def checked_entries(more: Any) -> dict[str, Any]:
+    """A user's entries of meta.json. Raises ImapError for what is no mapping, no JSON, or an entry of imap's own."""
+    if more is not None and not isinstance(more, Mapping):
+        raise ImapError(f"more= is a {type(more).__name__}; expected entries of {META}, and frames as video=")
+    entries = dict(more or {})
+    reserved = [name for name in entries if name in RESERVED]
+    if reserved:
+        raise ImapError(f"more={{{reserved[0]!r}: ...}} is an entry that imap writes itself; choose another name")
+    try:
+        json.dumps(entries, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ImapError(f"more= cannot be written as JSON: {first_line(error)}") from None
+    return entries
 
 
 def write_arrays(folder: Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -53,8 +71,10 @@ def damaged(folder: Path, meta: Mapping[str, Any]) -> list[str]:
 
 
 def write_meta(folder: Path, meta: Mapping[str, Any]) -> None:
-    """Write meta.json, with the sizes of all other files of the folder."""
-    text = json.dumps({**meta, "files": sizes_of(folder)}, indent=1, ensure_ascii=False, allow_nan=False)
+    """Write meta.json, with the layout, and the sizes of all other files of the folder."""
+    text = json.dumps(
+        {"layout": LAYOUT, **meta, "files": sizes_of(folder)}, indent=1, ensure_ascii=False, allow_nan=False
+    )
     (folder / META).write_text(f"{text}\n", encoding="utf-8")
 
 

@@ -9,11 +9,9 @@ import numpy as np
 
 from imap.atomic import write_folder
 from imap.errors import ImapError, UnknownNameError
-from imap.map_files import ARRAYS, FACTS, LAYOUT, META, TOKEN_ARRAYS, VIDEO, VIEW, read_maps, write_arrays, write_meta
+from imap.map_files import ARRAYS, RESULT, TOKEN_ARRAYS, VIDEO, checked_entries, read_maps, write_arrays, write_meta
 from imap.media.video_io import clock_facts, write_video
 from imap.methods.registry import AFTER, CHOSEN, EFFECT, PUBLISHED, default_key, key_of, labels
-
-RESERVED = {"layout", "texts", "motions", "keys", "tokens", "labels", "heads", "scores", *FACTS}  # of meta.json
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -201,10 +199,7 @@ class Maps(Mapping[str, np.ndarray]):
         Raises:
             ImapError: for a folder that holds other files, or a video that does not fit. Nothing is left half-written.
         """
-        facts, frames = dict(more or {}), None
-        reserved = sorted(RESERVED & set(facts))
-        if reserved:
-            raise ImapError(f"more={{{reserved[0]!r}: ...}} is an entry that imap writes itself; choose another name")
+        facts, frames = checked_entries(more), None
         folder = Path(folder).expanduser().resolve()  # of a link, the folder itself
         if video is None and (folder / VIDEO).exists():
             raise ImapError(f"{folder} holds {VIDEO} of earlier maps; give video= too, or name another folder")
@@ -220,7 +215,7 @@ class Maps(Mapping[str, np.ndarray]):
                 write_video(partial / VIDEO, frames, fps)
             self.write(partial, facts)
 
-        replaces = (META, ARRAYS, VIEW) if frames is None else (META, ARRAYS, VIEW, VIDEO)
+        replaces = RESULT if frames is None else (*RESULT, VIDEO)
         return write_folder(folder, write, replaces)
 
     def write(self, folder: Path, more: Mapping[str, Any]) -> None:
@@ -228,7 +223,6 @@ class Maps(Mapping[str, np.ndarray]):
         write_arrays(folder / ARRAYS, self.arrays)
         write_arrays(folder / ARRAYS / TOKEN_ARRAYS, self.token_arrays)
         meta = {
-            "layout": LAYOUT,
             "texts": list(self.texts),
             "motions": [text for text in self.texts if text in self.motions],
             "keys": list(self.arrays),

@@ -8,7 +8,7 @@ from subprocess import Popen
 
 import pytest
 
-from imap.atomic import HOST, check_writable, clear_leftovers, partial_of, replaced, write_folder
+from imap.atomic import HOST, check_writable, clear_leftovers, replaced, write_folder
 
 OTHER_HOST = "00000000"
 WRITER = """
@@ -96,7 +96,7 @@ def test_a_folder_that_another_process_puts_in_between_is_replaced(tmp_path: Pat
     calls, move = [], os.replace
 
     def replace(source, target):
-        if Path(source) == partial_of(tmp_path / "a") and not calls:
+        if ".a.partial-" in str(source) and not calls:
             calls.append(left_in(tmp_path, "a"))
         move(source, target)
 

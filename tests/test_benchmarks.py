@@ -346,7 +346,7 @@ def test_the_moment_of_a_kill_is_that_of_the_last_known_line(tmp_path):
         ("loading a (cpu)\n", "loading"),
         ("[1/6] 000-a\n\r  0%|  | 0/1", "maps and writing"),
         ("[1/6] 000-a\n[1/6] out/000-a: 0.2 s\n", "between samples"),
-        ("waiting for 1 that another process has in hand: a\n", "waiting"),
+        ("waiting for 1 that another process works on: a\n", "waiting"),
         ("[1/6] out/000-a: 0.2 s\rpictures:  17%|  1/6\r\nno installed font\n", "pictures"),
     ):
         log.write_text(text)

@@ -76,7 +76,7 @@ def test_items_of_other_processes_come_last(tmp_path: Path, caplog):
     caplog.set_level(logging.INFO)
     process = holder(tmp_path / "b", 0.5)
     assert list(each_claimed("abc", tmp_path.joinpath)) == ["a", "c", "b"]
-    assert process.wait() == 0 and caplog.messages == ["waiting for 1 that another process has in hand: b"]
+    assert process.wait() == 0 and caplog.messages == ["waiting for 1 that another process works on: b"]
     assert list(tmp_path.iterdir()) == []
 
 

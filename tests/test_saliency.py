@@ -248,6 +248,10 @@ def test_new_maps_without_a_video_replace_old_pictures(tmp_path: Path):
     ("settings", "reason"),
     [
         ({"more": {"texts": []}}, "is an entry that imap writes itself"),
+        ({"more": BLACK}, "more= is a ndarray; expected entries of meta.json, and frames as video="),
+        ({"more": {"loss": float("nan")}}, "more= cannot be written as JSON"),
+        ({"video": BLACK[:, 1:]}, "a video of 15x20: an mp4 needs an even height and width"),
+        ({"video": BLACK, "fps": [0, 0.1, 0.2, 0.3, 0.4, 1e5]}, "each by at most 3600 s"),
         ({"video": BLACK, "fps": 0}, "fps=0 is not a number of frames per second from 0.01 to 1000"),
         ({"video": BLACK, "fps": "8"}, "fps='8' is not a number of frames per second"),
         ({"video": BLACK, "fps": [0.0, 0.1]}, "fps holds 2 times, and 5 frames need 6 that rise"),

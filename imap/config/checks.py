@@ -7,7 +7,7 @@ from imap.errors import ImapError, brief
 
 LONGEST_SCHEDULE = 1000  # training steps of all supported models
 LARGEST_GUIDANCE = 1000  # more leaves no number in latents
-LARGEST = 10**9  # pixels, frames or steps: more is a slip of the hand
+LARGEST = 10**9  # pixels, frames or steps: more is a typing error
 LONGEST_NAME, LONGEST_PATH = 255, 4096  # bytes that Linux takes, as most systems do
 
 

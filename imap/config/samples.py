@@ -45,7 +45,7 @@ class Sample:
 
 
 def digest(text: str) -> str:
-    """Eight characters that another text hardly has."""
+    """Eight characters of a text's hash."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
 
 

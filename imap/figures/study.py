@@ -19,13 +19,13 @@ from imap.config.samples import Sample
 from imap.errors import ImapError
 from imap.jobs.output import Output
 from imap.jobs.renoising import renoise_video
-from imap.media.video_io import steady_times
+from imap.media.video_io import RATE, steady_times
 from imap.runs.failures import ERRORS
 from imap.runs.loading import load
 from imap.runs.plan import RANDOM_WEIGHTS, plan
 from imap.shapes.world.truth import Things
 from imap.view.normalization import normalize
-from imap.view.sample import RATE, Shown
+from imap.view.sample import Shown
 from imap.view.strip import Row, save
 
 log = logging.getLogger("imap")

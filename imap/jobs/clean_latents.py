@@ -35,7 +35,10 @@ def clean_and_noise(
     if isinstance(source, np.ndarray) and source.dtype == np.uint8:
         frames, height, width, _ = source.shape
         multiple = backbone.size_multiple(backbone.transformer.config.patch_size)
-        check_video_size(height, width, frames, multiple, backbone.temporal_factor)
+        try:
+            check_video_size(height, width, frames, multiple, backbone.temporal_factor)
+        except ImapError as error:
+            raise ImapError(f"{error}, and frames='uniform' or resize='crop' to resample the clip") from None
         shape = backbone.latent_shape(frames, height, width)
     else:
         source = _own_layout(backbone, dense("latents", source), "latents")

@@ -19,10 +19,8 @@ READING = 1_000_003  # added to the seed of a video: the noise to read it with m
 
 def trace_of_finished(sampling: Trace) -> Trace:
     """A trace with the words and settings of a sampling, entered or not, for its finished video."""
-    again, named = (
-        trace_again(sampling, maps_timesteps=None, effect=bool(sampling.method.effect)),
-        sampling.method.effect,
-    )
+    named = sampling.method.effect
+    again = trace_again(sampling, maps_timesteps=None, effect=bool(named))
     if isinstance(named, tuple) and all(isinstance(step, int) for step in named):  # a user's, not a preset's fractions
         again.text_slots.note(
             f"effect={list(named)} are steps of the sampling; on the finished video, the effect is read at its "

@@ -232,7 +232,7 @@ def renoise_video(
     kind = "denoised from the noised clip" if run.test_full_denoise else "the clip"
     record = {"video": kind, "seconds": {**result.seconds, "decode_clip": round(seconds, 4)}}
     frames = fitted.frames if result.frames is None else result.frames
-    return Output(frames, result.maps, record, fitted.times if run.fps is None else None)
+    return Output(frames, result.maps, record, None if run.fps is not None else fitted.times_of(len(frames)))
 
 
 @contextmanager

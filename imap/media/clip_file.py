@@ -1,9 +1,10 @@
 """Video files of any origin, read as a player shows them, frame by frame. Needs no torch."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from itertools import chain, pairwise
+from itertools import chain, islice, pairwise
 from pathlib import Path
 
 import av
@@ -14,7 +15,8 @@ from imap.errors import ImapError, first_line
 from imap.media.demuxing import decoded
 from imap.media.display import Display
 
-TONE_MAPPED = {ColorTrc.SMPTE2084: "PQ", ColorTrc.ARIB_STD_B67: "HLG"}
+LONGEST = 3600  # seconds that a frame may be shown
+HDR = {ColorTrc.SMPTE2084: "PQ", ColorTrc.ARIB_STD_B67: "HLG"}
 
 
 @dataclass(frozen=True)
@@ -23,9 +25,9 @@ class Clip:
 
     Attributes:
         shape: (frames, height, width, 3), as a player shows it.
-        times: seconds at which each frame is shown, from the first one on, and at which the last one ends: one more
-            than frames. None for frames without a clock.
-        pick: frames of given numbers, uint8 (height, width, 3), one by one. Numbers must not fall.
+        times: seconds at which each frame is shown, from the start of the file, and at which the last one ends: one
+            more than frames. None for frames without a clock.
+        pick: frames of given numbers, uint8 (height, width, 3), one by one. Each number is at least the one before.
         notes: what readers of its maps must know.
     """
 
@@ -42,17 +44,22 @@ class Clip:
 def stacked(frames: Iterable[np.ndarray], count: int) -> np.ndarray:
     """So many frames in one array, with no second copy of them."""
     frames = iter(frames)
-    first = next(frames)
+    first = next(frames, None)
+    if first is None:
+        raise ImapError(f"a clip has no frames now, and had {count} when it was checked; run it again")
     array = np.empty((count, *first.shape), first.dtype)
-    for i, frame in enumerate(chain([first], frames)):
-        array[i] = frame
+    filled = 0
+    for frame in chain([first], islice(frames, count - 1)):
+        array[filled], filled = frame, filled + 1
+    if filled < count:
+        raise ImapError(f"a clip has {filled} frames now, and had {count} when it was checked; run it again")
     return array
 
 
 def open_clip(path: str | Path) -> Clip:
     """A video file as a player shows it: turned, of square pixels, at its own time stamps.
 
-    It is decoded once to the end, as containers lie about their length. Cover pictures are no video.
+    It is decoded once to the end, as the length that a container states may be wrong. Cover pictures are no video.
 
     Raises:
         ImapError: the file is missing, cut off or cannot be decoded, or holds no frame or frames of several sizes.
@@ -79,25 +86,37 @@ def _check_file(path: Path) -> None:
 def _opened(path: Path, _size: int, _changed: int) -> Clip:
     """As `open_clip`. Remembered while the file stays as it is: a list is checked before its clips are read."""
     stamps, shape, transfer = [], None, None
-    for frame, display in _frames(path):
-        if shape not in (None, display.shape):
-            raise ImapError(f"video_path: {path} changes its size on the way, from {shape} to {display.shape}")
-        shape, transfer = display.shape, frame.color_trc
-        stamps.append((frame.time, float((frame.duration or 0) * (frame.time_base or 0)), display.interval))
+    with _decoding(path) as frames:
+        for frame, display in frames:
+            if shape is None:
+                display.shown(frame)  # a format that cannot be converted fails here
+            elif shape != display.shape:
+                raise ImapError(f"video_path: {path} changes its size on the way, from {shape} to {display.shape}")
+            shape, transfer = display.shape, frame.color_trc
+            stamps.append(_stamp(frame, display))
     if shape is None:
         raise ImapError(f"video_path: {path} holds no frame")
     times, notes = _times(stamps)
-    if transfer is not None and transfer in TONE_MAPPED:
-        kind = TONE_MAPPED[ColorTrc(transfer)]
+    longest = max(end - start for start, end in pairwise(times))
+    if longest > LONGEST:
+        raise ImapError(f"video_path: {path} shows one frame for {longest:.0f} s; its time stamps are damaged")
+    if transfer is not None and transfer in HDR:
+        kind = HDR[ColorTrc(transfer)]
         notes += (f"the clip is in high dynamic range ({kind}): its colours are not tone-mapped",)
     return Clip((len(stamps), *shape), times, partial(_pick, path), notes)
+
+
+def _stamp(frame: av.VideoFrame, display: Display) -> tuple[float | None, float, float]:
+    """Seconds at which a frame is shown, how long or 0, and the mean interval of its stream."""
+    start = None if frame.time is None else frame.time - display.start
+    return start, float((frame.duration or 0) * (frame.time_base or 0)), display.interval
 
 
 def _times(stamps: Sequence[tuple[float | None, float, float]]) -> tuple[tuple[float, ...], tuple[str, ...]]:
     """Times of `Clip`, and a note where a file has none that rise.
 
     Args:
-        stamps: of each frame: its time stamp, its duration or 0, and the stream's mean interval, in seconds.
+        stamps: of each frame, as `_stamp` returns it.
     """
     starts, (_, last, interval) = [stamp for stamp, _, _ in stamps if stamp is not None], stamps[-1]
     if len(starts) < len(stamps) or any(b <= a for a, b in pairwise(starts)):
@@ -105,14 +124,15 @@ def _times(stamps: Sequence[tuple[float | None, float, float]]) -> tuple[tuple[f
         return tuple(i * interval for i in range(len(stamps) + 1)), (note,)
     usual = float(np.median(np.diff(starts))) if len(starts) > 1 else interval
     ends = [*starts, starts[-1] + (last or usual)]
-    return tuple(round(x - starts[0], 6) for x in ends), ()
+    return tuple(round(x, 6) for x in ends), ()
 
 
-def _frames(path: Path) -> Iterator[tuple[av.VideoFrame, Display]]:
+@contextmanager
+def _decoding(path: Path) -> Iterator[Iterator[tuple[av.VideoFrame, Display]]]:
     """Decoded frames with how they are displayed. Raises ImapError for a file that cannot be decoded."""
     try:
         with av.open(str(path)) as file:
-            yield from decoded(file, path)
+            yield decoded(file, path)
     except ImapError:
         raise
     except Exception as error:  # the decoder's own errors have no common class
@@ -121,19 +141,15 @@ def _frames(path: Path) -> Iterator[tuple[av.VideoFrame, Display]]:
 
 
 def _pick(path: Path, numbers: Sequence[int]) -> Iterator[np.ndarray]:
-    """Frames of these numbers, which must not fall. Only they are converted."""
+    """Frames of these numbers, each at least the one before. Only they are converted."""
     wanted = iter(numbers)
     number = next(wanted, None)
-    for i, (frame, display) in enumerate(_frames(path)):
-        if number is None:
-            return
-        if i == number:
-            picture = display.shown(frame)
-            while number == i:
-                yield picture
-                number = next(wanted, None)
-
-
-def read_clip(path: str | Path) -> np.ndarray:
-    """All frames of a video, uint8 (frames, height, width, 3); raises as `open_clip` does."""
-    return open_clip(path).read()
+    with _decoding(path) as frames:
+        for i, (frame, display) in enumerate(frames):
+            if i == number:
+                picture = display.shown(frame)
+                while number == i:
+                    yield picture
+                    number = next(wanted, None)
+            if number is None:
+                return

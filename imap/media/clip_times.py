@@ -12,6 +12,7 @@ from imap.errors import ImapError, brief
 from imap.media.clip_file import Clip
 
 TOUCHING = 1e-6  # seconds: a frame that ends there does not lie in a part that begins there
+SLACK = 0.01  # seconds that a part may end after the clip, whose length errors print so
 
 
 def check_seconds(value: Any) -> tuple[float, float] | None:
@@ -35,11 +36,11 @@ def frames_within(clip: Clip, seconds: tuple[float, float] | None, name: str) ->
         raise ImapError(f"video.seconds={list(seconds)}: frames without a clock have no seconds; give a part of them")
     start, end = seconds
     *starts, last = clip.times
-    if start >= last or end > last + (last - starts[-1]):
+    if start >= last or end > last + SLACK:
         raise ImapError(f"{name} lasts {last:.2f} s, and video.seconds={list(seconds)} are expected; set a part of it")
-    first = int(np.searchsorted(clip.times, start + TOUCHING, "right")) - 1
+    first = int(np.searchsorted(starts, start + TOUCHING, "right")) - 1
     stop = int(np.searchsorted(starts, end - TOUCHING, "left"))
-    return range(first, max(stop, first + 1))
+    return range(max(first, 0), max(stop, first + 1, 1))
 
 
 def chosen_frames(clip: Clip, fit: Any, name: str) -> list[int]:
@@ -55,6 +56,8 @@ def chosen_frames(clip: Clip, fit: Any, name: str) -> list[int]:
     if fit.frames != "uniform":
         return list(within[:wanted])
     starts = np.asarray(within if clip.times is None else [clip.times[i] for i in within], dtype=float)
+    if fit.seconds is not None:
+        starts = np.maximum(starts, fit.seconds[0])  # the first one is shown already when the part begins
     points = np.linspace(starts[0], starts[-1], wanted)
     after = np.searchsorted(starts, points).clip(1, max(1, len(starts) - 1))
     before = after - 1
@@ -62,13 +65,22 @@ def chosen_frames(clip: Clip, fit: Any, name: str) -> list[int]:
     return [within[int(i)] for i in nearer]
 
 
-def shown_times(clip: Clip, taken: Sequence[int]) -> tuple[float, ...] | None:
-    """Seconds of the clip at which frames are shown, and at which the last one ends. Copies share a frame's time."""
+def shown_times(
+    clip: Clip, taken: Sequence[int], seconds: tuple[float, float] | None = None
+) -> tuple[float, ...] | None:
+    """Seconds of the clip at which frames are shown, and at which the last one ends. Copies share a frame's time.
+
+    Args:
+        clip: with a clock; None is returned without one.
+        taken: numbers of the frames.
+        seconds: the part of the clip that is shown; None for all of it.
+    """
     if clip.times is None:
         return None
+    begin, finish = seconds or (clip.times[0], clip.times[-1])
     copies, seen, times = Counter(taken), Counter(), []
     for i in taken:
-        start, end = clip.times[i], clip.times[i + 1]
+        start, end = max(clip.times[i], begin), min(clip.times[i + 1], finish)
         times.append(round(start + (end - start) * seen[i] / copies[i], 6))
         seen[i] += 1
-    return (*times, clip.times[taken[-1] + 1])
+    return (*times, min(clip.times[taken[-1] + 1], finish))

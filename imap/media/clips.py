@@ -12,6 +12,7 @@ from einops import rearrange
 from imap.errors import ImapError, brief
 from imap.media.clip_file import Clip, open_clip, stacked
 from imap.media.clip_times import chosen_frames, frames_within, shown_times
+from imap.media.video_io import RATE, mean_rate, steady_times
 
 RESIZE = ("none", "crop", "stretch")
 FRAMES = ("none", "uniform", "first")
@@ -58,6 +59,11 @@ class FittedClip:
     times: tuple[float, ...] | None
     record: Mapping[str, Any]
     notes: tuple[str, ...]
+
+    def times_of(self, frames: int) -> Sequence[float]:
+        """Times of so many frames that were made from it: CogVideoX decodes an even number of latent frames to more."""
+        times = self.times or steady_times(len(self.frames), RATE)
+        return times if len(times) == frames + 1 else steady_times(frames, mean_rate(times))
 
 
 def read_clip(path: str | Path) -> np.ndarray:
@@ -146,7 +152,7 @@ def fit_clip(clip: Clip, fit: Fit, name: str = "the clip") -> FittedClip:
     frames: Iterator[np.ndarray] = clip.pick(taken)
     if size != clip.shape[1:3]:
         frames = (_resized(frame, size, fit.resize) for frame in frames)
-    times = shown_times(clip, taken)
+    times = shown_times(clip, taken, fit.seconds)
     return FittedClip(
         stacked(frames, len(taken)), tuple(taken), times, _record(clip, taken, times), _notes(clip, taken)
     )

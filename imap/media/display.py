@@ -20,12 +20,14 @@ class Display:
         height, width: of the frame with square pixels, before it is turned. Players enlarge one side, and shrink none.
         matrix: (a, b, c, d) of the display matrix: a pixel (x, y) is shown at (a x + c y, b x + d y).
         interval: mean seconds between frames of the stream, or 0.
+        start: seconds of the clock at which the file starts, with its first picture or sound.
     """
 
     height: int
     width: int
     matrix: tuple[int, int, int, int] = (1, 0, 0, 1)
     interval: float = 0.0
+    start: float = 0.0
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -51,17 +53,22 @@ class Display:
 
 
 def display_of(frame: av.VideoFrame, stream: Any) -> Display:
-    """How a frame of a stream is shown: by its display matrix and the stream's pixel aspect."""
+    """How a frame of a stream is shown: by its display matrix, the stream's pixel aspect, and the file's start."""
     aspect = float(stream.sample_aspect_ratio or 1)
     height = frame.height if aspect >= 1 else round(frame.height / aspect)
     width = frame.width if aspect <= 1 else round(frame.width * aspect)
-    interval = interval_of(stream)
+    interval, start = interval_of(stream), start_of(stream.container)
     sides: Any = frame.side_data  # it iterates over its values, unlike other mappings
     data = next((x for x in sides if x.type == Type.DISPLAYMATRIX), None)
     if data is None:
-        return Display(height, width, interval=interval)
+        return Display(height, width, interval=interval, start=start)
     a, b, _, c, d = (int(x) for x in np.frombuffer(bytes(data), np.int32)[:5])
-    return Display(height, width, (a, b, c, d), interval)
+    return Display(height, width, (a, b, c, d), interval, start)
+
+
+def start_of(file: Any) -> float:
+    """Seconds of the clock at which an open file starts, with its first picture or sound."""
+    return float((file.start_time or 0) / av.time_base)
 
 
 def interval_of(stream: Any) -> float:

@@ -14,6 +14,7 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 from imap.errors import ImapError, brief, first_line
 
 TICKS = 90_000  # per second, in videos whose frames are not even in time
+RATE = 8  # frames per second of a video that names none
 SLOWEST, FASTEST = 0.01, 1000  # frames per second
 LARGEST_FRACTION = 1001  # denominators of common rates, such as 30000/1001
 
@@ -47,6 +48,8 @@ def write_video(
     """
     frames = iter(frames)
     first = next(frames)
+    if first.shape[0] % 2 or first.shape[1] % 2:
+        raise ImapError(f"a video of {first.shape[0]}x{first.shape[1]}: an mp4 needs an even height and width")
     rate, tick, starts, durations = _clock(clock)
     own = "mbtree=0:bframes=0" if starts else "mbtree=0"  # an mp4 ends where the last frame that it stores does
     with av.open(str(path), "w") as file:

@@ -122,11 +122,11 @@ def _refuse_other_sample(folder: Path, task: Task) -> None:
     """Raise ImapError if another process has put another sample there since the plan."""
     earlier = (read_meta(folder) or {}).get("request")
     if earlier is not None and not is_replaced_by(earlier, task.request):
-        raise ImapError(f"{folder} holds another sample since a moment; run the same command again")
+        raise ImapError(f"{folder} holds another sample now; run the same command again")
 
 
 @contextmanager
-def told_when_interrupted(output_dir: Path, tally: Tally) -> Iterator[None]:
+def finished_on_interrupt(output_dir: Path, tally: Tally) -> Iterator[None]:
     """Log what is finished if an interrupt ends what is inside."""
     try:
         yield

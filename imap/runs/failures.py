@@ -44,7 +44,7 @@ def forget_failures(output_dir: Path, finished: Collection[str]) -> None:
     names = set(finished)
     try:
         with claim(path, wait=True):
-            lines = [line for line in path.read_text(encoding="utf-8").split("\n") if line]
+            lines = [line for line in path.read_text(encoding="utf-8", errors="backslashreplace").split("\n") if line]
             kept = [line for line in lines if _sample_of(line) not in names]
             if not kept:
                 path.unlink()

@@ -18,7 +18,11 @@ def earlier_requests(output_dir: Path) -> dict[str, Request]:
     """Requests of the finished samples of an output folder, by folder name."""
     metas = {path.parent.name: read_meta(path.parent) for path in sorted(output_dir.glob(f"[!.]*/{META}"))}
     requests = {name: meta.get("request") for name, meta in metas.items() if meta}
-    return {name: one for name, one in requests.items() if isinstance(one, Mapping) and "sample" in one}
+    return {
+        name: one
+        for name, one in requests.items()
+        if isinstance(one, Mapping) and isinstance(one.get("sample"), Mapping)
+    }
 
 
 def placed(names: Sequence[str], wanted: Sequence[Request], earlier: Mapping[str, Request]) -> list[str]:

@@ -40,7 +40,7 @@ def ends_on_signals(hint: str = "") -> Iterator[None]:
         return
     handled = SIGNALS if threading.current_thread() is threading.main_thread() else ()
     before, hook = {number: signal.getsignal(number) for number in handled}, sys.unraisablehook
-    _state.__init__()
+    vars(_state).update(vars(_State()))
     _state.installed, _state.hint = True, hint
     for number in handled:
         signal.signal(number, _on_signal)

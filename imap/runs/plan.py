@@ -18,7 +18,7 @@ from imap.config.samples import Sample, numbered, samples_of
 from imap.errors import ImapError
 from imap.media.clips import as_clip, check_clip, check_video_size
 from imap.runs import interrupts
-from imap.runs.batch import Tally, Task, told_when_interrupted
+from imap.runs.batch import Tally, Task, finished_on_interrupt
 from imap.runs.checkpoint import Checkpoint, read_checkpoint
 from imap.runs.failures import ERRORS, record_failure
 from imap.runs.folders import earlier_requests, log_others, placed, repeated
@@ -90,7 +90,7 @@ def plan(config: Mapping[str, Any], renoising: bool) -> Plan:
     recorded = method.recorded() | ({"imap_layer": AUTO} if run.chooses_layers else {})
     settings = {"model": model.recorded(), **run.recorded(), "method": recorded}
     tally = Tally()
-    with told_when_interrupted(run.output_dir, tally):
+    with finished_on_interrupt(run.output_dir, tally):
         listed = place_tasks(samples, settings, run.output_dir)
         tasks = check_tasks(listed, checkpoint, run, bool(method.effect), config["input_json"], tally)
     if len(tally.failed) == len(listed):

@@ -14,7 +14,7 @@ Ready = TypeVar("Ready")
 
 
 class Prefetch(Generic[Item, Ready]):
-    """Apply `make` to the next item in a background thread, one item at a time.
+    """Apply `make` to the next item in a background thread, at most one item ahead.
 
     An interrupt does not wait for the thread. Any other end of the `with` block does.
     """
@@ -22,7 +22,7 @@ class Prefetch(Generic[Item, Ready]):
     def __init__(self, make: Callable[[Item], Ready]) -> None:
         self._make = make
         self._next: tuple[Item, Future[Ready]] | None = None
-        self._thread: Thread | None = None
+        self._threads: list[Thread] = []
 
     def __enter__(self) -> "Prefetch[Item, Ready]":
         return self
@@ -30,17 +30,19 @@ class Prefetch(Generic[Item, Ready]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._thread is not None and kind is not KeyboardInterrupt:
-            self._thread.join()
+        if kind is not KeyboardInterrupt:
+            for thread in self._threads:
+                thread.join()
 
     def start(self, item: Item) -> None:
-        """Begin with an item, unless the thread is still busy with one that nobody has taken."""
-        if self._thread is not None and self._thread.is_alive():
+        """Begin with an item, unless one that nobody has taken is still being made."""
+        if self._next is not None and not self._next[1].done():
             return
         future: Future[Ready] = Future()
         self._next = (item, future)
-        self._thread = Thread(target=self._fill, args=self._next, name=f"{BACKGROUND}prefetch", daemon=True)
-        self._thread.start()
+        thread = Thread(target=self._fill, args=self._next, name=f"{BACKGROUND}prefetch", daemon=True)
+        self._threads = [*filter(Thread.is_alive, self._threads), thread]
+        thread.start()
 
     def take(self, item: Item) -> Callable[[], Ready]:
         """A function that returns the result, or raises the item's exception. An item not begun is made in it."""

@@ -25,9 +25,9 @@ def request(sample: Sample, settings: Mapping[str, Any]) -> dict[str, Any]:
         sample: prompt, words and, for renoising, a clip. The clip's SHA-256 is part of the request.
         settings: recorded settings of the model, the run and the method.
     """
-    clip = (
-        {"video_path": str(sample.video_path), "video_sha256": _sha256(sample.video_path)} if sample.video_path else {}
-    )
+    path, clip = sample.video_path, {}
+    if path:
+        clip = {"video_path": str(path), "video_sha256": sha256_of(path)}
     texts = {"prompt": sample.prompt, "concepts": list(sample.concepts), "motions": list(sample.motions)}
     return json.loads(json.dumps({"sample": texts | clip, "settings": settings}))
 
@@ -62,7 +62,7 @@ def look_up(folder: Path, wanted: Request) -> Found:
 
 def log_found(found: Mapping[str, Found]) -> None:
     """Log why earlier results are made again: one line for all with changed settings, one for each damaged one."""
-    changed = {name: [x.split(".", 1)[-1] for x in one.changed] for name, one in found.items() if one.changed}
+    changed = {name: [x.split(".", 1)[-1] or "all" for x in one.changed] for name, one in found.items() if one.changed}
     if changed:
         settings = list(dict.fromkeys(x for names in changed.values() for x in names))
         log.info(
@@ -76,7 +76,8 @@ def log_found(found: Mapping[str, Found]) -> None:
             log.warning("%s: %s missing or damaged; the sample is made again", name, ", ".join(one.broken[:NAMED]))
 
 
-def _sha256(path: Path) -> str | None:
+def sha256_of(path: Path) -> str | None:
+    """Hash of a file's bytes; None for a file that cannot be read."""
     if not path.is_file():  # a pipe would wait for a writer
         return None
     digest = hashlib.sha256()

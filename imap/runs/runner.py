@@ -4,7 +4,6 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +20,15 @@ from imap.jobs.output import Output
 from imap.jobs.renoising import read_sample, renoise_video
 from imap.jobs.sampling import sample_video
 from imap.map_files import VIEW, set_shown, shows_other
+from imap.media.clips import FittedClip
 from imap.methods.registry import PUBLISHED
 from imap.runs import interrupts
-from imap.runs.batch import Tally, Task, run_tasks, told_when_interrupted
+from imap.runs.batch import Tally, Task, finished_on_interrupt, run_tasks
 from imap.runs.failures import forget_failures
 from imap.runs.loading import load
 from imap.runs.plan import RANDOM_WEIGHTS, Plan, plan
 from imap.runs.prefetch import Prefetch
-from imap.runs.request import look_up
+from imap.runs.request import look_up, sha256_of
 from imap.tracing.layer_choice import Lambda2Probe, LayerChoice, choose_once
 from imap.tracing.prompt_cache import PromptCache
 from imap.view.look import Look
@@ -58,7 +58,7 @@ def run_command(config: Any, renoising: bool) -> Tally:
     todo = plan(values, renoising)
     folder, tally = todo.run.output_dir, todo.tally
     try:
-        with told_when_interrupted(folder, tally):
+        with finished_on_interrupt(folder, tally):
             if todo.tasks:
                 run_plan(todo, renoising)
             if todo.run.pictures:
@@ -132,7 +132,15 @@ def do_tasks(
         folder = run.output_dir / task.name
         return not lock_of(folder).exists() and not look_up(folder, task.request).is_finished
 
-    with Prefetch(partial(read_sample, fit=run.fit)) as clips:
+    hashes = {task.sample: task.request.get("sample", {}).get("video_sha256") for task in tasks}
+
+    def read(sample: Sample) -> tuple[FittedClip, float]:
+        clip = read_sample(sample, run.fit)
+        if hashes[sample] and sample.video_path and sha256_of(sample.video_path) != hashes[sample]:
+            raise ImapError(f"video_path: {sample.video_path} has changed since the run began; run the command again")
+        return clip
+
+    with Prefetch(read) as clips:
 
         def work(sample: Sample) -> Output:
             if not renoising:

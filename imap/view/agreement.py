@@ -59,8 +59,8 @@ def _known(values: Sequence[Sequence[float]]) -> list[np.ndarray]:
 
 def _rows(sample: Path) -> list[tuple[str, str, str, list[Any]]]:
     try:
-        meta: Mapping[str, Any] = json.loads((sample / META).read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # the report says why such a sample cannot be shown
+        meta: Mapping[str, Any] = dict(json.loads((sample / META).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):  # the report says why such a sample cannot be shown
         return []
     return [
         (sample.name, word, key, [scores.get(name) for name in SCORES])

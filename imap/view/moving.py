@@ -52,8 +52,11 @@ def narrowed(frames: np.ndarray | Sequence[np.ndarray]) -> np.ndarray | Sequence
 
 
 def durations_of(times: Sequence[float]) -> list[int]:
-    """Milliseconds of each frame of a gif."""
-    return [round(1000 * (end - start)) for start, end in pairwise(times)]
+    """Milliseconds of each frame of a gif, which counts hundredths of a second and shows no frame for less than two."""
+    ends = [0]
+    for time in times[1:]:
+        ends.append(max(ends[-1] + 2, round(100 * (time - times[0]))))
+    return [10 * (end - start) for start, end in pairwise(ends)]
 
 
 def write_gif(frames: Iterable[np.ndarray], path: str, times: Sequence[float]) -> None:

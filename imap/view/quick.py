@@ -5,6 +5,8 @@ from dataclasses import fields
 from functools import partial
 from io import BytesIO
 from itertools import pairwise
+from math import nan
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +15,16 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from imap.errors import ImapError
+from imap.media.clip_file import LONGEST
 from imap.media.clips import as_frames as as_pixels
-from imap.media.video_io import check_fps, mean_rate, times_of, write_video
+from imap.media.video_io import RATE, check_fps, mean_rate, times_of, write_video
 from imap.saliency import Maps
 from imap.view.look import Look
 from imap.view.moving import durations_of, over
 from imap.view.normalization import normalize
 from imap.view.overlay import enlarged, side_by_side
 from imap.view.pictures import file_names
-from imap.view.sample import RATE, Shown, blank_frames
+from imap.view.sample import Shown, blank_frames
 from imap.view.strip import strip
 from imap.view.upsampling import TEMPORAL
 
@@ -73,12 +76,14 @@ def clock(maps: Maps, frames: int, fps: Any) -> float | Sequence[float]:
     times = maps.facts.get("clip", {}).get("times", ()) if fps is None else fps
     if not isinstance(times, Sequence) or isinstance(times, str):
         return check_fps(times)
-    times = [float(x) for x in times]
-    if len(times) == frames + 1 and all(a < b for a, b in pairwise(times)):
+    times = [float(x) if isinstance(x, Real) else nan for x in times]
+    if len(times) == frames + 1 and all(a < b <= a + LONGEST for a, b in pairwise(times)):
         return times
     if fps is None:
         return RATE
-    raise ImapError(f"fps holds {len(times)} times, and {frames} frames need {frames + 1} that rise")
+    raise ImapError(
+        f"fps holds {len(times)} times, and {frames} frames need {frames + 1} that rise, each by at most {LONGEST} s"
+    )
 
 
 def overlay(maps: Maps, text: str, video: Any, key: str | None, **look: Any) -> np.ndarray:
@@ -135,7 +140,7 @@ def _look(settings: Mapping[str, Any]) -> Look:
 
 def _shown(maps: Maps, video: Any, caption: str | None = None, fps: Any = None) -> Shown:
     frames = blank_frames(maps) if video is None else as_frames(video, maps)
-    meta = {"prompt": caption or maps.facts.get("prompt", "")}
+    meta = {"prompt": caption or maps.facts.get("prompt", ""), "notes": maps.facts.get("notes", ())}
     times = times_of(clock(maps, len(frames), fps), len(frames))
     return Shown(Path(), frames, times, maps, meta, has_video=video is not None)
 

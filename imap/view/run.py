@@ -23,7 +23,7 @@ REPORT = "report.html"
 def show_samples(
     folders: Sequence[Path], look: Look, problems: Problems, needed: Callable[[Path], bool] | None = None
 ) -> list[Path]:
-    """Write view/ into each sample's folder. A sample that another process has in hand comes last.
+    """Write view/ into each sample's folder. A sample that another process works on comes last.
 
     Args:
         folders: of the samples.

@@ -11,14 +11,13 @@ from typing import Any
 import numpy as np
 
 from imap.errors import ImapError, one_line
-from imap.map_files import AGAIN, LAYOUT, META, VIDEO, layout_of, read_meta
-from imap.media.video_io import read_video, steady_times
+from imap.map_files import AGAIN, LAYOUT, META, VIDEO, damaged, layout_of, read_meta
+from imap.media.video_io import RATE, read_video, steady_times
 from imap.methods.registry import CHOSEN, EFFECT
 from imap.saliency import Maps
 from imap.view.upsampling import TEMPORAL
 
 log = logging.getLogger("imap")
-RATE = 8  # frames per second of a video that names none
 BLANK = 240  # pixels, at least, of the longer side of maps that are drawn without a video
 
 
@@ -110,6 +109,9 @@ def open_sample(folder: Path) -> Shown:
         frames = read_video(folder / VIDEO)
     except ValueError as error:
         raise ImapError(f"{folder / VIDEO} cannot be decoded as a video ({error}); {AGAIN}") from None
+    broken = damaged(folder, meta)
+    if broken:
+        raise ImapError(f"{folder}: {broken[0]} is not the file that was written; {AGAIN}")
     return Shown(folder, frames, _times(meta, len(frames)), maps, meta)
 
 

@@ -69,7 +69,7 @@ def test_first_takes_the_first_frames_at_their_own_times(tmp_path: Path):
 
 @pytest.mark.parametrize(
     ("seconds", "expected"),
-    [((0, 1), range(4)), ((1, 2), range(4, 8)), ((1.1, 1.2), range(4, 5)), ((1.9, 99 / 24), range(7, 16))],
+    [((0, 1), range(4)), ((1, 2), range(4, 8)), ((1.1, 1.2), range(4, 5)), ((1.9, 4.005), range(7, 16))],
 )
 def test_a_part_of_a_clip_holds_the_frames_that_are_shown_in_it(seconds, expected):
     clip = of_times(*(i / 4 for i in range(17)))
@@ -98,6 +98,42 @@ def test_a_part_that_is_none_is_refused(value):
 
 def test_a_part_may_be_a_numpy_array():
     assert check_seconds(np.array([1, 2.5])) == (1.0, 2.5) and check_seconds(None) is None
+
+
+def test_a_part_ends_where_it_says(tmp_path: Path):
+    path = variable(tmp_path / "clip.mp4", [0, 0.5, 1, 6], 7)
+    fitted = fit_clip(open_clip(path), Fit(seconds=(0.7, 2)))
+    assert list(fitted.taken) == [1, 2] and fitted.times == pytest.approx((0.7, 1, 2), abs=1e-4)
+    fitted = fit_clip(open_clip(path), Fit(num_frames=2, frames="uniform", seconds=(3, 6.5)))
+    assert list(fitted.taken) == [2, 3] and fitted.times == pytest.approx((3, 6, 6.5), abs=1e-4)
+    with pytest.raises(ImapError, match="lasts 7.00 s"):
+        fit_clip(open_clip(path), Fit(seconds=(5, 7.5)))
+
+
+def test_a_video_that_begins_after_its_sound_has_the_clock_of_the_file(tmp_path: Path):
+    with av.open(str(tmp_path / "late.mp4"), "w") as file:
+        video, sound = file.add_stream("libx264", rate=10), file.add_stream("aac", rate=44100)
+        video.height, video.width, video.pix_fmt = *SIZE, "yuv420p"
+        for i in range(round(4 * 44100 / 1024)):
+            frame = av.AudioFrame.from_ndarray(np.zeros((2, 1024), np.float32), format="fltp", layout="stereo")
+            frame.sample_rate, frame.pts = 44100, 1024 * i
+            file.mux(sound.encode(frame))
+        for i, picture in enumerate(counted(20)):
+            frame = av.VideoFrame.from_ndarray(picture, "rgb24")
+            frame.pts = 20 + i
+            file.mux(video.encode(frame))
+        file.mux([*video.encode(None), *sound.encode(None)])
+    clip = open_clip(tmp_path / "late.mp4")
+    assert clip.times[0] == pytest.approx(2, abs=0.05) and clip.times[-1] == pytest.approx(4, abs=0.05)
+    assert numbers(fit_clip(clip, Fit(num_frames=2, frames="first", seconds=(3, 4))).frames) == pytest.approx(
+        [10, 11], abs=1
+    )
+
+
+def test_a_frame_of_hours_is_a_damaged_clock(tmp_path: Path):
+    variable(tmp_path / "clip.mp4", [0, 0.5, 1, 6], 9000)
+    with pytest.raises(ImapError, match="shows one frame for 8994 s; its time stamps are damaged"):
+        open_clip(tmp_path / "clip.mp4")
 
 
 def test_frames_that_repeat_share_their_time_and_are_told(tmp_path: Path):
@@ -148,7 +184,7 @@ def test_time_stamps_that_do_not_rise_are_told(tmp_path: Path, monkeypatch):
     times, notes = clip_file._times([(0.0, 0.1, 0.25), (0.5, 0.1, 0.25), (0.5, 0.1, 0.25)])
     assert times == (0.0, 0.25, 0.5, 0.75) and "do not rise" in notes[0]
     assert clip_file._times([(None, 0.0, 0.25)] * 2) == ((0.0, 0.25, 0.5), notes)
-    assert clip_file._times([(2.0, 0.0, 0.25), (2.5, 0.0, 0.25)]) == ((0.0, 0.5, 1.0), ())
+    assert clip_file._times([(2.0, 0.0, 0.25), (2.5, 0.0, 0.25)]) == ((2.0, 2.5, 3.0), ())
 
 
 def test_an_edit_list_cuts_what_players_do_not_show(tmp_path: Path):

@@ -231,6 +231,30 @@ def test_a_clip_that_repeats_frames_says_so_in_its_record(command, loads: list, 
     assert status == 0 and note in said and note in read_meta(tmp_path / "out" / FOLDER)["notes"]
 
 
+def test_a_clip_that_changes_during_the_run_is_not_read(command, pipes, tmp_path: Path, monkeypatch):
+    path = moving_square(tmp_path / "clip.mp4", 9, 32, 48)
+
+    def load(model, source):
+        moving_square(path, 9, 32, 48, level=90)
+        return pipes(model.family)
+
+    monkeypatch.setattr(imap.runs.runner, "load", load)
+    status, said = command("renoising", *SAMPLE, f"video_path={path}", "renoise_timestep=1")
+    assert status == 1 and "clip.mp4 has changed since the run began; run the command again" in said
+    assert not (tmp_path / "out" / FOLDER).exists()
+    assert command("renoising", *SAMPLE, f"video_path={path}", "renoise_timestep=1")[0] == 0
+
+
+def test_a_denoised_video_of_more_frames_than_its_clip_is_written(command, loads: list, tmp_path: Path):
+    """CogVideoX decodes two latent frames to eight frames."""
+    path = moving_square(tmp_path / "clip.mp4", 5, 32, 48)
+    request = [*SAMPLE, f"video_path={path}", "num_frames=5", "renoise_timestep=[1]", "test_full_denoise=true"]
+    assert command("renoising", *request)[0] == 0
+    folder = tmp_path / "out" / FOLDER
+    assert len(open_clip(folder / "output.mp4").times) == 9 and read_meta(folder)["fps"] == 8
+    assert open_sample(folder).times[8] == pytest.approx(1)
+
+
 def test_one_step_of_the_schedule_and_one_layer_can_be_read(command, loads: list, tmp_path: Path):
     assert command("sampling", *SAMPLE, "maps_timesteps=[1,2]", "maps_layers=[2,3]", "imap_layer=[1]")[0] == 0
     meta = read_meta(tmp_path / "out" / FOLDER)
