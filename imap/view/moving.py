@@ -1,16 +1,18 @@
-"""The videos of one map, frame by frame: over its clip, and beside it."""
+"""A map over its clip, frame by frame, and moving pictures of frames."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from io import BytesIO
 from itertools import groupby, pairwise
 
 import numpy as np
 from PIL import Image
 
 from imap.view.look import Look
-from imap.view.overlay import GAP, Veil, enlarged, side_by_side, under, veil
+from imap.view.overlay import Veil, enlarged, under, veil
 from imap.view.upsampling import enlarge, latent_frame
 
-PART = 474  # pixels: widest of three side by side, 1430 in all
+COLOURS = 128  # of a gif
+THINNED = 4  # every so many pixels choose its colours
 
 
 def over(
@@ -26,13 +28,6 @@ def over(
         yield enlarged(picture) if enlarge_small else picture
 
 
-def beside(frames: np.ndarray | Sequence[np.ndarray], x: np.ndarray, look: Look) -> Iterator[np.ndarray]:
-    """Each frame, the same under the map, and the map alone."""
-    for frame, laid in zip(frames, _veils(frames, x, look), strict=True):
-        parts = (frame, under(frame, laid, look.opacity), laid.colours)
-        yield side_by_side([enlarged(part, widest=PART) for part in parts], GAP)
-
-
 def _veils(frames: np.ndarray | Sequence[np.ndarray], x: np.ndarray, look: Look) -> Iterator[Veil]:
     """The coloured map over each frame, computed once per latent frame."""
     for latent, group in groupby(range(len(frames)), lambda frame: latent_frame(frame, len(x), len(frames))):
@@ -42,16 +37,7 @@ def _veils(frames: np.ndarray | Sequence[np.ndarray], x: np.ndarray, look: Look)
             yield laid
 
 
-def narrowed(frames: np.ndarray | Sequence[np.ndarray]) -> np.ndarray | Sequence[np.ndarray]:
-    """Frames small enough that three fit side by side, with even sides."""
-    height, width = frames[0].shape[:2]
-    if width <= PART:
-        return frames
-    size = (PART, max(2, round(height * PART / width / 2) * 2))
-    return [np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.BILINEAR)) for frame in frames]
-
-
-def durations_of(times: Sequence[float]) -> list[int]:
+def _durations(times: Sequence[float]) -> list[int]:
     """Milliseconds of each frame of a gif, which counts hundredths of a second and shows no frame for less than two."""
     ends = [0]
     for time in times[1:]:
@@ -59,7 +45,18 @@ def durations_of(times: Sequence[float]) -> list[int]:
     return [10 * (end - start) for start, end in pairwise(ends)]
 
 
-def write_gif(frames: Iterable[np.ndarray], path: str, times: Sequence[float]) -> None:
-    """An endless gif of uint8 frames. times: seconds at which they are shown, and at which the last one ends."""
-    first, *rest = [Image.fromarray(frame) for frame in frames]
-    first.save(path, save_all=True, append_images=rest, duration=durations_of(times), loop=0)
+def gif(frames: Sequence[np.ndarray], times: Sequence[float]) -> bytes:
+    """An endless gif of uint8 frames. One palette for all: still parts do not flicker, and files are smaller.
+
+    times: seconds at which they are shown, and at which the last one ends.
+    """
+    thin = Image.fromarray(np.concatenate([frame[::THINNED, ::THINNED] for frame in frames]))
+    colours = thin.quantize(COLOURS - 1).getpalette() or []
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([*colours[: 3 * (COLOURS - 1)], 255, 255, 255])  # white, of the gap between pictures
+    # without dithering, which makes files several times as large
+    none = Image.Dither.NONE
+    first, *rest = [Image.fromarray(frame).quantize(palette=palette, dither=none) for frame in frames]
+    file = BytesIO()
+    first.save(file, "gif", save_all=True, append_images=rest, duration=_durations(times), loop=0)
+    return file.getvalue()

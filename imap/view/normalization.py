@@ -40,6 +40,7 @@ def normalize(maps: np.ndarray, kind: str = "median") -> Normalized:
         low, high = maps.min(axis=(2, 3)), maps.max(axis=(2, 3))
     elif kind == "median":
         low, high = np.percentile(maps, [50, TOP], axis=(1, 2, 3))[..., None]
+        high = np.where(high > low, high, maps.max(axis=(1, 2, 3))[:, None])  # bright in a few cells only
     elif kind == "percentile":
         low, high = np.percentile(maps, [1, 99], axis=(1, 2, 3))[..., None]
     elif kind == "shared":

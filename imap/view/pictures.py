@@ -15,34 +15,31 @@ from imap.map_files import VIEW
 from imap.media.video_io import write_video
 from imap.view import strip as strips
 from imap.view.look import Look
-from imap.view.moving import beside, narrowed, over, write_gif
+from imap.view.moving import gif
 from imap.view.normalization import Normalized, normalize
+from imap.view.overview import PANEL, Word, overview
 from imap.view.sample import Shown
 
 FACTS = "view.json"
 SUFFIXES = (".mp4", ".gif", ".png", ".pdf", ".json", ".html", ".part")  # of all that pictures and reports write
-BESIDE = "-side-by-side"
+OVERVIEW = "overview"
+WORD_PANEL = 400  # pixels of width, in the video of one word
 PRESET = "veryfast"  # of x264: a fifth of the time of its default, and files of the same size
 
 
 def write_pictures(shown: Shown, look: Look) -> Path:
-    """Write view/ into a sample's folder: an overlay and a side-by-side video per text, the strip, and view.json."""
+    """Write view/ into a sample's folder: the overview, a video per text, the strip, and view.json."""
     rows = [_row(shown, text, look) for text in shown.maps.texts]
-    names, narrow = file_names(shown.maps.texts), narrowed(shown.frames)
+    names = file_names(shown.maps.texts)
 
     def write(folder: Path) -> None:
         records = {}
         bar = tqdm(rows, f"pictures of {shown.folder.name}", unit="word", leave=False, disable=None)  # on terminals
-        for (text, key, x, normalized), name in zip(bar, names, strict=True):
-            files = [f"{name}.mp4"]
-            write_video(folder / files[0], over(shown.frames, x, look, shown.has_video), shown.times, PRESET)
-            if shown.has_video:
-                files.append(f"{name}{BESIDE}.mp4")
-                write_video(folder / files[-1], beside(narrow, x, look), shown.times, PRESET)
-            if look.gif:
-                files.append(f"{name}.gif")
-                write_gif(over(shown.frames, x, look, shown.has_video), str(folder / files[-1]), shown.times)
+        for row, name in zip(bar, names, strict=True):
+            text, key, _, normalized = row
+            files = _write_moving(folder / name, shown, [row[:3]], look, WORD_PANEL, look.gif)
             records[text] = {"key": key, "files": files, **normalized.recorded()}
+        _write_moving(folder / OVERVIEW, shown, [row[:3] for row in rows], look, PANEL, True)
         figure = strips.strip(
             shown,
             [(text, key, x, _limits(normalized)) for text, key, x, normalized in rows],
@@ -58,6 +55,16 @@ def write_pictures(shown: Shown, look: Look) -> Path:
         )
 
     return write_folder(shown.folder / VIEW, write, replaces=_own_files(shown.folder / VIEW))
+
+
+def _write_moving(path: Path, shown: Shown, words: Sequence[Word], look: Look, panel: int, with_gif: bool) -> list[str]:
+    """Write path.mp4, and path.gif if wanted: the video and maps of words, side by side. Returns their names."""
+    frames = list(overview(shown, words, look, panel))
+    files = [f"{path.name}.mp4", *([f"{path.name}.gif"] if with_gif else [])]
+    write_video(path.with_name(files[0]), frames, shown.times, PRESET)
+    if with_gif:
+        path.with_name(files[1]).write_bytes(gif(frames, shown.times))
+    return files
 
 
 def _row(shown: Shown, text: str, look: Look) -> tuple[str, str, np.ndarray, Normalized]:
@@ -81,12 +88,12 @@ def _limits(normalized: Normalized) -> tuple[float, float] | None:
 
 def file_names(texts: Sequence[str]) -> list[str]:
     """First part of each text's file names. Similar texts, such as c and c++, are numbered."""
-    names, taken = [], set()
+    names, taken = [], {OVERVIEW}
     for text in texts:
         slug = "".join(c if c.isalnum() else "-" for c in text.lower()).strip("-")[:60] or "text"
         tried = (slug if number == 1 else f"{slug}-{number}" for number in count(1))
-        name = next(name for name in tried if taken.isdisjoint((name, name + BESIDE)))
-        taken |= {name, name + BESIDE}
+        name = next(name for name in tried if name not in taken)
+        taken.add(name)
         names.append(name)
     return names
 

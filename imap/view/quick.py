@@ -20,7 +20,7 @@ from imap.media.clips import as_frames as as_pixels
 from imap.media.video_io import RATE, check_fps, mean_rate, times_of, write_video
 from imap.saliency import Maps
 from imap.view.look import Look
-from imap.view.moving import durations_of, over
+from imap.view.moving import gif, over
 from imap.view.normalization import normalize
 from imap.view.overlay import enlarged, side_by_side
 from imap.view.pictures import file_names
@@ -29,8 +29,6 @@ from imap.view.strip import strip
 from imap.view.upsampling import TEMPORAL
 
 TALLEST = 320  # pixels of a moving picture
-COLOURS = 128  # of a gif
-THINNED = 4  # every so many pixels choose the colours of a gif
 NOTEBOOK_DPI = 80  # of figures that are stored in a notebook
 WINDOWS = ("qtagg", "qt5agg", "tkagg", "gtk3agg", "gtk4agg", "wxagg", "macosx")  # backends of matplotlib
 
@@ -118,7 +116,7 @@ def show(maps: Maps, text: str, video: Any, key: str | None, fps: Any, path: Any
         from IPython.display import Image as Picture
         from IPython.display import display
 
-        display(Picture(data=_gif(frames, times), format="gif"))
+        display(Picture(data=gif(frames, times), format="gif"))
         return None
     if path is None and _has_window():
         _animate(frames, times, f"{text}: {maps.names[maps.key_of(text, key)]}")
@@ -162,21 +160,7 @@ def _write(path: Path, frames: Sequence[np.ndarray], times: Sequence[float]) -> 
     if path.suffix == ".mp4":
         write_video(path, frames, times)
     else:
-        path.write_bytes(_gif(frames, times))
-
-
-def _gif(frames: Sequence[np.ndarray], times: Sequence[float]) -> bytes:
-    """An endless gif. All frames share one palette: still parts do not flicker, and files are smaller."""
-    thin = Image.fromarray(np.concatenate([frame[::THINNED, ::THINNED] for frame in frames]))
-    colours = thin.quantize(COLOURS - 1).getpalette() or []
-    palette = Image.new("P", (1, 1))
-    palette.putpalette([*colours[: 3 * (COLOURS - 1)], 255, 255, 255])  # white, of the gap between pictures
-    # without dithering, which makes files several times as large
-    none = Image.Dither.NONE
-    first, *rest = [Image.fromarray(frame).quantize(palette=palette, dither=none) for frame in frames]
-    file = BytesIO()
-    first.save(file, "gif", save_all=True, append_images=rest, duration=durations_of(times), loop=0)
-    return file.getvalue()
+        path.write_bytes(gif(frames, times))
 
 
 def _in_notebook() -> bool:

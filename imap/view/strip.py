@@ -120,12 +120,12 @@ class _Layout:
     gap: int  # pixels between cells
     height: int  # of a cell
     width: int
-    rows: Sequence[tuple[str, str, str, tuple[float, float] | None]]  # text, name, quantity of the scale, its ends
+    rows: Sequence[tuple[str, str, tuple[float, float] | None]]  # text, name of the map, ends of its scale
 
     @property
     def scales(self) -> int:
         """Rows that have a scale."""
-        return sum(1 for _, name, _, _ in self.rows if name)
+        return sum(1 for _, name, _ in self.rows if name)
 
 
 def _layout(
@@ -141,10 +141,10 @@ def _layout(
     _, height, width, _ = video.shape
     large = [np.stack([enlarge(x[k], height, width, space) for k in columns]) for _, _, x, _ in rows]
     names = {**labels(), **shown.maps.names}
-    written = [(drawable(text), names.get(label, label), names.get(label, ""), ends) for text, label, _, ends in rows]
+    written = [(drawable(text), names.get(label, label), ends) for text, label, _, ends in rows]
     if shown.has_video:
         pictures = [video, *(overlay(video, x, colormap, opacity) for x in large)]
-        written = [("video", "", "", None), *written]
+        written = [("video", "", None), *written]
     else:
         pictures = [coloured(x, colormap) for x in large]
     sheet, gap = _sheet(pictures)
@@ -162,15 +162,21 @@ def _draw(figure: Figure, layout: _Layout, top: float, times: Sequence[str], col
     for column, time in enumerate(times):
         middle = column * (layout.width + layout.gap) + layout.width / 2
         axes.text(middle, -0.06 / inches, time, ha="center", fontsize=7, color="0.35")
-    for row, (text, name, quantity, ends) in enumerate(layout.rows):
+    names = list(dict.fromkeys(name for _, name, _ in layout.rows if name))
+    if len(names) == 1:  # once, above the scales
+        first = next(row for row, (_, name, _) in enumerate(layout.rows) if name)
+        place = (1 - (SCALE - 0.08) / wide, 1 - (top - 0.04 + first * (layout.height + layout.gap) * inches) / tall)
+        figure.text(*place, wrapped(names[0], 4), va="bottom", fontsize=5.5, color="0.35", parse_math=False)
+    for row, (text, name, ends) in enumerate(layout.rows):
         upper = row * (layout.height + layout.gap)
         place = (-0.08 / inches, upper + layout.height / 2)
-        _label(axes, place, text, "bottom" if name else "center", 9, "black")
-        if name:
+        _label(axes, place, text, "bottom" if len(names) > 1 and name else "center", 9, "black")
+        if len(names) > 1 and name:
             _label(axes, place, name, "top", 6.5, "0.35")
+        if name:
             low = 1 - (top + (upper + layout.height) * inches) / tall
             box = (1 - (SCALE - 0.08) / wide, low, 0.08 / wide, layout.height * inches / tall)
-            _scale(figure, box, colormap, quantity, ends)
+            _scale(figure, box, colormap, ends)
 
 
 def _mark(axes: Axes, layout: _Layout, marks: Sequence[Mark]) -> None:
@@ -231,16 +237,13 @@ def _scale(
     figure: Figure,
     box: tuple[float, float, float, float],
     colormap: str,
-    name: str,
     ends: tuple[float, float] | None,
 ) -> None:
-    """A bar of a map's colours from 1 down to 0, with the values at its ends and what they are of."""
+    """A bar of a map's colours from 1 down to 0, with the values at its ends."""
     axes = figure.add_axes(box)
     axes.imshow(coloured(np.linspace(1, 0, 256)[:, None], colormap), aspect="auto")
     axes.axis("off")
-    labels = ("low", "high") if ends is None else tuple(f"{x:.3g}" for x in ends)
-    for place, label, side in zip((0, 1), labels, ("bottom", "top"), strict=True):
-        axes.text(1.4, place, label, transform=axes.transAxes, va=side, fontsize=6.5)
-    quantity = wrapped(name.partition(",")[0], 2)
-    style = {"va": "center", "rotation": 90, "fontsize": 5.5, "linespacing": 1, "color": "0.35"}
-    axes.text(1.6, 0.5, quantity, transform=axes.transAxes, **style)
+    values = ("", "") if ends is None else tuple(f"\n{x:.3g}" for x in ends)
+    for place, word, value, side in zip((0, 1), ("low", "high"), values, ("bottom", "top"), strict=True):
+        style = {"va": side, "fontsize": 6, "color": "0.35", "linespacing": 1.1}
+        axes.text(1.5, place, word + value, transform=axes.transAxes, **style)

@@ -459,7 +459,7 @@ def test_a_run_draws_pictures_and_a_report(command, tmp_path: Path):
     out = tmp_path / "out"
     assert visible(out) == [FOLDER, "report.html"]
     view = {path.name for path in (out / FOLDER / "view").iterdir()}
-    assert {"ball.mp4", "dog-side-by-side.mp4", "rolls.mp4", "strip.png", "strip.pdf", "view.json"} <= view
+    assert {"ball.mp4", "overview.mp4", "rolls.mp4", "strip.png", "strip.pdf", "view.json"} <= view
     before = (out / "report.html").stat().st_mtime_ns
     status, said = command("sampling", *SAMPLE, "pictures=true", "num_inference_steps=1")
     assert status == 0 and "1 already finished" in said and (out / "report.html").stat().st_mtime_ns == before

@@ -17,9 +17,10 @@ from PIL import Image
 from imap import ImapError
 from imap.view import __main__ as command
 from imap.view.look import Look
-from imap.view.moving import PART, beside, narrowed, over
-from imap.view.normalization import AUTO, KINDS, kind_for, normalize
-from imap.view.overlay import DARKENED, GAP, coloured, enlarged, overlay, side_by_side
+from imap.view.moving import over
+from imap.view.normalization import KINDS, normalize
+from imap.view.overlay import DARKENED, coloured, enlarged, overlay, side_by_side
+from imap.view.overview import PANEL, WIDEST, overview
 from imap.view.pictures import file_names, write_pictures
 from imap.view.sample import open_sample, samples_in
 from imap.view.strip import NAMES, Mark, _cells, columns_of, save, strip, strips
@@ -69,15 +70,7 @@ def test_each_frame_gets_its_latent_frames_map(maps):
     assert np.array_equal(video[5], enlarged(expected))
 
 
-def test_videos_side_by_side_are_of_a_width_that_a_screen_shows(maps):
-    frames, x = np.zeros((FRAMES, 480, 832, 3), np.uint8), normalize(maps["imap_layers"]).values[0]
-    narrow = narrowed(frames)
-    first, *rest = beside(narrow, x, Look())
-    assert first.shape == (274, 3 * PART + 2 * GAP, 3) and len(rest) == FRAMES - 1
-    assert narrowed(frames[:, :, :64]) is not narrow and narrowed(frames[:, :, :64]).shape == (FRAMES, 480, 64, 3)
-
-
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != AUTO])
+@pytest.mark.parametrize("kind", KINDS)
 def test_each_normalization_is_what_its_name_says_and_writes_its_limits_down(kind, maps):
     maps = maps["imap_layers"]
     found = normalize(maps, kind)
@@ -86,7 +79,7 @@ def test_each_normalization_is_what_its_name_says_and_writes_its_limits_down(kin
     np.testing.assert_allclose(found.values, ((maps - low) / (high - low)).clip(0, 1), atol=1e-6)
     text = maps[0]
     expected = {
-        "median": [[np.median(text), text.max()]] * LATENT,
+        "median": [np.percentile(text, [50, 99.5])] * LATENT,
         "video": [[text.min(), text.max()]] * LATENT,
         "frame": [[frame.min(), frame.max()] for frame in text],
         "percentile": [np.percentile(text, [1, 99])] * LATENT,
@@ -99,11 +92,11 @@ def test_each_normalization_is_what_its_name_says_and_writes_its_limits_down(kin
     )
 
 
-def test_maps_that_are_low_where_a_word_is_not_are_scaled_from_their_median_unless_a_rule_is_named():
-    quiet = ("video_col", "video_col_layers", "video_col_after_layers", "effect")
-    assert {kind_for(key, AUTO) for key in quiet} == {"median"}
-    assert kind_for("imap_layers", AUTO) == kind_for("text_attention", AUTO) == "video"
-    assert kind_for("effect", "frame") == "frame"
+def test_a_map_that_is_bright_in_a_few_cells_only_is_scaled_to_them():
+    x = np.zeros((1, 3, 20, 20), np.float32)
+    x[0, 1, 4, 5] = 3
+    found = normalize(x)
+    assert found.values[0, 1, 4, 5] == 1 and found.values.sum() == 1 and found.limits[0, 0].tolist() == [0, 3]
 
 
 def test_a_map_without_spread_is_dark_and_no_error():
@@ -120,8 +113,8 @@ def test_an_overlay_is_the_colour_at_one_and_the_darkened_video_at_zero():
     assert np.abs(found[0, 0, 1] - top).max() <= 1
     assert np.array_equal(overlay(frames, x, opacity=0.0), frames)
     assert coloured(x, "magma").shape == (1, 2, 2, 3)
-    yellow = np.full((1, 2, 2, 3), (250, 200, 0), np.uint8)  # an object's colour is no value of the map
-    assert np.ptp(overlay(yellow, np.zeros((1, 2, 2)))[0, 0, 0]) == 0
+    yellow = np.full((1, 2, 2, 3), (250, 200, 0), np.uint8)  # where a map is 0, things keep their colour
+    assert overlay(yellow, np.zeros((1, 2, 2)), opacity=1.0)[0, 0, 0].tolist() == [112, 90, 0]
 
 
 def test_small_videos_are_enlarged_by_whole_cells_and_sides_are_even():
@@ -151,18 +144,17 @@ def test_a_sample_gets_its_videos_its_strip_and_the_scale(pictured):
     view = pictured / "view"
     names = {path.name for path in view.iterdir()}
     slugs = ("ball", "box", "rises-----script--falls")
-    expected = {f"{slug}{end}" for slug in slugs for end in (".mp4", "-side-by-side.mp4", ".gif")}
+    expected = {f"{slug}{end}" for slug in (*slugs, "overview") for end in (".mp4", ".gif")}
     assert names == expected | {"strip.png", "strip.pdf", "view.json"}
-    video = iio.imread(view / "ball.mp4", plugin="pyav")
-    assert video.shape == (FRAMES, 240, 320, 3)
+    video, both = (iio.imread(view / f"{name}.mp4", plugin="pyav") for name in ("ball", "overview"))
+    assert len(video) == len(both) == FRAMES and both.shape[2] > video.shape[2] > 2 * 400
     # the ramp: the last frame is bright at the end and dark at the start of the video
-    assert video[-1].mean() > video[0].mean() + 40
-    both = iio.imread(view / "ball-side-by-side.mp4", plugin="pyav")
-    assert both.shape[:2] == video.shape[:2] and both.shape[2] >= 3 * 320
+    right = video[:, :, video.shape[2] // 2 :]
+    assert right[-1].mean() > right[0].mean() + 40
     facts = json.loads((view / "view.json").read_text())
     assert facts["texts"]["ball"]["key"] == "imap_layers"
-    assert facts["texts"]["ball"]["limits"] == [[0.0, 2 * 357.0]]
-    assert facts["texts"]["ball"]["files"] == ["ball.mp4", "ball-side-by-side.mp4", "ball.gif"]
+    assert facts["texts"]["ball"]["limits"] == [[357.0, 712.09]]
+    assert facts["texts"]["ball"]["files"] == ["ball.mp4", "ball.gif"]
     assert facts["texts"]["rises & </script> falls"]["key"] == "sel_imap_layers"
     assert Image.open(view / "strip.png").size[0] > 800
 
@@ -206,7 +198,7 @@ def test_a_sample_with_pictures_is_written_again_like_any_other(pictured_copy, w
     [
         (
             {"normalization": "max"},
-            "normalization='max' is not known; it can be auto, median, video, frame, percentile",
+            "normalization='max' is not known; it can be median, video, frame, percentile",
         ),
         ({"colormap": "jet"}, "colormap='jet' is not known; it can be inferno"),
         ({"space": "cubic"}, "space='cubic' is not known"),
@@ -317,17 +309,12 @@ def test_similar_texts_have_different_files():
     assert file_names(["t shirt", "t-shirt", "c", "C++", "++"]) == ["t-shirt", "t-shirt-2", "c", "c-2", "text"]
     long = "a dog that runs over the field and jumps into the river and "
     assert len(set(file_names([long + "sinks", long + "swims"]))) == 2
-    assert file_names(["ball", "ball side by side", "ball-2", "ball!"]) == [
-        "ball",
-        "ball-side-by-side-2",
-        "ball-2",
-        "ball-3",
-    ]
+    assert file_names(["ball", "overview", "ball-2", "ball!"]) == ["ball", "overview-2", "ball-2", "ball-3"]
 
 
 def test_limits_of_small_maps_are_written_down(maps):
     recorded = normalize(maps["imap_layers"] * np.float32(1e-7)).recorded()
-    np.testing.assert_allclose(recorded["limits"][0], [0, 714e-7], rtol=1e-5)
+    np.testing.assert_allclose(recorded["limits"][0], [357e-7, 712.09e-7], rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -344,7 +331,7 @@ def test_any_text_stands_as_it_is_beside_its_row_of_a_strip(text, run, tmp_path)
     figure = strip(shown, [(text, text, shown.maps["imap_layers"][0], None)], "inferno", 0.8, "bilinear")
     save(figure, tmp_path / "strip.png")
     labels = [label for label in figure.axes[0].texts if label.get_ha() == "right" and label.get_text() != "video"]
-    assert len(labels) == 2
+    assert len(labels) == 1
     for label in labels:
         box = label.get_window_extent()
         assert box.x0 >= 0 and box.x1 <= NAMES * figure.dpi and label.get_fontsize() > 5.5
@@ -363,18 +350,36 @@ def test_large_videos_are_averaged_and_not_thinned_out_in_strips():
     assert small.shape == (1, 160, 240, 3) and 110 < small.min() <= small.max() < 145
 
 
+def test_the_overview_shows_the_video_and_every_word_with_names_and_the_time(run):
+    shown = open_sample(samples_in(run)[0])
+    words = [(text, "imap_layers", normalize(shown.maps.of(text)[None]).values[0]) for text in shown.maps.texts]
+    frames = list(overview(shown, words, Look(opacity=1.0)))
+    height, width, _ = frames[0].shape
+    assert len(frames) == FRAMES and height % 2 == width % 2 == 0 and 4 * PANEL < width <= WIDEST
+    video = np.asarray(Image.fromarray(shown.frames[5]).resize((PANEL, 150), Image.Resampling.BILINEAR))
+    top = next(y for y in range(height) if np.array_equal(frames[5][y : y + 150, 12 : 12 + PANEL], video))
+    for number, (_, _, x) in enumerate(words, 1):
+        left = 12 + number * (PANEL + 12)
+        expected = overlay(video, enlarge(x[2], 150, PANEL), opacity=1.0)
+        assert np.array_equal(frames[5][top : top + 150, left : left + PANEL], expected)
+    assert not np.array_equal(frames[5][-26:, :80], frames[6][-26:, :80])  # the time
+    assert np.array_equal(frames[5][: top - 1], frames[6][: top - 1]) and (frames[5][: top - 1] < 100).any()  # names
+    narrow = next(iter(overview(shown, words * 3, Look())))
+    assert narrow.shape[1] <= WIDEST and narrow.shape[0] > 1.7 * height
+
+
 def test_a_strip_has_its_caption_and_beside_each_map_its_colours_in_full_and_what_they_show(run):
     shown = open_sample(samples_in(run)[0])
     x = shown.maps["imap_layers"][0]
     rows = [("ball", "imap_layers", x, (0.0, 714.0)), ("ball", "imap", x, None), ("ball", "layer 5", x, None)]
     figure = strips([(shown, rows), (shown, rows[:1])], "viridis", 0.3, "bilinear")
-    assert [text.get_text() for text in figure.texts] == ["A ball rises."] * 2
-    bars = [axes for axes in figure.axes if len(axes.texts) == 3]
+    assert [text.get_text() for text in figure.texts] == ["A ball rises.", "A ball rises.", "GramCol"]
+    bars = [axes for axes in figure.axes if len(axes.texts) == 2]
     assert [[text.get_text() for text in bar.texts] for bar in bars] == [
-        ["0", "714", "GramCol"],
-        ["low", "high", "GramCol"],
-        ["low", "high", ""],
-        ["0", "714", "GramCol"],
+        ["low\n0", "high\n714"],
+        ["low", "high"],
+        ["low", "high"],
+        ["low\n0", "high\n714"],
     ]
     for bar in bars:
         assert np.array_equal(bar.images[0].get_array()[[0, -1], 0], coloured(np.array([1.0, 0.0]), "viridis"))

@@ -15,7 +15,7 @@ from PIL import Image
 
 from imap.view.card import _map
 from imap.view.look import Look
-from imap.view.normalization import KINDS, kind_for, normalize
+from imap.view.normalization import KINDS, normalize
 from imap.view.report import WIDTHS, write_report
 from imap.view.run import show_report
 from imap.view.sample import Problems, open_sample, samples_in
@@ -137,21 +137,22 @@ return seen;
 
 @sizes
 def test_a_reader_scrubs_and_switches_words_maps_and_scales(run, size, browse):
-    page = write_report(samples_in(run), run / "report.html", "a run & more", Look(), Problems())
+    page = write_report(samples_in(run), run / "report.html", "a run & more", Look(normalization="video"), Problems())
     seen = browse(page, PROBE, size)
     assert seen["cards"] == 2 and seen["count"] == "2 samples"
     assert seen["texts"] == ["ball", "box", "rises & </script> falls"] and seen["text"] == seen["texts"][2]
     assert seen["heading"].startswith("A ball rises.") and seen["other"].startswith('A "box" <b>falls</b> & stays.')
-    assert seen["about"].startswith("IMAP of “rises & </script> falls”, scaled over the video: ")
+    assert seen["about"].startswith("IMAP of “rises & </script> falls”, from the lowest to the highest value of the video: ")
     assert seen["opened"] == [peak_frame(run / name) for name in ("000-sample", "001-sample")]
     assert seen["time_opened"].endswith(f" s, frame {seen['opened'][0]}")
     assert seen["frame"] == 1 and seen["last"] == 12
     assert seen["scrubbed"] == [12, "1.50 s, frame 12", 3, 1, 2]
-    assert seen["turned"] == "ball" and seen["turned_about"] == "GramCol of “ball”, scaled over the video: 0.00 to 714"
-    assert seen["cross"] == "cross attention of “ball”, scaled over the video: 0.00 to 1.07e+3"
+    scale = "from the lowest to the highest value of the video"
+    assert seen["turned"] == "ball" and seen["turned_about"] == f"GramCol of “ball”, {scale}: 0.00 to 714"
+    assert seen["cross"] == f"cross attention of “ball”, {scale}: 0.00 to 1.07e+3"
     low, high = map(float, seen["by_frame"].split(": ")[1].split(" to "))
     assert (low, high) == (pytest.approx(900, abs=5), pytest.approx(1071, abs=5))
-    assert seen["shared"].endswith("-1.07e+3 to 1.07e+3") and "percentiles 1 to 99" in seen["percentile"]
+    assert seen["shared"].endswith("-1.07e+3 to 1.07e+3") and "1st to the 99th percentile" in seen["percentile"]
     assert seen["distinct"] == 7
     assert seen["smooth"] == [[0, 63.75, 191.25, 255], [0, 0, 255, 255]]
     assert seen["size"] == [384, 288] and seen["released"] and seen["again"]
@@ -341,10 +342,10 @@ def test_scales_of_the_page_are_those_of_the_pictures_for_maps_without_spread_to
     assert len(seen) == len(KINDS) * len(maps)
     for name, found in seen.items():
         kind, key = name.split()
-        expected = normalize(maps[key], kind_for(key, kind)).values
+        expected = normalize(maps[key], kind).values
         found = np.array(found).reshape(expected.shape)
         # a byte is a 256th of the map's range over the video, of which a frame's range is a part
-        near = {"frame": 0.03, "median": 0.01, "auto": 0.01}.get(kind, 0.005)
+        near = {"frame": 0.03, "median": 0.01}.get(kind, 0.005)
         np.testing.assert_allclose(found, expected, atol=near, err_msg=name)
     assert 0.1 < seen["shared imap_layers"][1][0][0] < 0.9
 
@@ -388,7 +389,7 @@ def test_the_page_opens_in_the_given_look(run, browse):
     page = write_report(samples_in(run), run / "report.html", "run", look, Problems())
     *seen, about = browse(page, script)
     assert seen == ["cross_attention_maps_layers", "frame", "viridis", "40", False]
-    assert about.startswith("cross attention of “rises & </script> falls”, scaled in each frame")
+    assert about.startswith("cross attention of “rises & </script> falls”, from the lowest to the highest value of each frame")
 
 
 def test_a_key_that_no_sample_has_is_logged(run, caplog):
