@@ -245,7 +245,7 @@ def test_an_unknown_split_is_refused_before_weights_are_loaded():
 @pytest.mark.slow
 def test_renoising_reads_the_list_of_rendered_clips(tmp_path, monkeypatch, capsys):
     from imap.config.samples import read_list
-    from imap.media.clips import as_clip
+    from imap.media.clips import read_clip
     from imap.shapes.world.drawing import draw
 
     path = render(tmp_path / "a", 3, (9, 32, 48), 8, 5, Conditions())
@@ -254,7 +254,7 @@ def test_renoising_reads_the_list_of_rendered_clips(tmp_path, monkeypatch, capsy
     assert [sample.motions for sample in samples] == [scene.motions for scene in shown]
     drawn = draw(shown, 9, 32, 48)
     for index, sample in enumerate(samples):
-        clip = as_clip(str(sample.video_path))
+        clip = read_clip(sample.video_path)
         assert clip.shape == (9, 32, 48, 3)
         assert np.abs(clip.astype(float) - drawn.frames[index].numpy()).mean() < 8
         truth = np.load(sample.video_path.with_name(f"truth-{sample.video_path.stem}.npz"))

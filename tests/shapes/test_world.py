@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import imap.shapes
-from imap.media.clips import as_clip
+from imap.media.clips import read_clip
 from imap.shapes.world.drawing import draw, to_grid, to_latent_frames
 from imap.shapes.world.render import SEED
 from imap.shapes.world.scenes import MOVING, NOUNS, VERBS, Conditions, Scene, Thing, scenes
@@ -152,7 +152,7 @@ def test_the_shipped_clips_are_drawn_again(name):
     videos = sorted((CLIPS / name).glob("*.mp4"))
     assert videos
     for scene, video in zip(scenes(SEED, len(videos)), videos, strict=True):
-        clip, truth = as_clip(video), Things.load(video.with_name(f"truth-{video.stem}.npz"))
+        clip, truth = read_clip(video), Things.load(video.with_name(f"truth-{video.stem}.npz"))
         drawn = draw([scene], *clip.shape[:3])
         assert video.stem.endswith(scene.caption.replace(" ", "-"))
         assert torch.equal(truth.masks, drawn.masks[0]) and torch.equal(truth.moving, drawn.moving[0])

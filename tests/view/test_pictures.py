@@ -293,13 +293,12 @@ def test_one_samples_report_lies_in_its_view_and_the_sample_is_written_again_lik
 
 
 @pytest.mark.slow
-def test_what_killed_pictures_left_in_a_sample_is_cleared_away(pictured_copy, write):
+def test_what_killed_pictures_left_in_a_sample_is_cleared_away(pictured_copy, write, dead: int):
     folder, view = pictured_copy, pictured_copy / "view"
-    (folder / ".view.partial-1/half").mkdir(parents=True)
-    os.utime(folder / ".view.partial-1", (0, 0))
+    (folder / f".view.partial-{dead}/half").mkdir(parents=True)
     write_pictures(open_sample(folder), Look())
-    assert not (folder / ".view.partial-1").exists()
-    (folder / ".view.partial-2").mkdir()  # a young one, which another process may be writing
+    assert not (folder / f".view.partial-{dead}").exists()
+    (folder / f".view.partial-{dead}").mkdir()
     os.replace(view, folder / ".view.old")
     write(folder, seed=3)
     assert sorted(path.name for path in folder.iterdir()) == ["meta.json", "npy", "output.mp4"]
