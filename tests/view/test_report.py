@@ -62,7 +62,8 @@ seen.texts = card.d.texts;
 seen.text = card.d.texts[card.text];
 seen.heading = card.root.querySelector("h2").textContent;
 seen.other = cards[1] && cards[1].root.querySelector("h2").textContent;
-seen.about = card.about.textContent;
+const said = card => `${card.about.textContent}: ${card.bar.innerText.replace(/\\s+/g, ' ').trim()}`;
+seen.about = said(card);
 seen.opened = cards.slice(0, 2).map(card => +card.range.value);
 seen.time_opened = card.time.textContent;
 card.frame = 0; card.draw();
@@ -78,22 +79,29 @@ seen.last = card.frame;
 const motion = screen_of(card);
 press(card, "ArrowDown");
 seen.turned = card.d.texts[card.text];
-seen.turned_about = card.about.textContent;
+seen.turned_about = said(card);
 const thing = screen_of(card);
 seen.curve_heading = card.heading.textContent;
 seen.curve = [...card.curve.querySelectorAll("text")].map(text => text.firstChild.textContent);
 seen.lines = [...card.curve.querySelectorAll("polyline")].map(line => line.getAttribute("points").split(" "));
+const before = card.frame, box = card.curve.getBoundingClientRect(), wide_box = card.curve.viewBox.baseVal.width;
+const point = f => ({ clientX: box.left + card.across(f) * box.width / wide_box, clientY: box.top + 20, bubbles: true, buttons: 1, pointerId: 1 });
+card.curve.setPointerCapture = () => {};
+seen.sought = [["pointerdown", 9], ["pointermove", 4]].map(([name, f]) => { card.curve.dispatchEvent(new PointerEvent(name, point(f))); return card.frame; });
+card.frame = before;
+card.draw();
+seen.coloured = getComputedStyle(card.bar.children[1]).backgroundImage.startsWith("linear-gradient");
 seen.peaks = [...card.curve.querySelectorAll(".peak title")].map(title => title.textContent);
 const select = (id, value) => { byId(id).value = value; byId(id).dispatchEvent(new Event("change")); };
 select("key", "cross_attention_maps_layers");
-seen.cross = card.about.textContent;
+seen.cross = said(card);
 select("scale", "frame");
-seen.by_frame = card.about.textContent;
+seen.by_frame = said(card);
 const by_frame = screen_of(card);
 select("scale", "shared");
-seen.shared = card.about.textContent;
+seen.shared = said(card);
 select("scale", "percentile");
-seen.percentile = card.about.textContent;
+seen.percentile = said(card);
 select("colours", "viridis");
 const green = screen_of(card);
 byId("opacity").value = 0; byId("opacity").dispatchEvent(new Event("input"));
@@ -142,17 +150,18 @@ def test_a_reader_scrubs_and_switches_words_maps_and_scales(run, size, browse):
     assert seen["cards"] == 2 and seen["count"] == "2 samples"
     assert seen["texts"] == ["ball", "box", "rises & </script> falls"] and seen["text"] == seen["texts"][2]
     assert seen["heading"].startswith("A ball rises.") and seen["other"].startswith('A "box" <b>falls</b> & stays.')
-    assert seen["about"].startswith("IMAP of “rises & </script> falls”, from the lowest to the highest value of the video: ")
+    assert seen["about"].startswith("IMAP of “rises & </script> falls”, from the lowest to the highest value of the video: low ")
     assert seen["opened"] == [peak_frame(run / name) for name in ("000-sample", "001-sample")]
     assert seen["time_opened"].endswith(f" s, frame {seen['opened'][0]}")
     assert seen["frame"] == 1 and seen["last"] == 12
     assert seen["scrubbed"] == [12, "1.50 s, frame 12", 3, 1, 2]
     scale = "from the lowest to the highest value of the video"
-    assert seen["turned"] == "ball" and seen["turned_about"] == f"GramCol of “ball”, {scale}: 0.00 to 714"
-    assert seen["cross"] == f"cross attention of “ball”, {scale}: 0.00 to 1.07e+3"
-    low, high = map(float, seen["by_frame"].split(": ")[1].split(" to "))
+    assert seen["sought"] == [9, 4] and seen["coloured"]
+    assert seen["turned"] == "ball" and seen["turned_about"] == f"GramCol of “ball”, {scale}: low 0 high 714"
+    assert seen["cross"] == f"cross attention of “ball”, {scale}: low 0 high 1070"
+    low, high = map(float, re.findall(r"(?:low|high) ([\d.]+)", seen["by_frame"]))
     assert (low, high) == (pytest.approx(900, abs=5), pytest.approx(1071, abs=5))
-    assert seen["shared"].endswith("-1.07e+3 to 1.07e+3") and "1st to the 99th percentile" in seen["percentile"]
+    assert seen["shared"].endswith("low -1070 high 1070") and "1st to the 99th percentile" in seen["percentile"]
     assert seen["distinct"] == 7
     assert seen["smooth"] == [[0, 63.75, 191.25, 255], [0, 0, 255, 255]]
     assert seen["size"] == [384, 288] and seen["released"] and seen["again"]
