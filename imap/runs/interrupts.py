@@ -57,7 +57,7 @@ def ends_on_signals(hint: str = "") -> Iterator[None]:
     finally:
         sys.unraisablehook, _state.installed = hook, False
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, handler if _state.number is None else _on_late_signal)
 
 
 @contextmanager
@@ -87,6 +87,13 @@ def _on_signal(number: int, frame: FrameType | None) -> None:
     _state.at = time.monotonic()
     if not _state.writes:
         raise KeyboardInterrupt
+
+
+def _on_late_signal(number: int, frame: FrameType | None) -> None:
+    """A signal after the command has ended: the same one again while the process ends, or one of a later time."""
+    if time.monotonic() - _state.at >= SAME:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+        os.kill(os.getpid(), number)
 
 
 def _on_unraisable(ignored: Any) -> None:

@@ -124,6 +124,22 @@ def test_a_signal_that_comes_twice_in_a_moment_counts_once():
     assert (ended.returncode, ended.stdout, ended.stderr) == (130, "written\n", "imap: interrupted\n")
 
 
+def test_the_same_signal_again_while_the_process_ends_changes_no_status():
+    ended = run(
+        "import atexit\n"
+        "atexit.register(lambda: (os.kill(os.getpid(), number), time.sleep(0.05)))\n"
+        "with ends_on_signals():\n os.kill(os.getpid(), number); time.sleep(1)"
+    )
+    assert (ended.returncode, ended.stderr) == (130, "imap: interrupted\n")
+    late = run(
+        "try:\n with ends_on_signals():\n  os.kill(os.getpid(), number); time.sleep(1)\n"
+        "except SystemExit: time.sleep(0.4)\n"
+        "try: os.kill(os.getpid(), number); time.sleep(1)\n"
+        "except KeyboardInterrupt: print('mine')"
+    )
+    assert (late.returncode, late.stdout) == (0, "mine\n")
+
+
 def test_handlers_are_put_back_and_errors_pass():
     ended = run(
         "before = signal.getsignal(number), sys.unraisablehook\n"
