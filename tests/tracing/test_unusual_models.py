@@ -45,7 +45,7 @@ def test_patches_of_two_latent_frames_fit_their_video(frames, grid):
     maps, made = trace.maps(), 16 if frames == 13 else frames  # the VAE decodes 4 latent frames to 4 frames each
     assert len(video) == made and maps.imap.shape[1] == grid
     assert maps.facts["grid"]["latent_frames_per_patch"] == 2
-    shown = maps.overlay("ball", np.zeros_like(video), space="nearest")
+    shown = maps.overlay("ball", np.zeros_like(video), space="nearest", normalization="frame")
     changes = [i for i in range(1, made) if (shown[i] != shown[i - 1]).any()]
     assert changes == ([8] if frames == 13 else [1, 9])  # of latent frames 0 1 | 2 3, and of padding 0 | 1 2 | 3 4
 
