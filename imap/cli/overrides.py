@@ -24,7 +24,7 @@ def literal(argument: str) -> str:
         return argument
     # first for OmegaConf, which reads ${...} as a reference; then for Hydra, which ends the text at a quote
     text = re.sub(r"(\\*)\$\{", lambda match: match[1] * 2 + r"\${", text)
-    text = re.sub(r'(\\*)("|$)', lambda match: match[1] * 2 + ('\\"' if match[2] else ""), text)
+    text = re.sub(r'(\\*)("|\Z)', lambda match: match[1] * 2 + ('\\"' if match[2] else ""), text)
     return f'{name}="{text}"'
 
 
