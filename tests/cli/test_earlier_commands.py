@@ -104,7 +104,7 @@ def test_view_as_a_module_draws_what_the_command_draws(run, tmp_path: Path):
     run("-m", "imap.view", *options)
     (sample / "view").rename(tmp_path / "earlier")
     run("imap", "view", *options)
-    same_files(tmp_path / "earlier", sample / "view", 9)
+    same_files(tmp_path / "earlier", sample / "view", 8)
     record = json.loads((sample / "view" / "view.json").read_text(encoding="utf-8"))
     assert {text["key"] for text in record["texts"].values()} == {"cross_attention_maps"}
 
