@@ -108,6 +108,7 @@ def _on_unraisable(ignored: Any) -> None:
 
 
 def _end() -> None:
+    _state.at, _state.lost = time.monotonic(), False  # a signal that is sent again now has done its work
     status = 128 + (_state.number or signal.SIGINT)
     print(f"imap: interrupted{_state.hint}", file=sys.stderr, flush=True)
     if any(thread.name.startswith(BACKGROUND) for thread in threading.enumerate()):
