@@ -84,10 +84,12 @@ const thing = screen_of(card);
 seen.curve_heading = card.heading.textContent;
 seen.curve = [...card.curve.querySelectorAll("text")].map(text => text.firstChild.textContent);
 seen.lines = [...card.curve.querySelectorAll("polyline")].map(line => line.getAttribute("points").split(" "));
-const before = card.frame, box = card.curve.getBoundingClientRect(), wide_box = card.curve.viewBox.baseVal.width;
-const point = f => ({ clientX: box.left + card.across(f) * box.width / wide_box, clientY: box.top + 20, bubbles: true, buttons: 1, pointerId: 1 });
+const before = card.frame, box = card.curve.getBoundingClientRect();
+const scale = box.width / card.curve.viewBox.baseVal.width;
+const point = f => ({ clientX: box.left + card.across(f) * scale, bubbles: true, buttons: 1, pointerId: 1 });
 card.curve.setPointerCapture = () => {};
-seen.sought = [["pointerdown", 9], ["pointermove", 4]].map(([name, f]) => { card.curve.dispatchEvent(new PointerEvent(name, point(f))); return card.frame; });
+const moved = (name, f) => card.curve.dispatchEvent(new PointerEvent(name, point(f))) && card.frame;
+seen.sought = [moved("pointerdown", 9), moved("pointermove", 4)];
 card.frame = before;
 card.draw();
 seen.coloured = getComputedStyle(card.bar.children[1]).backgroundImage.startsWith("linear-gradient");
@@ -150,12 +152,12 @@ def test_a_reader_scrubs_and_switches_words_maps_and_scales(run, size, browse):
     assert seen["cards"] == 2 and seen["count"] == "2 samples"
     assert seen["texts"] == ["ball", "box", "rises & </script> falls"] and seen["text"] == seen["texts"][2]
     assert seen["heading"].startswith("A ball rises.") and seen["other"].startswith('A "box" <b>falls</b> & stays.')
-    assert seen["about"].startswith("IMAP of “rises & </script> falls”, from the lowest to the highest value of the video: low ")
+    scale = "from the lowest to the highest value of the video"
+    assert seen["about"].startswith(f"IMAP of “rises & </script> falls”, {scale}: low ")
     assert seen["opened"] == [peak_frame(run / name) for name in ("000-sample", "001-sample")]
     assert seen["time_opened"].endswith(f" s, frame {seen['opened'][0]}")
     assert seen["frame"] == 1 and seen["last"] == 12
     assert seen["scrubbed"] == [12, "1.50 s, frame 12", 3, 1, 2]
-    scale = "from the lowest to the highest value of the video"
     assert seen["sought"] == [9, 4] and seen["coloured"]
     assert seen["turned"] == "ball" and seen["turned_about"] == f"GramCol of “ball”, {scale}: low 0 high 714"
     assert seen["cross"] == f"cross attention of “ball”, {scale}: low 0 high 1070"
@@ -398,7 +400,8 @@ def test_the_page_opens_in_the_given_look(run, browse):
     page = write_report(samples_in(run), run / "report.html", "run", look, Problems())
     *seen, about = browse(page, script)
     assert seen == ["cross_attention_maps_layers", "frame", "viridis", "40", False]
-    assert about.startswith("cross attention of “rises & </script> falls”, from the lowest to the highest value of each frame")
+    scale = "from the lowest to the highest value of each frame"
+    assert about.startswith(f"cross attention of “rises & </script> falls”, {scale}")
 
 
 def test_a_key_that_no_sample_has_is_logged(run, caplog):
