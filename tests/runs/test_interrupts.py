@@ -20,6 +20,20 @@ with ends_on_signals():
     del clip
     while True: time.sleep(0.05)
 """
+LOST_AND_SENT_AGAIN_WHILE_IT_ENDS = """
+class Clip:
+    def __del__(self):
+        os.kill(os.getpid(), number)
+        for _ in range(100): pass
+class Slow:
+    def write(self, text): time.sleep(0.1); sys.__stderr__.write(text)
+    def flush(self): sys.__stderr__.flush()
+sys.stderr = Slow()
+with ends_on_signals():
+    clip = Clip()
+    del clip
+    check()
+"""
 IN_A_LIBRARY_THAT_IGNORES_IT = """
 with ends_on_signals():
     try:
