@@ -44,7 +44,7 @@ def faults(untraced: Log, traced: Log) -> Iterator[str]:
         for name in ("output", "random", "raised"):
             if before.get(name) != after.get(name):
                 yield f"{_named(key)} ({after['outcome']}): another {name}, {before.get(name)} and {after.get(name)}"
-        if after.get("hooks_left") != before.get("hooks_left"):  # encoders of transformers put on hooks of their own
+        if after.get("hooks_left") != before.get("hooks_left"):  # the encoders of transformers add their own hooks
             yield f"{_named(key)}: {after.get('hooks_left')} hooks left, {before.get('hooks_left')} untraced"
         if after.get("finite") is False:
             yield f"{_named(key)}: maps that are not finite"

@@ -30,7 +30,7 @@ def load(model: Model, source: str) -> DiffusionPipeline:
     dtypes = {"default": model.dtype, "vae": model.vae_dtype}
     try:
         pipe = DiffusionPipeline.from_pretrained(source, **how, **{DTYPE_ARGUMENT: dtypes})
-    except Exception as error:  # readers of weights have errors of their own
+    except Exception as error:  # each reader of weights raises its own errors
         hint = "download or copy them again"
         if not model.pickle_weights:
             hint += ", or set backbone.pickle_weights=true if they exist as .bin only"

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from imap.view.look import Look
-from imap.view.overlay import Veil, enlarged, under, veil
+from imap.view.overlay import Veil, under, veil
 from imap.view.upsampling import enlarge, latent_frame
 
 COLOURS = 128  # of a gif
@@ -20,12 +20,10 @@ def over(
     x: np.ndarray,
     look: Look,
     has_video: bool = True,
-    enlarge_small: bool = True,
 ) -> Iterator[np.ndarray]:
     """Each frame, uint8 (h, w, 3), under a map (latent frames, h, w) in [0, 1]; without a video the map's colours."""
     for frame, laid in zip(frames, _veils(frames, x, look), strict=True):
-        picture = under(frame, laid, look.opacity) if has_video else laid.colours
-        yield enlarged(picture) if enlarge_small else picture
+        yield under(frame, laid, look.opacity) if has_video else laid.colours
 
 
 def _veils(frames: np.ndarray | Sequence[np.ndarray], x: np.ndarray, look: Look) -> Iterator[Veil]:

@@ -59,7 +59,7 @@ def overview(shown: Shown, words: Sequence[Word], look: Look, panel: int = PANEL
         still = _still(grid, caption, names, _methods(shown, words), look.colormap)
     frames = [_sized(frame, grid) for frame in shown.frames]
     panels = [iter(frames)] if shown.has_video else []
-    panels += [over(frames, x, look, shown.has_video, enlarge_small=False) for _, _, x in words]
+    panels += [over(frames, x, look, shown.has_video) for _, _, x in words]
     for i, pictures in enumerate(zip(*panels, strict=True)):
         frame = still.copy()
         for index, picture in enumerate(pictures):

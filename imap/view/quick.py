@@ -88,7 +88,7 @@ def overlay(maps: Maps, text: str, video: Any, key: str | None, **look: Any) -> 
     """As `Maps.overlay`."""
     shown, settings = _shown(maps, video), _look(look)
     x = normalize(maps.of(text, key)[None], settings.normalization).values[0]
-    return np.stack(list(over(shown.frames, x, settings, shown.has_video, enlarge_small=False)))
+    return np.stack(list(over(shown.frames, x, settings, shown.has_video)))
 
 
 def plot(maps: Maps, video: Any, key: str | None, caption: str | None, fps: Any, **look: Any) -> Figure:
