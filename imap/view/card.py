@@ -34,7 +34,7 @@ def card(shown: Shown, width: int, keys: Sequence[str]) -> dict[str, Any]:
         "motions": [text for text in maps.texts if text in maps.motions],
         "video": _video(shown.frames, width),
         "shown": [maps.key_of(text) for text in maps.texts],
-        "agreement": _agreement(shown.meta.get(FAITHFULNESS, {}), maps, keys),
+        "agreements": _agreement(shown.meta.get(FAITHFULNESS, {}), maps, keys),
         "maps": {key: _map(maps[key]) for key in keys},
         "heads": _heads(maps),
         "settings": _settings(shown.meta),
@@ -80,14 +80,19 @@ def _map(maps: np.ndarray) -> dict[str, Any]:
     return {"source": _picture(Image.fromarray(cells), "png", optimize=True), "limits": six_digits(limits)}
 
 
-def _settings(meta: Mapping[str, Any]) -> dict[str, str]:
-    """Settings, timings and versions of a sample, in words."""
-    found = {"video": meta.get("video", ""), "family": meta.get("family", "")}
-    found |= {f"{name} (s)": f"{value:.2f}" for name, value in meta.get("seconds", {}).items()}
+def _settings(meta: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """Settings, timings and versions of a sample, in words, by group, each sorted by name."""
     request = meta.get("request", {})
-    found |= {name: _plain(value) for name, value in _flat(request.get("settings", request)).items()}
-    found |= {f"version of {name}": value for name, value in meta.get("versions", {}).items()}
-    return {name: value for name, value in found.items() if value not in ("", None)}
+    settings = _flat(request.get("settings", request))
+    groups = {name.split(".")[0] for name in settings if "." in name}
+    found = {"Run": {"video": meta.get("video", ""), "family": meta.get("family", "")}}
+    for name in sorted(settings):
+        group = name.split(".")[0]
+        found.setdefault(group.capitalize() if group in groups else "Run", {})[name] = _plain(settings[name])
+    found["Seconds"] = {name: f"{value:.2f}" for name, value in meta.get("seconds", {}).items()}
+    found["Versions"] = dict(sorted(meta.get("versions", {}).items()))
+    found = {group: {name: x for name, x in values.items() if x not in ("", None)} for group, values in found.items()}
+    return {group: values for group, values in found.items() if values}
 
 
 def _flat(value: Any, name: str = "") -> dict[str, Any]:

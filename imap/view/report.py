@@ -24,7 +24,8 @@ from imap.view.overlay import DARKENED
 from imap.view.sample import Problems, open_sample
 
 log = logging.getLogger("imap")
-TEMPLATE = Path(__file__).with_name("report.html")
+PAGE = Path(__file__).with_name("page")
+SCRIPTS = ("values.js", "sample.js", "curve.js", "heads.js", "card.js", "page.js")  # in the order in which they need each other
 WIDTHS = ((40, 360), (150, 240), (10**9, 160))  # up to so many samples, videos at most so wide
 HEAD = 10  # lines of a page, at most, until its list of samples
 MOST_WITH_ALL_KEYS = 40  # samples: in larger runs the maps over maps_layers would be half of the page
@@ -62,7 +63,8 @@ def write_report(
     width = next(width for count, width in WIDTHS if len(folders) <= count)
     complete = len(folders) <= MOST_WITH_ALL_KEYS if all_keys is None else all_keys
     names = {"title": html.escape(title), "left_out": "" if complete else LEFT_OUT, "listed": _listed(folders)}
-    above, below = (string.Template(part) for part in TEMPLATE.read_text(encoding="utf-8").split("$samples"))
+    names |= {"style": _part("style.css"), "script": "".join(map(_part, SCRIPTS))}
+    above, below = (string.Template(part) for part in _part("report.html").split("$samples"))
     labels: dict[str, str] = {}
     with replaced(path) as part, part.open("w", encoding="utf-8") as page, logging_redirect_tqdm():
         page.write(above.substitute(names))
@@ -85,6 +87,10 @@ def is_report_of(path: Path, folders: Sequence[Path]) -> bool:
 def newer(one: Path, other: Path) -> bool:
     """Whether a file was written after another one. Missing files are not."""
     return one.is_file() and one.stat().st_mtime_ns > other.stat().st_mtime_ns
+
+
+def _part(name: str) -> str:
+    return (PAGE / name).read_text(encoding="utf-8")
 
 
 def _listed(folders: Sequence[Path]) -> str:

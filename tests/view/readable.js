@@ -23,11 +23,17 @@ const textOf = node => {
   const scrolled = element.closest(".box") && !drawn, within = (drawn ?? document.documentElement).getBoundingClientRect();
   const outside = box => box.left < within.left - 1 || box.right > within.right + 1
     || (drawn && (box.top < within.top - 3 || box.bottom > within.bottom + 3));
-  return { text: node.data, boxes, size: parseFloat(style.fontSize), contrast: contrast(drawn ? style.fill : style.color, behind(element)),
+  const floats = getComputedStyle(element.closest(".scrub") ?? element).position === "sticky";  // it lies over what is scrolled
+  return { text: node.data, boxes, floats, size: parseFloat(style.fontSize), contrast: contrast(drawn ? style.fill : style.color, behind(element)),
     cut: !scrolled && boxes.some(outside) };
 };
 
-// faint, small, cut: texts that are; over: pairs of which one lies over the other; tight: controls that no finger finds
+// what a screen reader says of a control
+const nameOf = control => control.getAttribute("aria-label") ?? control.closest("label")?.innerText ?? control.textContent;
+const FINGER = 44, POINTER = 24;  // pixels, on phones and elsewhere
+
+// faint, small, cut: texts that are; over: pairs of which one lies over the other; tight: controls that no finger finds;
+// nameless: controls that a screen reader cannot name; twice: ids that two elements have
 const readable = () => {
   const nodes = [], walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (walker.nextNode()) nodes.push(walker.currentNode);
@@ -38,13 +44,16 @@ const readable = () => {
   const fields = controls.filter(control => control.matches("select, [type=search]")).flatMap(control =>
     [null, "::placeholder"].map(part => contrast(getComputedStyle(control, part).color, behind(control))));
   const target = control => (control.closest("label") ?? control).getBoundingClientRect();
-  const tight = ({ width, height, right }) => Math.min(width, height) < 24 || right > window.innerWidth + 1;
+  const least = window.innerWidth < 600 ? FINGER : POINTER;
+  const tight = ({ width, height, right }) => Math.min(width, height) < least || right > window.innerWidth + 1;
   return {
     dark: matchMedia("(prefers-color-scheme: dark)").matches, page: light(behind(document.body)), texts: texts.length,
-    fields: Math.min(...fields), faint: texts.filter(text => text.contrast < 4.5).map(text => [text.text, text.contrast]),
+    fields: Math.min(21, ...fields), faint: texts.filter(text => text.contrast < 4.5).map(text => [text.text, text.contrast]),
     small: texts.filter(text => text.size < 10).map(text => text.text), cut: texts.filter(text => text.cut).map(text => text.text),
-    over: texts.flatMap((one, i) => texts.slice(i + 1).filter(other => over(one, other)).map(other => [one.text, other.text])),
+    over: texts.flatMap((one, i) => texts.slice(i + 1).filter(other => one.floats === other.floats && over(one, other)).map(other => [one.text, other.text])),
     tight: controls.filter(control => tight(target(control))).map(control => [control.outerHTML, target(control).toJSON()]),
+    nameless: controls.filter(control => !nameOf(control).trim()).map(control => control.outerHTML),
+    twice: [...document.querySelectorAll("[id]")].map(element => element.id).filter((id, i, all) => all.indexOf(id) !== i),
     width: document.documentElement.scrollWidth,
   };
 };

@@ -52,20 +52,26 @@ PROBE = """
 const seen = {};
 const press = (card, key, more = {}) =>
 card.root.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true, ...more }));
-const screen_of = card => card.screen.toDataURL();
 await Promise.all(cards.slice(0, 2).map(card => card.load()));
 const card = cards[0];
 seen.cards = cards.length;
 seen.built = cards.filter(card => card.chips).length;
 seen.count = byId("count").textContent;
-seen.texts = card.d.texts;
-seen.text = card.d.texts[card.text];
+seen.texts = card.sample.texts;
+seen.text = card.text;
 seen.heading = card.root.querySelector("h2").textContent;
 seen.other = cards[1] && cards[1].root.querySelector("h2").textContent;
-const said = card => `${card.about.textContent}: ${card.bar.innerText.replace(/\\s+/g, ' ').trim()}`;
-seen.about = said(card);
+const said = card => `${card.about.textContent} ${card.bar.innerText.replace(/\\s+/g, ' ').trim()}`;
+const panels = card => card.panels.filter(panel => !panel.box.hidden);
+const screen_of = card => panels(card).at(-1).screen.toDataURL();
+const labels = card => panels(card).map(panel => panel.label.textContent);
+seen.all = [labels(card), said(card), card.curve.querySelectorAll("polyline").length, card.heading.textContent];
 seen.opened = cards.slice(0, 2).map(card => +card.range.value);
 seen.time_opened = card.time.textContent;
+press(card, "ArrowUp");
+seen.text_up = card.sample.texts[card.text];
+seen.one = labels(card);
+seen.about = said(card);
 card.frame = 0; card.draw();
 const first = screen_of(card);
 press(card, "ArrowRight");
@@ -73,12 +79,15 @@ for (const held of ["altKey", "ctrlKey", "metaKey"]) press(card, "ArrowRight", {
 seen.frame = card.frame;
 const second = screen_of(card);
 card.range.value = 12; card.range.dispatchEvent(new Event("input"));
-seen.scrubbed = [card.frame, card.time.textContent, card.latent(12), card.latent(4), card.latent(5)];
+const latent = f => card.sample.latent(f);
+seen.scrubbed = [card.frame, card.time.textContent, latent(12), latent(4), latent(5)];
 press(card, "ArrowRight");
 seen.last = card.frame;
 const motion = screen_of(card);
 press(card, "ArrowDown");
-seen.turned = card.d.texts[card.text];
+seen.all_again = card.text;
+press(card, "ArrowDown");
+seen.turned = card.sample.texts[card.text];
 seen.turned_about = said(card);
 const thing = screen_of(card);
 seen.curve_heading = card.heading.textContent;
@@ -108,13 +117,17 @@ select("colours", "viridis");
 const green = screen_of(card);
 byId("opacity").value = 0; byId("opacity").dispatchEvent(new Event("input"));
 const clear = screen_of(card);
-seen.size = [card.screen.width, card.screen.height];
+seen.size = [card.panels[0].screen.width, card.panels[0].screen.height];
 seen.smooth = [true, false].map(smooth => [...enlarged(new Uint8Array([0, 255]), 1, 2, 1, 4, smooth)]);
 card.release();
-seen.released = card.video === null;
+seen.released = card.video === null && card.panels.every(panel => panel.screen.width === 0);
 await card.load();
 seen.again = card.video !== null && screen_of(card) === clear;
 seen.distinct = new Set([first, second, motion, thing, by_frame, green, clear]).size;
+card.panels[2].box.click();
+seen.clicked = [card.text, labels(card).length];
+card.panels[2].box.click();
+seen.clicked_again = card.text;
 card.root.querySelector("details").open = true;
 await new Promise(done => setTimeout(done, 50));
 const heads = card.root.querySelector(".cells"), reading = card.root.querySelector(".reading");
@@ -136,7 +149,9 @@ seen.readings.push(reading.textContent);
 seen.kept = card.frame === frame;
 seen.heads_about = card.root.querySelector("details .about").textContent;
 seen.header = getComputedStyle(document.querySelector("header")).position;
-seen.settings = card.root.querySelector("dl").textContent;
+seen.settings = [...card.root.querySelectorAll("dt, dd")].map(part => part.textContent);
+card.root.querySelector(".settings").open = true;
+seen.groups = [...card.root.querySelectorAll("h3")].map(group => group.textContent);
 card.button.click(); seen.playing = card.timer !== null; card.button.click(); seen.stopped = card.timer === null;
 byId("search").value = "BOX falls"; byId("search").dispatchEvent(new Event("input"));
 seen.found = byId("count").textContent;
@@ -150,20 +165,26 @@ def test_a_reader_scrubs_and_switches_words_maps_and_scales(run, size, browse):
     page = write_report(samples_in(run), run / "report.html", "a run & more", Look(normalization="video"), Problems())
     seen = browse(page, PROBE, size)
     assert seen["cards"] == 2 and seen["count"] == "2 samples"
-    assert seen["texts"] == ["ball", "box", "rises & </script> falls"] and seen["text"] == seen["texts"][2]
+    assert seen["texts"] == ["ball", "box", "rises & </script> falls"] and seen["text"] == -1
+    shown, about, lines, heading = seen["all"]
+    assert shown == ["Video", "ball GramCol", "box GramCol", "rises & </script> falls IMAP"] and lines == 3
+    assert about == "Scale of each word: from the lowest to the highest value of the video. Low High"
+    assert heading.startswith("Mean of each map by frame, divided by its peak. Dots: peaks.")
+    assert seen["text_up"] == seen["texts"][2] and seen["one"] == ["Video", "rises & </script> falls IMAP"]
     assert seen["heading"].startswith("A ball rises.") and seen["other"].startswith('A "box" <b>falls</b> & stays.')
     scale = "from the lowest to the highest value of the video"
-    assert seen["about"].startswith(f"IMAP of “rises & </script> falls”, {scale}: low ")
+    assert seen["about"].startswith(f"“rises & </script> falls”, IMAP: {scale}. Low ")
     assert seen["opened"] == [peak_frame(run / name) for name in ("000-sample", "001-sample")]
     assert seen["time_opened"].endswith(f" s, frame {seen['opened'][0]}")
     assert seen["frame"] == 1 and seen["last"] == 12
     assert seen["scrubbed"] == [12, "1.50 s, frame 12", 3, 1, 2]
     assert seen["sought"] == [9, 4] and seen["coloured"]
-    assert seen["turned"] == "ball" and seen["turned_about"] == f"GramCol of “ball”, {scale}: low 0 high 714"
-    assert seen["cross"] == f"cross attention of “ball”, {scale}: low 0 high 1070"
-    low, high = map(float, re.findall(r"(?:low|high) ([\d.]+)", seen["by_frame"]))
+    assert seen["all_again"] == -1 and seen["clicked"] == [1, 2] and seen["clicked_again"] == -1
+    assert seen["turned"] == "ball" and seen["turned_about"] == f"“ball”, GramCol: {scale}. Low 0 High 714"
+    assert seen["cross"] == f"“ball”, cross attention: {scale}. Low 0 High 1070"
+    low, high = map(float, re.findall(r"(?:Low|High) ([\d.]+)", seen["by_frame"]))
     assert (low, high) == (pytest.approx(900, abs=5), pytest.approx(1071, abs=5))
-    assert seen["shared"].endswith("low -1070 high 1070") and "1st to the 99th percentile" in seen["percentile"]
+    assert seen["shared"].endswith("Low -1070 High 1070") and "1st to the 99th percentile" in seen["percentile"]
     assert seen["distinct"] == 7
     assert seen["smooth"] == [[0, 63.75, 191.25, 255], [0, 0, 255, 255]]
     assert seen["size"] == [384, 288] and seen["released"] and seen["again"]
@@ -172,24 +193,24 @@ def test_a_reader_scrubs_and_switches_words_maps_and_scales(run, size, browse):
     (x, y), right, below, _ = seen["best"]
     assert right[0] > x and right[1] == y and below[0] == x and below[1] > y
     assert seen["readings"] == [
-        "layer 4, step 2: heads 0, 3 of 0 to 7, best first",
-        "layer 7, step 5: heads 0, 7 of 0 to 7, best first",
-        "layer 7, step 2: heads 0, 3 of 0 to 7, best first",
+        "Layer 4, step 2: heads 0, 3 of 0 to 7, best first",
+        "Layer 7, step 5: heads 0, 7 of 0 to 7, best first",
+        "Layer 7, step 2: heads 0, 3 of 0 to 7, best first",
     ]
-    assert seen["kept"] and "Down: layers; across: steps." in seen["heads_about"]
+    assert seen["kept"] and "Each cell holds heads 0 to 7, from left to right" in seen["heads_about"]
     assert seen["header"] == ("static" if size == PHONE else "sticky")
-    # GramCol means 2 * (35 - 335 ... 335 + noise): the line of ball ends at the top of the scale that all words share
-    top, bottom, *seconds, first, second = seen["curve"]
-    assert seen["curve_heading"] == "mean of GramCol by frame, dots: peaks"
-    assert [first, second] == ["ball", "rises & </scr…"]
+    # GramCol means 2 * (35 - 335 ... 335 + noise): ball ends at the top of the scale that all words share, box at its end
+    top, bottom, *seconds, first, second, third = seen["curve"]
+    assert seen["curve_heading"].startswith("Mean of GramCol by frame. Dots: peaks. Bars: ")
+    assert [first, second, third] == ["ball", "rises & </scr…", "box"]
     assert (float(top), float(bottom)) == (pytest.approx(657, abs=3), pytest.approx(-657, abs=3))
     assert seconds == ["0 s", "0.5 s", "1 s", "1.5 s"]
-    assert len(seen["peaks"]) == 1 and re.match(
-        r"“rises & </script> falls” peaks at 0\.\d\d s, frame", seen["peaks"][0]
-    )
-    ball, rises = ([float(point.split(",")[1]) for point in line] for line in seen["lines"])
-    assert ball[0] > ball[-1] == 8 and len(ball) == 13 and max(rises) - min(rises) < 1
-    assert "seed42" in seen["settings"] and "method.imap_layer[4, 7]" in seen["settings"]
+    assert len(seen["peaks"]) == 2 and seen["peaks"][0] == "“ball” peaks at 1.38 s, frame 11"
+    assert re.match(r"“rises & </script> falls” peaks at 0\.\d\d s, frame", seen["peaks"][1])
+    ball, rises, box = ([float(point.split(",")[1]) for point in line] for line in seen["lines"])
+    assert ball[0] > ball[-1] == 8 and len(ball) == 13 and max(rises) - min(rises) < 1 and box[-1] == 128
+    assert seen["groups"] == ["Run", "Method", "Seconds", "Versions"]
+    assert ["seed", "42"] == seen["settings"][2:4] and "method.imap_layer" in seen["settings"]
     assert seen["playing"] and seen["stopped"] and seen["found"] == "1 of 2 samples"
     assert seen["width"] <= size[0]
 
@@ -203,12 +224,13 @@ def peak_frame(folder):
 def assert_readable(seen, size, dark=False):
     assert seen["dark"] == dark and (seen["page"] < 0.05 if dark else seen["page"] > 0.85)
     assert seen["fields"] >= 4.5
-    for fault in ("faint", "small", "cut", "over", "tight"):
+    for fault in ("faint", "small", "cut", "over", "tight", "nameless", "twice"):
         assert seen[fault] == [], fault
     assert seen["width"] <= size[0]
 
 
 OPENED = """
+const header = document.querySelector("header").getBoundingClientRect().height;
 await Promise.all(cards.map(card => card.load()));
 await openAll();
 const fill = name => getComputedStyle(document.querySelector("path." + name)).fill;
@@ -217,7 +239,7 @@ const first = readable();
 byId("key").value = "concept_attention_maps_layers"; byId("key").dispatchEvent(new Event("change"));
 byId("scale").value = "percentile"; byId("scale").dispatchEvent(new Event("change"));
 cards[0].root.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowDown" }));
-return { pages: [first, readable()], marks };
+return { pages: [first, readable()], marks, header };
 """
 
 
@@ -232,6 +254,7 @@ def test_all_words_are_legible_and_in_their_place(run, write, size, dark, browse
     page = write_report(samples_in(run), run / "report.html", title, Look(), Problems())
     seen = browse(page, OPENED, size, dark)
     assert min(seen["marks"]) >= 3
+    assert seen["header"] < 0.25 * size[1]
     for shown in seen["pages"]:
         assert shown["texts"] > 60
         assert_readable(shown, size, dark)
@@ -239,8 +262,8 @@ def test_all_words_are_legible_and_in_their_place(run, write, size, dark, browse
 
 SINGLE = """
 await cards[0].load();
-const card = cards[0], { root, screen, range, curve, chips } = card;
-const parts = { card: root, screen, range, curve, texts: chips[0] };
+const card = cards[0], { root, range, curve, chips } = card, { screen } = card.panels[0];
+const parts = { card: root, screen, range, curve, texts: chips[0], last: card.panels.at(-1).screen };
 const closed = readable(), bottom = card.root.getBoundingClientRect().bottom;
 await openAll();
 const boxes = Object.entries(parts).map(([name, part]) => [name, part.getBoundingClientRect().toJSON()]);
@@ -260,14 +283,13 @@ def test_a_single_sample_has_the_page_to_itself(run, size, alone, browse):
     assert seen["count"] == "1 sample" and seen["title"] == ("000-sample" if alone else "run") and not seen["search"]
     assert_readable(seen["closed"], size)
     assert_readable(seen["opened"], size)
-    card, screen, scrub, curve, texts = (seen["boxes"][name] for name in ("card", "screen", "range", "curve", "texts"))
-    assert card["width"] > 0.9 * size[0] and screen["bottom"] <= scrub["top"] < screen["bottom"] + 40
-    assert curve["right"] <= card["right"]
-    if size == PHONE:  # one below the other
-        assert scrub["bottom"] <= texts["top"] and curve["left"] < screen["left"] + 1
+    card, screen, scrub, curve, texts, last = seen["boxes"].values()
+    assert card["width"] > 0.9 * size[0] and curve["right"] <= card["right"] and texts["bottom"] <= screen["top"]
+    if size == PHONE:  # one below the other; play and seek are on the screen
+        assert curve["left"] < screen["left"] + 1 and curve["top"] > last["bottom"]
     else:  # beside each other, and all of it on the screen
-        assert texts["left"] > screen["right"] and abs(texts["top"] - screen["top"]) < 2
-        assert curve["left"] > screen["right"] and seen["bottom"] < size[1]
+        assert last["bottom"] <= scrub["top"] < last["bottom"] + 40
+        assert curve["left"] > last["right"] and seen["bottom"] < size[1]
 
 
 @pytest.fixture(scope="module")
@@ -284,17 +306,18 @@ def page_of_500(tmp_path_factory, write):
 
 MANY = """
 const held = () => cards.filter(card => card.video);
-const drawn = () => cards.filter(card => card.screen && card.screen.width).length;
+const drawn = () => cards.filter(card => card.panels && card.panels[0].screen.width).length;
 await until(() => held().length > 1);
 const seen = { cards: cards.length, count: byId("count").textContent,
-  tall: document.documentElement.scrollHeight / window.innerHeight, width: cards[0].d.video.width,
+  tall: document.documentElement.scrollHeight / window.innerHeight, width: cards[0].sample.video.width,
   left_out: document.querySelector("footer").textContent, first: readable(), held: [], drawn: [] };
 const note = () => { seen.held.push(held().length); seen.drawn.push(drawn()); };
 note();
-const height = cards[0].screen.getBoundingClientRect().height;
+const height = cards[0].root.getBoundingClientRect().height;
 cards[499].root.scrollIntoView();
 await until(() => cards[499].video && !cards[0].video);
-seen.last = [cards[499].about.textContent, cards[0].screen.getBoundingClientRect().height - height];
+cards[499].turn(2);
+seen.last = [cards[499].about.textContent, cards[0].root.getBoundingClientRect().height - height];
 note();
 seen.built = cards.filter(card => card.chips).length;
 byId("search").value = "RISES 1 times"; byId("search").dispatchEvent(new Event("input"));
@@ -304,7 +327,7 @@ byId("search").value = ""; byId("search").dispatchEvent(new Event("input"));
 window.scrollTo(0, 0);
 await until(() => cards[0].video);
 note();
-seen.again = cards[0].screen.width;
+seen.again = cards[0].panels[0].screen.width;
 return seen;
 """
 
@@ -316,9 +339,10 @@ def test_five_hundred_samples_open_at_once_as_only_those_near_are_read(page_of_5
     assert seen["cards"] == 500 and seen["count"] == "500 samples" and seen["tall"] > 50
     assert seen["width"] == WIDTHS[-1][1] == 160 and "--all-keys" in seen["left_out"]
     assert_readable(seen["first"], size)
-    assert all(2 <= held < 30 for held in seen["held"]) and seen["drawn"] == seen["held"] and seen["built"] < 60
+    assert all(1 <= held < 30 for held in seen["held"]), seen["held"]
+    assert seen["drawn"] == seen["held"] and seen["built"] < 60
     about, grown = seen["last"]
-    assert about.startswith("IMAP of “rises & </script> falls”") and abs(grown) < 1
+    assert about.startswith("“rises & </script> falls”, IMAP: ") and abs(grown) < 1
     assert seen["found"] == ["1 of 500 samples", ["A ball rises 1 times."]] and seen["again"] > 0
 
 
@@ -331,12 +355,10 @@ def test_narrow_videos_of_a_large_run_keep_their_shape(page_of_500):
 SCALES = """
 await cards[0].load();
 const card = cards[0], seen = {};
-for (const kind of Object.keys(SHARED.scales)) for (const [key, texts] of Object.entries(card.maps)) {
-  look.scale = kind;
-  seen[kind + " " + key] = texts.map((frames, t) => {
-    card.text = t;
-    return frames.map((cells, latent) => [...cells].map(byte => share(byte, card.limits(key, latent))));
-  });
+for (const kind of Object.keys(SHARED.scales)) for (const [key, texts] of Object.entries(card.sample.bytes)) {
+  Object.assign(look, { scale: kind, key });
+  seen[kind + " " + key] = texts.map((frames, t) => frames.map((cells, latent) =>
+    [...cells].map(byte => share(byte, card.sample.limits(t, latent)))));
 }
 return seen;
 """
@@ -359,6 +381,80 @@ def test_scales_of_the_page_are_those_of_the_pictures_for_maps_without_spread_to
         near = {"frame": 0.03, "median": 0.01}.get(kind, 0.005)
         np.testing.assert_allclose(found, expected, atol=near, err_msg=name)
     assert 0.1 < seen["shared imap_layers"][1][0][0] < 0.9
+
+
+PATCH = """
+await cards[0].load();
+const card = cards[0], seen = [], { screen } = card.panels[1], box = screen.getBoundingClientRect();
+card.frame = 12; card.draw();
+const plain = screen.toDataURL();
+for (const [row, column] of [[0, 0], [2, 5], [5, 7]]) {
+  const at = { clientX: box.left + (column + 0.5) / 8 * box.width, clientY: box.top + (row + 0.5) / 6 * box.height };
+  screen.dispatchEvent(new PointerEvent("pointermove", { ...at, bubbles: true }));
+  seen.push([card.ranking.textContent, card.panels.every(panel => panel.screen.width > 0), screen.toDataURL() !== plain]);
+}
+screen.dispatchEvent(new PointerEvent("pointerleave"));
+return [seen, card.ranking.textContent, screen.toDataURL() === plain];
+"""
+
+
+def test_words_at_a_patch_are_ranked_by_what_is_drawn_there(run, browse):
+    folder = samples_in(run)[0]
+    page = write_report([folder], run / "report.html", "run", Look(), Problems())
+    seen, after, restored = browse(page, PATCH)
+    maps = open_sample(folder).maps
+    drawn = np.stack([normalize(maps[maps.key_of(text)], "median").values[t, 3] for t, text in enumerate(maps.texts)])
+    for (row, column), (said, *others) in zip([(0, 0), (2, 5), (5, 7)], seen, strict=True):
+        place, words = said.split(": ", 1)
+        assert place == f"Patch in row {row + 1}, column {column + 1}" and all(others)
+        names = {"rises & </scr…": 2, "ball": 0, "box": 1}
+        found = [(names[word.rsplit(" ", 1)[0]], float(word.rsplit(" ", 1)[1])) for word in words.split(" · ")]
+        values = [value for _, value in found]
+        assert values == sorted(values, reverse=True) and {t for t, _ in found} == {0, 1, 2}
+        for t, value in found:
+            assert value == pytest.approx(drawn[t, row, column], abs=0.02)
+    assert after.startswith("Point at a patch") and restored
+
+
+BARS = """
+await cards[0].load();
+const card = cards[0], bars = [...card.curve.querySelectorAll(".on title")].map(title => title.textContent);
+const runs = [[0, 1, 0, 1, 1], [1, 1, 0, 0, 1], [2, 2, 2, 2, 2], [0, 0, 0, 0, 9]].map(onIn);
+card.turn(2);
+return [bars, runs, card.curve.querySelectorAll("polygon").length, card.frame];
+"""
+
+
+def test_a_motion_word_is_on_above_the_middle_of_its_range(run, browse):
+    folder = samples_in(run)[0]
+    path = folder / "npy/sel_imap_layers.npy"
+    maps = np.load(path)
+    maps[2] = np.array([1, 5, 4, 2], np.float32)[:, None, None] + np.arange(8) / 100  # by latent frame
+    np.save(path, maps)
+    page = write_report([folder], run / "report.html", "run", Look(), Problems())
+    bars, runs, shades, frame = browse(page, BARS)
+    assert bars == ["“rises & </script> falls” is on from 0.13 to 1.00 s"]  # frames 1 to 8 of 8 per second
+    assert runs == [[[1, 1], [3, 4]], [[0, 1], [4, 4]], [], [[4, 4]]]
+    assert shades == 1 and frame == 3  # opens at the middle of the frames of its peak
+
+
+COLOURS = """
+const seen = {};
+for (const name of [...Array(WORD_COLOURS).keys()].map(i => `--word-${i}`)) {
+  const probe = make("p", { style: `color: var(${name})` }, "x");
+  document.querySelector("header").append(probe);
+  seen[getComputedStyle(probe).color] = contrast(getComputedStyle(probe).color, behind(probe));
+}
+return [seen, wordColour(9), dashes(3), dashes(9)];
+"""
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_each_word_has_a_legible_colour_of_its_own(run, dark, browse):
+    page = write_report(samples_in(run)[:1], run / "report.html", "run", Look(), Problems())
+    colours, ninth, first_line, tenth_line = browse(page, COLOURS, LAPTOP, dark)
+    assert len(colours) == 8 and min(colours.values()) >= 4.5
+    assert ninth == "var(--word-1)" and first_line == "none" != tenth_line
 
 
 HEADS = """
@@ -385,8 +481,8 @@ return seen;
 def test_motion_heads_of_small_and_large_models_can_be_read_and_tapped(run, size, browse):
     page = write_report(samples_in(run), run / "report.html", "run", Look(), Problems())
     small, large = browse(page, HEADS, size)
-    assert small["reading"] == "layer 3, step 0: heads 7, 0 of 0 to 7, best first" and small["mark"] >= 8
-    assert large["reading"] == "layer 41, step 49: heads 47, 0 of 0 to 47, best first" and large["mark"] >= 2
+    assert small["reading"] == "Layer 3, step 0: heads 7, 0 of 0 to 7, best first" and small["mark"] >= 8
+    assert large["reading"] == "Layer 41, step 49: heads 47, 0 of 0 to 47, best first" and large["mark"] >= 2
     for seen in (small, large):
         assert seen["apart"] and seen["page"] <= size[0] and seen["width"] <= max(seen["room"], 400)
 
@@ -395,13 +491,14 @@ def test_the_page_opens_in_the_given_look(run, browse):
     look = Look("cross_attention_maps_layers", "frame", "viridis", 0.4, "nearest")
     script = """
       await cards[0].load();
+      cards[0].turn(2);
       const values = ["key", "scale", "colours", "opacity"].map(id => byId(id).value);
       return [...values, byId("smooth").checked, cards[0].about.textContent];"""
     page = write_report(samples_in(run), run / "report.html", "run", look, Problems())
     *seen, about = browse(page, script)
     assert seen == ["cross_attention_maps_layers", "frame", "viridis", "40", False]
     scale = "from the lowest to the highest value of each frame"
-    assert about.startswith(f"cross attention of “rises & </script> falls”, {scale}")
+    assert about.startswith(f"“rises & </script> falls”, cross attention: {scale}.")
 
 
 def test_a_key_that_no_sample_has_is_logged(run, caplog):
@@ -480,7 +577,7 @@ return cards.map(card => [card.root.className, card.root.textContent]);
 def test_a_run_of_an_earlier_version_is_shown(earlier, browse):
     page = write_report(samples_in(earlier), earlier / "report.html", "run", Look(), Problems())
     ((kind, text),) = browse(page, CARDS)
-    assert kind == "" and "A red ball rolls past a small dog" in text and "motion heads: 4 layers x 2 steps" in text
+    assert kind == "" and "A red ball rolls past a small dog" in text and "Motion heads: 4 layers, 2 steps" in text
     assert "method.imap_sep_scoreCHI" in text
 
 
@@ -493,6 +590,6 @@ def test_samples_that_cannot_be_shown_have_a_card_that_says_why(run, write, brow
     cut = text.rindex("data:image/jpeg;base64,") + 23  # the second card's frames, which no browser can decode
     page.write_text(text[:cut] + "AAAA" + text[cut + 400 :])
     good, second, third = browse(page, CARDS)
-    assert good[0] == "" and "settings and timings" in good[1]
-    assert second == ["problem", second[1]] and second[1].endswith("cannot be shown: a picture cannot be decoded")
-    assert third == ["problem", f" 002-samplecannot be shown: {problems[run / '002-sample']}"]
+    assert good[0] == "" and "Settings, timings and versions" in good[1]
+    assert second == ["problem", second[1]] and second[1].endswith("This sample cannot be shown: a picture cannot be decoded")
+    assert third == ["problem", f" 002-sampleThis sample cannot be shown: {problems[run / '002-sample']}"]

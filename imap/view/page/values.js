@@ -1,0 +1,93 @@
+// Elements, pictures, and maps: from bytes to values and colours.
+
+const byId = id => document.getElementById(id);
+const filled = (element, attributes, children) => {
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+};
+const make = (tag, attributes = {}, ...children) => filled(document.createElement(tag), attributes, children);
+const draw = (tag, attributes = {}, ...children) => filled(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
+const number = x => Number(x.toPrecision(3)).toString();
+const counted = (n, name) => `${n} ${name}${n === 1 ? "" : "s"}`;
+const range = n => Array.from({ length: n }, (_, i) => i);
+
+const look = SHARED.look;
+const bytesOf = text => Uint8Array.from(atob(text), c => c.charCodeAt(0));
+const colourTables = Object.fromEntries(Object.entries(SHARED.colours).map(([name, text]) => [name, bytesOf(text)]));
+const WORD_COLOURS = 8, DASHES = ["none", "6 3", "2 3", "8 3 2 3"];  // words after the eighth have dashed lines
+const wordColour = t => `var(--word-${t % WORD_COLOURS})`;
+const dashes = t => DASHES[Math.floor(t / WORD_COLOURS) % DASHES.length];
+
+const image = source => new Promise((done, failed) => {
+  const picture = new Image();
+  picture.onload = () => done(picture);
+  picture.onerror = () => failed(new Error("a picture cannot be decoded"));
+  picture.src = source;
+});
+// maps of a key, from a picture with words down and latent frames across: [word][latent frame] holds bytes of h x w cells
+const decoded = async (source, words, latentFrames, [h, w]) => {
+  const picture = await image(source), width = w * latentFrames;
+  const context = new OffscreenCanvas(width, h * words).getContext("2d", { willReadFrequently: true });
+  context.drawImage(picture, 0, 0);
+  const rgba = context.getImageData(0, 0, width, h * words).data;
+  return range(words).map(t => range(latentFrames).map(f =>
+    Uint8Array.from({ length: h * w }, (_, i) => rgba[4 * ((t * h + Math.floor(i / w)) * width + f * w + i % w)])));
+};
+
+// where `large` pixels lie in `small` cells: the cell before, the cell after, and the share of the latter
+const places = (small, large, smooth) => range(large).map(i => {
+  const x = (i + 0.5) * small / large, at = smooth ? Math.min(small - 1, Math.max(0, x - 0.5)) : Math.floor(x);
+  const before = Math.floor(at);
+  return [before, Math.min(before + 1, small - 1), at - before];
+});
+// values of h x w cells at height x width pixels: enlarged before they become colours, as colours between two are other values
+const enlarged = (cells, h, w, height, width, smooth) => {
+  const across = places(w, width, smooth), values = new Float32Array(height * width);
+  places(h, height, smooth).forEach(([up, down, low], y) => across.forEach(([left, right, late], x) => {
+    const above = cells[up * w + left] * (1 - late) + cells[up * w + right] * late;
+    const below = cells[down * w + left] * (1 - late) + cells[down * w + right] * late;
+    values[y * width + x] = above * (1 - low) + below * low;
+  }));
+  return values;
+};
+
+// a byte of a map in [0, 1]
+const share = (byte, { from, to }) => to > from ? Math.min(1, Math.max(0, (byte - from) / (to - from))) : 0;
+const percentile = (sorted, part) => {
+  const at = part * (sorted.length - 1), before = Math.floor(at);
+  return sorted[before] + (at - before) * (sorted[Math.ceil(at)] - sorted[before]);
+};
+// bytes of a word's map that become 0 and 1, and their values. frames: bytes by latent frame; pairs: values of the bytes 0 and 255, of every word
+const limitsOf = (frames, latent, pairs, t, scale) => {
+  const [low, high] = pairs[t], value = byte => low + (high - low) * byte / 255;
+  if (scale === "shared") {  // a map without spread has the byte 0 alone, whatever the byte means
+    const values = [Math.min(...pairs.map(pair => pair[0])), Math.max(...pairs.map(pair => pair[1]))];
+    const [from, to] = values.map(value => 255 * (value - low) / (high - low || 1));
+    return { from, to, values };
+  }
+  let from = 0, to = 255;
+  if (scale === "frame") { from = Math.min(...frames[latent]); to = Math.max(...frames[latent]); }
+  if (scale === "percentile" || scale === "median") {
+    const sorted = Uint8Array.from(frames.flatMap(cells => [...cells])).sort();
+    [from, to] = (scale === "median" ? [0.5, 0.995] : [0.01, 0.99]).map(part => percentile(sorted, part));
+    if (scale === "median" && to <= from) to = sorted[sorted.length - 1];  // bright in a few cells only
+  }
+  return { from, to, values: [value(from), value(to)] };
+};
+// values at the pixels of a canvas as colours: clear where they are low
+const coloured = (values, limits, width, height) => {
+  const canvas = new OffscreenCanvas(width, height), context = canvas.getContext("2d"), picture = context.createImageData(width, height);
+  const table = colourTables[look.colours];
+  values.forEach((value, i) => {
+    const x = share(value, limits), c = 3 * Math.round(255 * x);
+    for (let j = 0; j < 3; j++) picture.data[4 * i + j] = table[c + j];
+    picture.data[4 * i + 3] = 255 * look.opacity * x;
+  });
+  context.putImageData(picture, 0, 0);
+  return canvas;
+};
+const gradient = () => {
+  const table = colourTables[look.colours], stops = range(9).map(i => 3 * Math.round(i * 255 / 8));
+  return `linear-gradient(to right, ${stops.map(c => `rgb(${[...table.slice(c, c + 3)].join(" ")})`).join(", ")})`;
+};
