@@ -5,7 +5,7 @@ import itertools
 import json
 import logging
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,11 +66,12 @@ def write_report(
     names |= {"style": _part("style.css"), "script": "".join(map(_part, SCRIPTS))}
     above, below = (string.Template(part) for part in _part("report.html").split("$samples"))
     labels: dict[str, str] = {}
+    words: dict[str, None] = {}  # of all samples, in their order
     with replaced(path) as part, part.open("w", encoding="utf-8") as page, logging_redirect_tqdm():
         page.write(above.substitute(names))
         for folder in tqdm(folders, "report", disable=len(folders) < 5):
-            page.write(_script(folder, width, complete, look.key, labels, problems) + "\n")
-        page.write(below.substitute(names, shared=_json(_shared(labels, look))))
+            page.write(_script(folder, width, complete, look.key, labels, words, problems) + "\n")
+        page.write(below.substitute(names, shared=_json(_shared(labels, words, look))))
     if key_of(look.key, labels) not in ("auto", *labels):
         log.warning("no sample has maps %r; the report opens with IMAP for motion words, GramCol for things", look.key)
     return path
@@ -97,11 +98,12 @@ def _listed(folders: Sequence[Path]) -> str:
     return html.escape(json.dumps([folder.name for folder in folders]))
 
 
-def _shared(labels: Mapping[str, str], look: Look) -> dict[str, Any]:
-    """What all cards need. labels: of the keys in the page."""
+def _shared(labels: Mapping[str, str], words: Iterable[str], look: Look) -> dict[str, Any]:
+    """What all cards need. labels: of the keys in the page. words: in the page, whose order gives them colours."""
     ordered = [key for key in registered() if key in labels]
     return {
         "keys": {key: labels[key] for key in [*ordered, *sorted(set(labels) - set(ordered))]},
+        "words": list(words),
         "scales": SCALES,
         "colours": {name: base64_of(_table(name).tobytes()) for name in COLORMAPS},
         "quiet": [key for key in labels if key.removesuffix(CHOSEN).removesuffix(AFTER) in QUIET],
@@ -116,16 +118,25 @@ def _shared(labels: Mapping[str, str], look: Look) -> dict[str, Any]:
     }
 
 
-def _script(folder: Path, width: int, complete: bool, open_key: str, labels: dict[str, str], problems: Problems) -> str:
+def _script(
+    folder: Path,
+    width: int,
+    complete: bool,
+    open_key: str,
+    labels: dict[str, str],
+    words: dict[str, None],
+    problems: Problems,
+) -> str:
     """The data of one sample, as text that the page reads when its card comes near.
 
-    open_key: the key that the page opens with. labels: collects those of the sample's keys.
+    open_key: the key that the page opens with. labels, words: collect those of the sample.
     """
     caption, data = "", None
     with problems.kept(folder, "card in the report"):
         shown = open_sample(folder)
         keys = shown.keys(complete, open_key)
         caption, data = shown.caption, card(shown, width, keys)
+        words.update(dict.fromkeys(shown.maps.texts))
         labels.update({key: shown.maps.names[key] for key in keys})
     name, text = html.escape(folder.name), _json(data or {"problem": problems[folder]})
     return f'<script type="application/json" data-name="{name}" data-caption="{html.escape(caption)}">{text}</script>'

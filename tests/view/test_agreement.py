@@ -38,8 +38,8 @@ def test_without_an_effect_there_is_no_table(tmp_path):
 
 def test_a_card_holds_the_agreement_of_every_word(tmp_path):
     data = card(open_sample(sample(tmp_path / "a", 0.25)), 100, ["imap_layers"])
-    assert data["agreement"] == {"imap_layers": [[0.5, 0.25, None]]}
-    assert card(open_sample(sample(tmp_path / "b", None)), 100, ["imap_layers"])["agreement"] == {}
+    assert data["agreements"] == {"imap_layers": [[0.5, 0.25, None]]}
+    assert card(open_sample(sample(tmp_path / "b", None)), 100, ["imap_layers"])["agreements"] == {}
 
 
 @pytest.mark.parametrize("show", ["published", "video_col"])

@@ -36,7 +36,7 @@ class Card {
     d = this.sample = await Sample.of(d);
     const times = d.video.small ? Math.max(1, Math.round(384 / d.video.width)) : 1;
     this.size = [times * d.video.width, times * d.video.height];
-    const word = (t, element) => { if (d.moves(t)) element.classList.add("motion"); element.style.setProperty("--colour", wordColour(t)); return element; };
+    const word = (t, element) => { if (d.moves(t)) element.classList.add("motion"); element.style.setProperty("--colour", d.colours[t]); return element; };
     const pressed = (button, act) => { button.addEventListener("click", act); return button; };
     this.chips = [ALL, ...d.words].map(t => pressed(
       t === ALL ? make("button", {}, "All words") : word(t, make("button", {}, make("i", { class: "swatch" }), d.texts[t])), () => this.turn(t)));
@@ -65,22 +65,25 @@ class Card {
     this.frame = d.opening();
     new ResizeObserver(() => { if (this.video) this.draw(); }).observe(this.root);
   }
+  // keys of the maps that are shown
+  kinds() { return new Set((this.text === ALL ? this.sample.words : [this.text]).map(t => this.sample.key(t))); }
   turn(t) { this.text = t; this.draw(); }
 
   draw() {
     if (!this.video) return;
-    const { sample: d, frame, text } = this, latent = d.latent(frame), keys = new Set(d.words.map(t => d.key(t)));
+    const { sample: d, frame, text } = this, latent = d.latent(frame), kinds = this.kinds();
     this.arrange();
     for (const panel of this.panels) if (!panel.box.hidden) this.drawPanel(panel, latent);
     this.range.value = frame;
     this.time.textContent = `${d.times[frame].toFixed(2)} s, frame ${frame}`;
     this.range.setAttribute("aria-valuetext", this.time.textContent);
     this.chips.forEach((chip, i) => chip.setAttribute("aria-pressed", i - 1 === text));
-    const [low, strip, high] = this.bar.children, known = text !== ALL || look.scale === "shared" && keys.size === 1;
+    const [low, strip, high] = this.bar.children, known = text !== ALL || look.scale === "shared" && kinds.size === 1;
     const values = known ? d.limits(Math.max(text, 0), latent).values.map(value => " " + number(value)) : ["", ""];
     [low.textContent, high.textContent] = [`Low${values[0]}`, `High${values[1]}`];
     strip.style.background = gradient();
-    this.about.textContent = `${text === ALL ? "Scale of each word" : `“${d.texts[text]}”, ${SHARED.keys[d.key(text)]}`}: `
+    const map = kinds.size === 1 ? SHARED.keys[[...kinds][0]] : "";
+    this.about.textContent = (text === ALL ? `Each word${map && ", " + map}: ` : `“${d.texts[text]}”, ${map}: `)
       + `${SHARED.scales[look.scale]}.${text === ALL ? "" : d.agreement(text)}`;
     this.rank(latent);
     this.drawCurve();
@@ -112,11 +115,11 @@ class Card {
       const [y, x] = this.patch, [h, w] = d.grid.map((cells, i) => this.size[1 - i] / cells);
       for (const [colour, line] of [["#000", 3], ["#fff", 1]]) { context.strokeStyle = colour; context.lineWidth = line * Math.max(1, width / 300); context.strokeRect(x * w, y * h, w, h); }
     }
-    const name = key ? SHARED.keys[key] : "";
+    const name = key && this.kinds().size > 1 ? SHARED.keys[key] : "";
     if (label.dataset.shown === name) return;
     label.dataset.shown = name;
-    label.replaceChildren(...key ? [make("i", { class: "swatch" }), d.texts[t] + " ", make("small", {}, name)] : ["Video"]);
-    label.title = key ? `${d.texts[t]}: ${name}` : "Video: play or pause";
+    label.replaceChildren(...key ? [make("i", { class: "swatch" }), d.texts[t] + " ", ...name ? [make("small", {}, name)] : []] : ["Video"]);
+    label.title = key ? `${d.texts[t]}: ${SHARED.keys[key]}` : "Video: play or pause";
   }
   // a pointer is at a patch: the words there, strongest first
   point(event) {
@@ -131,7 +134,7 @@ class Card {
     const [y, x] = patch, words = d.ranked(patch, latent).slice(0, 8);
     this.ranking.replaceChildren(`Patch in row ${y + 1}, column ${x + 1}: `, ...words.flatMap(([value, t], i) => {
       const word = make("b", {}, make("i", { class: "swatch" }), `${cut(d.texts[t])} ${value.toFixed(2)}`);
-      word.style.setProperty("--colour", wordColour(t));
+      word.style.setProperty("--colour", d.colours[t]);
       return i ? [" · ", word] : [word];
     }));
   }
@@ -148,7 +151,7 @@ class Card {
     const own = kinds.length > 1 || SHARED.quiet.includes(kinds[0]), frames = range(d.frames);
     const lines = d.texts.map((name, t) => {
       const means = d.means(t, keys[t]), most = own && Math.max(...means.map(Math.abs)) || 1;
-      return { name, colour: wordColour(t), dash: dashes(t), values: frames.map(f => means[d.latent(f)] / most), strong: t === text, weak: text !== ALL && t !== text,
+      return { name, colour: d.colours[t], dash: dashes(t), values: frames.map(f => means[d.latent(f)] / most), strong: t === text, weak: text !== ALL && t !== text,
         
         on: d.moves(t) ? onIn(means).map(([first, last]) => d.framesOf(first, last)) : [], peak: d.moves(t) || t === text ? d.peak(means) : null };
     });

@@ -5,6 +5,7 @@ class Sample {
     Object.assign(this, d);
     this.bytes = maps;  // [key][word][latent frame]
     this.scales = new Map();
+    this.colours = coloursOf(d.texts).map(number => `var(--word-${number})`);
   }
   static async of(d) {
     const entries = Object.entries(d.maps).map(async ([key, map]) => [key, await decoded(map.source, d.texts.length, d.latent_frames, d.grid)]);

@@ -16,7 +16,13 @@ const look = SHARED.look;
 const bytesOf = text => Uint8Array.from(atob(text), c => c.charCodeAt(0));
 const colourTables = Object.fromEntries(Object.entries(SHARED.colours).map(([name, text]) => [name, bytesOf(text)]));
 const WORD_COLOURS = 8, DASHES = ["none", "6 3", "2 3", "8 3 2 3"];  // words after the eighth have dashed lines
-const wordColour = t => `var(--word-${t % WORD_COLOURS})`;
+// numbers of colours: a word has the same one in every sample, unless another word of the sample has it
+const coloursOf = texts => texts.reduce((taken, text, t) => {
+  let colour = SHARED.words.indexOf(text) % WORD_COLOURS;
+  const round = t - t % WORD_COLOURS;
+  while (taken.slice(round).includes(colour)) colour = (colour + 1) % WORD_COLOURS;
+  return [...taken, colour];
+}, []);
 const dashes = t => DASHES[Math.floor(t / WORD_COLOURS) % DASHES.length];
 
 const image = source => new Promise((done, failed) => {
