@@ -419,7 +419,7 @@ def test_words_at_a_patch_are_ranked_by_what_is_drawn_there(run, browse):
 BARS = """
 await cards[0].load();
 const card = cards[0], bars = [...card.curve.querySelectorAll(".on title")].map(title => title.textContent);
-const runs = [[0, 1, 0, 1, 1], [1, 1, 0, 0, 1], [2, 2, 2, 2, 2], [0, 0, 0, 0, 9]].map(onIn);
+const runs = [[0, 1, 0, 1, 1], [1, 1, 0, 0, 1], [2, 2, 2, 2, 2], [0, 0, 0, 3, 9]].map(onIn);
 card.turn(2);
 return [bars, runs, card.curve.querySelectorAll("polygon").length, card.frame];
 """
