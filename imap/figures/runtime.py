@@ -1,5 +1,6 @@
 """Seconds by stage of sampling one video with maps, beside the paper's numbers for the release."""
 
+import logging
 import tempfile
 import time
 from collections import defaultdict
@@ -8,8 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from imap.config.samples import Sample
 from imap.figures.study import Study
@@ -20,6 +19,7 @@ from imap.methods.gramcol import matches, standardized_columns, surrogates
 from imap.methods.layer_maps import LayerActivations, LayerMaps, SlotWeights
 from imap.methods.motion_heads import SCORES
 
+log = logging.getLogger("imap")
 WITH_MAPS, ENCODE, WRITE = "inference, reading maps", "encode the text", "write the maps"
 PAPER = ("CogVideoX-5B, A100", "as the paper reports")
 PART = "   of which {} (one step's, times the steps)"
@@ -63,9 +63,9 @@ class Parts:
 
 
 def draw(study: Study) -> None:
-    """Write runtime.png and .pdf, and runtime.csv: the first clip's prompt is sampled with maps, after a warm-up run.
+    """Write runtime.md and runtime.csv, a table: the first clip's prompt is sampled with maps, after a warm-up run.
 
-    Indented rows are parts of the row above them. Inference without maps is measured in a separate run.
+    "of which" marks parts of the row above them. Inference without maps is measured in a separate run.
     """
     sample, device = study.samples[0], study.pipe._execution_device
     try:
@@ -92,7 +92,9 @@ def draw(study: Study) -> None:
     rows = [(name, x, REPORTED.get(name)) for name, x in measured.items()]
     here = setup_of(study, device)
     study.write_table(("stage", *(f"seconds of {', '.join(setup)}" for setup in (here, PAPER))), rows)
-    study.write_figure(table(rows, here))
+    path = study.path(".md")
+    path.write_text(table(rows, here), encoding="utf-8")
+    log.info("%s", path)
 
 
 def inference(study: Study, sample: Sample) -> float:
@@ -124,30 +126,14 @@ def setup_of(study: Study, device: torch.device) -> tuple[str, str]:
     return (f"{study.model}, {machine}", f"{size}, {run.num_inference_steps} steps, {kind}")
 
 
-def table(rows: list[tuple[str, float, float | None]], here: tuple[str, str]) -> Figure:
-    """A table: stages as rows, seconds here and in the paper as columns.
+def table(rows: list[tuple[str, float, float | None]], here: tuple[str, str]) -> str:
+    """A Markdown table: stages as rows, seconds here and in the paper as columns.
 
     Args:
         rows: (stage, seconds, seconds in the paper or None).
         here: the two lines of `setup_of`, the heading of the first column.
     """
-    lines = [("seconds", here[0], PAPER[0]), ("", here[1], PAPER[1])]
-    lines += [(name, f"{x:.3f}", _aligned(reported)) for name, x, reported in rows]
-    figure = Figure(figsize=(7.2, 0.24 * len(lines) + 0.2), dpi=200)
-    FigureCanvasAgg(figure)
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.axis("off")
-    axes.set(xlim=(0, 1), ylim=(len(lines) - 0.1, -0.9))
-    columns = ((0.02, "left"), (0.74, "right"), (0.98, "right"))
-    for y, line in enumerate(lines):
-        for (x, side), text in zip(columns, line, strict=True):
-            axes.text(x, y, text, ha=side, va="center", fontsize=8, color="0.35" if y < 2 else "black")
-    for y, width in ((-0.6, 1.0), (1.5, 0.6), (len(lines) - 0.4, 1.0)):
-        axes.axhline(y, 0.01, 0.99, color="black", linewidth=width)
-    return figure
-
-
-def _aligned(reported: float | None) -> str:
-    """A number of the paper, padded with blanks so that decimal points align."""
-    whole, point, fraction = ("–" if reported is None else f"{reported:g}").partition(".")
-    return whole + (point or "\u2008") + fraction.ljust(2, "\u2007")
+    heads = [f"{model} ({how})" for model, how in (here, PAPER)]
+    lines = [("stage", *(f"seconds of {head}" for head in heads)), ("---", "--:", "--:")]
+    lines += [(name.strip(), f"{x:.3f}", "–" if reported is None else f"{reported:g}") for name, x, reported in rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)

@@ -24,12 +24,13 @@ from imap.runs.failures import ERRORS
 from imap.runs.loading import load
 from imap.runs.plan import RANDOM_WEIGHTS, plan
 from imap.shapes.world.truth import Things
+from imap.view.look import Look
 from imap.view.normalization import normalize
 from imap.view.sample import Shown
 from imap.view.strip import Row, save
 
 log = logging.getLogger("imap")
-LOOK = {"colormap": "inferno", "opacity": 0.8, "space": "bilinear"}
+LOOK = {name: getattr(Look(), name) for name in ("colormap", "opacity", "space")}
 OF_HEADS = ("heads", "separability")  # figures that compute maps of single heads (`HeadMaps`)
 HEAD_SETTINGS = {"standardize": "text", "surrogate": "per_head", "softmax": False}  # the only ones they support
 
@@ -224,6 +225,6 @@ def first_word(sample: Sample) -> str:
 
 
 def row(text: str, label: str, x: np.ndarray) -> Row:
-    """A map (latent frames, h, w) as a row of a strip, normalized over the video."""
-    normalized = normalize(x[None], "video")
+    """A map (latent frames, h, w) as a row of a strip, in the colours of all pictures."""
+    normalized = normalize(x[None])
     return (text, label, normalized.values[0], tuple(normalized.limits[0, 0]))

@@ -25,7 +25,14 @@ from imap.view.sample import Problems, open_sample
 
 log = logging.getLogger("imap")
 PAGE = Path(__file__).with_name("page")
-SCRIPTS = ("values.js", "sample.js", "curve.js", "heads.js", "card.js", "page.js")  # in the order in which they need each other
+SCRIPTS = (
+    "values.js",
+    "sample.js",
+    "curve.js",
+    "heads.js",
+    "card.js",
+    "page.js",
+)  # each needs those before
 WIDTHS = ((40, 360), (150, 240), (10**9, 160))  # up to so many samples, videos at most so wide
 HEAD = 10  # lines of a page, at most, until its list of samples
 MOST_WITH_ALL_KEYS = 40  # samples: in larger runs the maps over maps_layers would be half of the page

@@ -34,7 +34,7 @@ FILES = {
     "heads": ["heads.csv"],
     "methods": ["methods.csv", "methods.npy"],
     "separability": ["separability.csv"],
-    "runtime": ["runtime.csv"],
+    "runtime": ["runtime.csv", "runtime.md"],
 }
 
 SIZE = {"height": 96, "width": 144, "num_frames": 9, "num_inference_steps": 3, "renoise_timestep": 1}
@@ -102,7 +102,10 @@ QUICK = ("teaser", "methods", "lambda_2", "qk_matching", "heads")  # slow tests 
 def test_a_figure_is_written_with_its_numbers(drawn, name):
     _, folder = drawn(name)
     written = {path.name for path in folder.iterdir()}
-    assert {f"{name}.png", f"{name}.pdf", *FILES[name]} <= written
+    assert set(FILES[name]) <= written
+    if name == "runtime":  # a table
+        return
+    assert {f"{name}.png", f"{name}.pdf"} <= written
     with Image.open(folder / f"{name}.png") as picture:
         assert np.asarray(picture.convert("L")).std() > 5
 
@@ -312,6 +315,12 @@ def test_runtime_marks_parts_of_stages_and_names_the_setup(drawn):
     assert of_inference == ["of which Gram columns", "of which QK-matching", "of which head selection"]
     assert stages[stages.index("inference, reading maps") + 1].startswith(" ")
     assert float(rows[stages.index("inference without maps")][here]) > 0
+    heading, _, *lines = (drawn("runtime")[1] / "runtime.md").read_text().splitlines()
+    assert "tiny_cogvideox, CPU (9x96x144, 3 steps, float32)" in heading and len(lines) == len(rows)
+    for line, row in zip(lines, rows, strict=True):
+        stage, seconds, reported = (cell.strip() for cell in line.strip("|").split("|"))
+        assert stage == row["stage"].strip() and float(seconds) == pytest.approx(float(row[here]), abs=6e-4)
+        assert (reported == "–") == (row[paper] == "")
     assert here == "seconds of tiny_cogvideox, CPU, 9x96x144, 3 steps, float32" and "CogVideoX-5B, A100" in paper
 
 
