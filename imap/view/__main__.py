@@ -8,6 +8,7 @@ from pathlib import Path
 
 from imap.errors import ImapError
 from imap.methods.registry import labels
+from imap.view.comparison import COMPARISON, show_comparison
 from imap.view.look import COLORMAPS, Look
 from imap.view.normalization import KINDS
 from imap.view.report import MOST_WITH_ALL_KEYS
@@ -22,12 +23,19 @@ def main(argv: Sequence[str] | None = None, program: str = "python -m imap.view"
         prog=program,
         description="Overlay videos, a strip and a report page of a finished run, or of one sample's folder. No model "
         "is loaded. Each sample gets view/ (mp4 per word, strip.png, strip.pdf, view.json), the run gets "
-        f"{REPORT}; where one sample's folder is named, it lies in view/ too. If a sample cannot be shown, the "
-        "exit status is 1.",
+        f"{REPORT}; where one sample's folder is named, it lies in view/ too. Several runs are compared on one page. "
+        "If a sample cannot be shown, the exit status is 1.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     default = Look()
-    parser.add_argument("folder", type=Path, help="output_dir of a run, or a sample's folder in it")
+    parser.add_argument(
+        "folders",
+        type=Path,
+        nargs="+",
+        metavar="FOLDER",
+        help=f"output_dir of a run, or a sample's folder in it; several of them are compared in {COMPARISON} in the "
+        "first one: samples of the same name beside each other, with the settings in which they differ",
+    )
     parser.add_argument("--key", default=default.key, help=f"maps to show: auto, {', '.join(labels())} or another key")
     rules = "; ".join(f"{kind}: {rule}" for kind, rule in KINDS.items())
     parser.add_argument("--normalization", default=default.normalization, choices=KINDS, help=rules.replace("%", "%%"))
@@ -49,14 +57,21 @@ def main(argv: Sequence[str] | None = None, program: str = "python -m imap.view"
     arguments = parser.parse_args(argv)
     try:
         look = Look(**{field.name: getattr(arguments, field.name) for field in fields(Look)})
-        samples = samples_in(arguments.folder)
-        different = settings_in(samples)
-        if different > 1:
-            print(f"{arguments.folder} holds samples of {different} runs with different settings", file=sys.stderr)
+        folders = list({path.resolve(): path for path in arguments.folders}.values())
+        samples = []
+        for folder in folders:
+            samples += samples_in(folder)
+            different = settings_in(samples_in(folder))
+            if different > 1:
+                print(f"{folder} holds samples of {different} runs with different settings", file=sys.stderr)
         problems = Problems()
         written = [] if arguments.no_pictures else show_samples(samples, look, problems)
         if not arguments.no_report:
-            written.append(show_report(arguments.folder, samples, look, problems, getattr(arguments, "all_keys", None)))
+            all_keys = getattr(arguments, "all_keys", None)
+            if len(folders) == 1:
+                written.append(show_report(folders[0], samples, look, problems, all_keys))
+            else:
+                written.append(show_comparison(folders, look, problems, all_keys))
         print("\n".join(map(str, written)))
         sys.exit(1 if problems else 0)
     except ImapError as error:

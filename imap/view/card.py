@@ -83,7 +83,7 @@ def _map(maps: np.ndarray) -> dict[str, Any]:
 def _settings(meta: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     """Settings, timings and versions of a sample, in words, by group, each sorted by name."""
     request = meta.get("request", {})
-    settings = _flat(request.get("settings", request))
+    settings = flat(request.get("settings", request))
     groups = {name.split(".")[0] for name in settings if "." in name}
     found = {"Run": {"video": meta.get("video", ""), "family": meta.get("family", "")}}
     for name in sorted(settings):
@@ -95,10 +95,11 @@ def _settings(meta: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     return {group: values for group, values in found.items() if values}
 
 
-def _flat(value: Any, name: str = "") -> dict[str, Any]:
+def flat(value: Any, name: str = "") -> dict[str, Any]:
+    """Nested mappings as one, by dotted names."""
     if not isinstance(value, Mapping):
         return {name: value}
-    return {key: x for inner in value for key, x in _flat(value[inner], f"{name}.{inner}".lstrip(".")).items()}
+    return {key: x for inner in value for key, x in flat(value[inner], f"{name}.{inner}".lstrip(".")).items()}
 
 
 def _plain(value: Any) -> str:

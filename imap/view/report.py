@@ -6,6 +6,7 @@ import json
 import logging
 import string
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,13 @@ LEFT_OUT = (
 
 
 def write_report(
-    folders: Sequence[Path], path: Path, title: str, look: Look, problems: Problems, all_keys: bool | None = None
+    folders: Sequence[Path],
+    path: Path,
+    title: str,
+    look: Look,
+    problems: Problems,
+    all_keys: bool | None = None,
+    cards: Sequence[tuple[str, str]] = (),
 ) -> Path:
     """Write the report page of some samples. The page holds everything that it shows.
 
@@ -63,23 +70,22 @@ def write_report(
         look: that the page opens with.
         problems: collects why samples cannot be shown; such a sample has a card that says why.
         all_keys: also the maps over `maps_layers`; None leaves them out for more than MOST_WITH_ALL_KEYS samples.
+        cards: name of every sample, and a line about it; the folders' names without lines by default.
 
     Returns:
         The path.
     """
-    width = next(width for count, width in WIDTHS if len(folders) <= count)
     complete = len(folders) <= MOST_WITH_ALL_KEYS if all_keys is None else all_keys
     names = {"title": html.escape(title), "left_out": "" if complete else LEFT_OUT, "listed": _listed(folders)}
     names |= {"style": _part("style.css"), "script": "".join(map(_part, SCRIPTS))}
     above, below = (string.Template(part) for part in _part("report.html").split("$samples"))
-    labels: dict[str, str] = {}
-    words: dict[str, None] = {}  # of all samples, in their order
+    scripts = _Scripts(next(width for count, width in WIDTHS if len(folders) <= count), complete, look.key, problems)
     with replaced(path) as part, part.open("w", encoding="utf-8") as page, logging_redirect_tqdm():
         page.write(above.substitute(names))
-        for folder in tqdm(folders, "report", disable=len(folders) < 5):
-            page.write(_script(folder, width, complete, look.key, labels, words, problems) + "\n")
-        page.write(below.substitute(names, shared=_json(_shared(labels, words, look))))
-    if key_of(look.key, labels) not in ("auto", *labels):
+        for i, folder in enumerate(tqdm(folders, "report", disable=len(folders) < 5)):
+            page.write(scripts.script(folder, *(cards[i] if cards else (folder.name, ""))) + "\n")
+        page.write(below.substitute(names, shared=_json(_shared(scripts.labels, scripts.words, look))))
+    if key_of(look.key, scripts.labels) not in ("auto", *scripts.labels):
         log.warning("no sample has maps %r; the report opens with IMAP for motion words, GramCol for things", look.key)
     return path
 
@@ -125,28 +131,39 @@ def _shared(labels: Mapping[str, str], words: Iterable[str], look: Look) -> dict
     }
 
 
-def _script(
-    folder: Path,
-    width: int,
-    complete: bool,
-    open_key: str,
-    labels: dict[str, str],
-    words: dict[str, None],
-    problems: Problems,
-) -> str:
-    """The data of one sample, as text that the page reads when its card comes near.
+@dataclass
+class _Scripts:
+    """Script elements with the data of one sample each, which the page reads when the sample's card comes near.
 
-    open_key: the key that the page opens with. labels, words: collect those of the sample.
+    Attributes:
+        width: pixels of width of a video at most.
+        complete: also the maps over `maps_layers`.
+        open_key: the key that the page opens with.
+        problems: collects why samples cannot be shown.
+        labels: of the keys of all samples so far.
+        words: of all samples so far, in their order.
     """
-    caption, data = "", None
-    with problems.kept(folder, "card in the report"):
-        shown = open_sample(folder)
-        keys = shown.keys(complete, open_key)
-        caption, data = shown.caption, card(shown, width, keys)
-        words.update(dict.fromkeys(shown.maps.texts))
-        labels.update({key: shown.maps.names[key] for key in keys})
-    name, text = html.escape(folder.name), _json(data or {"problem": problems[folder]})
-    return f'<script type="application/json" data-name="{name}" data-caption="{html.escape(caption)}">{text}</script>'
+
+    width: int
+    complete: bool
+    open_key: str
+    problems: Problems
+    labels: dict[str, str] = field(default_factory=dict)
+    words: dict[str, None] = field(default_factory=dict)
+
+    def script(self, folder: Path, name: str, line: str) -> str:
+        """The element of a sample, with its name and a line about it."""
+        caption, data = "", None
+        with self.problems.kept(folder, "card in the report"):
+            shown = open_sample(folder)
+            keys = shown.keys(self.complete, self.open_key)
+            caption, data = shown.caption, card(shown, self.width, keys) | {"line": line}
+            self.words.update(dict.fromkeys(shown.maps.texts))
+            self.labels.update({key: shown.maps.names[key] for key in keys})
+        name, text = html.escape(name), _json(data or {"problem": self.problems[folder]})
+        return (
+            f'<script type="application/json" data-name="{name}" data-caption="{html.escape(caption)}">{text}</script>'
+        )
 
 
 def _json(data: Any) -> str:

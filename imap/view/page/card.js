@@ -57,6 +57,7 @@ class Card {
     this.curve = draw("svg", { class: "curve", role: "img", "aria-label": "Mean of each word's map by frame. Click or drag to seek." });
     this.curve.addEventListener("pointerdown", event => { this.curve.setPointerCapture(event.pointerId); this.seek(event); });
     this.curve.addEventListener("pointermove", event => { if (event.buttons) this.seek(event); });
+    if (d.line) this.root.append(make("p", { class: "about line" }, d.line));
     this.root.append(make("div", { class: "words" }, ...this.chips),
       make("div", { class: "view" }, this.box, make("div", { class: "scrub" }, this.button, this.range, this.time), this.bar, this.ranking, this.about,
         ...d.notes.map(note => make("p", { class: "note" }, "Note: " + note))),
