@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import count
 from pathlib import Path
 
@@ -29,6 +29,7 @@ PRESET = "veryfast"  # of x264: a fifth of the time of its default, and files of
 
 def write_pictures(shown: Shown, look: Look) -> Path:
     """Write view/ into a sample's folder: the overview, a video per text, the strip, and view.json."""
+    shown = shown if look.truth else replace(shown, truth={})
     rows = [_row(shown, text, look) for text in shown.maps.texts]
     names = file_names(shown.maps.texts)
 
