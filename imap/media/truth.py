@@ -12,7 +12,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from imap.errors import ImapError, first_line
+from imap.errors import ImapError
 from imap.media.clip_file import Clip
 from imap.media.clips import FittedClip, resized
 
@@ -60,8 +60,8 @@ def read_truth(path: Path) -> Truth:
             things, frames, _, _ = masks.shape
             verbs = arrays["verbs"] if "verbs" in arrays else np.full(things, "")
             moving = arrays["moving"] if "verbs" in arrays else np.zeros((things, frames), bool)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, BadZipFile) as error:
-        raise ImapError(f"{path} is not a truth file ({first_line(error)}); {_EXPECTED}") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, BadZipFile):
+        raise ImapError(f"{path} is not a truth file; {_EXPECTED}") from None
     arrays: list[tuple[str, Any, tuple[int, ...], str]] = [
         ("masks", masks, masks.shape, "bui"),
         ("moving", moving, (things, frames), "bui"),

@@ -11,11 +11,12 @@ from matplotlib.path import Path
 from matplotlib.patheffects import withStroke
 from PIL import Image, ImageDraw
 
-LEGEND = "Outline: the truth. Where the thing is; of a motion word, where and while it happens."
+LEGEND = "Outline (ground truth): where the thing is, or where and while the motion happens."
 LIGHT, DARK = 255, 0  # of the line, of its halo
-LINE, HALO = 1, 3  # pixels of width
+LINE, HALO = 1.5, 4  # pixels of width: between two rows of pixels, a line of 1 would be faint
 DARKNESS = 0.75  # opacity of the halo
 SHARPNESS = 4  # lines are drawn at so many times the size, and reduced
+SMOOTHED = 4  # times that neighbouring points are averaged: pixels of a mask make no stairs
 STRAIGHT = 0.1  # pixels of a mask that a contour may leave to have fewer points
 
 
@@ -28,7 +29,15 @@ def contours(mask: np.ndarray) -> list[np.ndarray]:
     """
     height, width = mask.shape
     lines = contour_generator(z=np.pad(mask, 1).astype(np.float32)).lines(0.5)  # the border closes what it cuts
-    return [(_simple(np.asarray(line)) - 0.5) / (width, height) for line in lines]
+    return [(_simple(_smooth(np.asarray(line))) - 0.5) / (width, height) for line in lines]
+
+
+def _smooth(line: np.ndarray) -> np.ndarray:
+    """A closed polygon with rounded corners; the smaller it is, the less."""
+    points = line[:-1]
+    for _ in range(min(SMOOTHED, len(points) // 8)):
+        points = (points + np.roll(points, -1, axis=0)) / 2
+    return np.concatenate([points, points[:1]])
 
 
 def _simple(line: np.ndarray) -> np.ndarray:
@@ -62,7 +71,7 @@ def _outlined(picture: np.ndarray, polygons: Sequence[np.ndarray]) -> np.ndarray
         draw = ImageDraw.Draw(drawn)
         for polygon in polygons:
             points = (polygon * (width, height) * SHARPNESS - 0.5).ravel().tolist()
-            draw.line(points, fill=255, width=stroke * SHARPNESS, joint="curve")
+            draw.line(points, fill=255, width=round(stroke * SHARPNESS), joint="curve")
         share = np.asarray(drawn.reduce(SHARPNESS), np.float32)[..., None] * (opacity / 255)
         x += (colour - x) * share
     return np.rint(x).astype(np.uint8)
