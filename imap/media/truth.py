@@ -43,8 +43,8 @@ class Truth:
         named, acting = ([word.casefold() == text.casefold() for word in words] for words in (self.nouns, self.verbs))
         if not any(named) and not any(acting):
             return None
-        things = self.masks[named].any(axis=0)
-        return things | (self.masks[acting] & self.moving[acting][..., None, None]).any(axis=0)
+        things, actions = self.masks[named], self.masks[acting] & self.moving[acting][..., None, None]
+        return np.concatenate([things, actions]).any(axis=0)
 
 
 def truth_path(clip: Path) -> Path:
@@ -62,13 +62,13 @@ def read_truth(path: Path) -> Truth:
             moving = arrays["moving"] if "verbs" in arrays else np.zeros((things, frames), bool)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, BadZipFile):
         raise ImapError(f"{path} is not a truth file; {_EXPECTED}") from None
-    arrays: list[tuple[str, Any, tuple[int, ...], str]] = [
+    parts: list[tuple[str, Any, tuple[int, ...], str]] = [
         ("masks", masks, masks.shape, "bui"),
         ("moving", moving, (things, frames), "bui"),
         ("nouns", nouns, (things,), "U"),
         ("verbs", verbs, (things,), "U"),
     ]
-    for name, array, shape, kinds in arrays:
+    for name, array, shape, kinds in parts:
         if array.shape != shape or array.dtype.kind not in kinds:
             raise ImapError(f"{path} is not a truth file ({name} are {array.dtype} {array.shape}); {_EXPECTED}")
     return Truth(nouns.tolist(), verbs.tolist(), masks != 0, moving != 0)

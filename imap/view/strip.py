@@ -188,7 +188,9 @@ def _draw(figure: Figure, layout: _Layout, top: float, times: Sequence[str], col
 def _outline(axes: Axes, layout: _Layout, truth: Sequence[np.ndarray | None], frames: Sequence[int]) -> None:
     """Outline the truth of each word in the frames of the columns."""
     for row, masks in enumerate(truth, len(layout.rows) - len(truth)):  # the row of the video has no word
-        for column, frame in enumerate(frames if masks is not None else ()):
+        for column, frame in enumerate(frames):
+            if masks is None:
+                continue
             corner = (column * (layout.width + layout.gap) - 0.5, row * (layout.height + layout.gap) - 0.5)
             draw_outlines(axes, masks[frame], corner, (layout.width, layout.height))
 

@@ -87,8 +87,8 @@ def test_the_line_is_on_the_edge_thin_and_seen_on_every_ground(ground, height, w
 
 def test_pictures_without_masks_are_as_they_were():
     picture = np.full((30, 40, 3), 7, np.uint8)
-    assert list(outlined([picture], None))[0] is picture
-    assert np.array_equal(list(outlined([picture], np.zeros((1, 48, 64), bool)))[0], picture)
+    assert next(outlined([picture], None)) is picture
+    assert np.array_equal(next(outlined([picture], np.zeros((1, 48, 64), bool))), picture)
 
 
 @pytest.fixture
@@ -133,8 +133,9 @@ def test_a_strip_has_outlines_in_the_rows_and_frames_of_the_truth(shown):
     cell, gap = 3, 6  # pixels of the sheet per pixel of the frame, and between cells
     for column, path in enumerate(paths[:4]):  # of the ball, in the second row
         corner = np.array([column * (cell * WIDTH + gap), cell * HEIGHT + gap])
-        np.testing.assert_allclose(path.min(axis=0), corner + (cell * LEFT - 0.5, cell * TOP - 0.5))
-        np.testing.assert_allclose(path.max(axis=0), corner + (cell * RIGHT - 0.5, cell * BOTTOM - 0.5))
+        first, last = cell * np.array([LEFT, TOP]) - 0.5, cell * np.array([RIGHT, BOTTOM]) - 0.5
+        np.testing.assert_allclose(path.min(axis=0), corner + first)
+        np.testing.assert_allclose(path.max(axis=0), corner + last)
     plain = strip(replace(shown, truth={}), rows, "inferno", 0.8, "bilinear")
     assert not any(axes.collections for axes in plain.axes) and LEGEND not in [x.get_text() for x in plain.texts]
 
