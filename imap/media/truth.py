@@ -44,7 +44,7 @@ class Truth:
         if not any(named) and not any(acting):
             return None
         things, actions = self.masks[named], self.masks[acting] & self.moving[acting][..., None, None]
-        return np.concatenate([things, actions]).any(axis=0)
+        return np.asarray(np.concatenate([things, actions]).any(axis=0))
 
 
 def truth_path(clip: Path) -> Path:
