@@ -86,8 +86,8 @@ def draw_outlines(axes: Axes, mask: np.ndarray, corner: tuple[float, float], siz
         corner: x and y of the cell's upper left corner.
         size: width and height of the cell.
     """
-    halo = withStroke(linewidth=1.5, foreground="black", alpha=DARKNESS)
-    lines = LineCollection([polygon * size + corner for polygon in contours(mask)], colors="white", linewidths=0.5)
+    halo = withStroke(linewidth=1.8, foreground="black", alpha=DARKNESS)
+    lines = LineCollection([polygon * size + corner for polygon in contours(mask)], colors="white", linewidths=0.7)
     lines.set(path_effects=[halo], capstyle="round", joinstyle="round")
     axes.add_collection(lines, autolim=False)
     lines.set_clip_path(Rectangle(corner, *size, transform=axes.transData))
