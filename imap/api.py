@@ -12,7 +12,8 @@ from imap.config.run import METHOD_KEYS
 from imap.errors import ImapError
 from imap.jobs.clean_latents import dense
 from imap.jobs.reading import read_finished, trace_of_finished
-from imap.jobs.renoising import Renoised, read_clip, renoise_clip, renoise_settings
+from imap.jobs.renoising import Renoised, renoise_clip, renoise_settings
+from imap.jobs.sample_clip import read_clip
 from imap.media.clip_times import check_seconds
 from imap.media.clips import Fit
 from imap.methods.registry import EFFECT, SaliencyMap
@@ -220,8 +221,7 @@ def read_after(
         negative_prompt="",
         seed=seed,
     )
-    source = video if isinstance(video, Tensor) else read_clip(video, Fit())[0]
-    return read_finished(again, source, settings, noise)
+    return read_finished(again, video if isinstance(video, Tensor) else read_clip(video, Fit())[0], settings, noise)
 
 
 def effect(

@@ -1,9 +1,10 @@
 """Files of maps: npy/<key>.npy and meta.json of a folder."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -14,8 +15,9 @@ LAYOUT = 1  # version of a sample folder's layout
 META = "meta.json"
 VIDEO = "output.mp4"
 VIEW = "view"  # pictures of a sample
+TRUTH = "truth.npz"  # where and when words are true, if it is known
 ARRAYS = "npy"
-RESULT = (META, ARRAYS, VIEW)  # what a folder of maps holds
+RESULT = (META, ARRAYS, VIEW, TRUTH)  # what a folder of maps holds
 TOKEN_ARRAYS = "prompt_tokens"
 FAITHFULNESS = "faithfulness"  # entry of meta.json: agreement of maps with the effect
 AGAIN = "remove the sample's folder and run it again"  # advice for damaged results
@@ -56,6 +58,30 @@ def write_arrays(folder: Path, arrays: Mapping[str, np.ndarray]) -> None:
     for key, array in arrays.items():
         folder.mkdir(parents=True, exist_ok=True)
         np.save(folder / f"{key}.npy", np.ascontiguousarray(array, dtype=np.float32))
+
+
+def write_truth(folder: Path, truth: Mapping[str, np.ndarray]) -> None:
+    """Write booleans (frames, height, width) by word into truth.npz, if there are any."""
+    if truth:
+        np.savez_compressed(folder / TRUTH, words=np.array(list(truth)), masks=np.stack(list(truth.values())))
+
+
+def load_truth(folder: Path, size: Sequence[int]) -> dict[str, np.ndarray]:
+    """Booleans of `size`, the (frames, height, width) of the sample's video, by word. Empty without truth.npz.
+
+    Raises:
+        ImapError: for a damaged file, or masks of another size.
+    """
+    if not (folder / TRUTH).is_file():
+        return {}
+    try:
+        with np.load(folder / TRUTH, allow_pickle=False) as arrays:
+            words, masks = arrays["words"].tolist(), arrays["masks"] != 0
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        raise ImapError(f"{folder / TRUTH} is damaged ({first_line(error)}); {AGAIN}") from None
+    if masks.shape != (len(words), *size):
+        raise ImapError(f"{folder / TRUTH} has masks {masks.shape}, and {(len(words), *size)} are expected; {AGAIN}")
+    return dict(zip(words, masks, strict=True))
 
 
 def sizes_of(folder: Path) -> dict[str, int]:

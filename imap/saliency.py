@@ -1,6 +1,6 @@
 """Maps: arrays by key and word; drawn, saved to a folder, loaded from it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -159,14 +159,20 @@ class Maps(Mapping[str, np.ndarray]):
         return plot(self, video, key, caption, fps, **look)
 
     def show(
-        self, text: str, video: Any = None, key: str | None = None, fps: Any = None, path: Any = None, **look: Any
+        self,
+        text: str | Sequence[str] | None = None,
+        video: Any = None,
+        key: str | None = None,
+        fps: Any = None,
+        path: Any = None,
+        **look: Any,
     ) -> Path | None:
-        """Show the video beside the map of a text as a moving picture.
+        """Show the video, and beside it the maps of words over it, as one moving picture.
 
         A notebook shows it inline. A script opens a window, or without a screen writes a gif.
 
         Args:
-            text: as in `overlay`.
+            text: a word of `texts`, or several; None shows all.
             video: as in `overlay`.
             key: as in `overlay`.
             **look: as in `overlay`.

@@ -19,6 +19,7 @@ from imap.config.samples import Sample
 from imap.errors import ImapError
 from imap.jobs.output import Output
 from imap.jobs.renoising import renoise_video
+from imap.media.truth import truth_path
 from imap.media.video_io import RATE, steady_times
 from imap.runs.failures import ERRORS
 from imap.runs.loading import load
@@ -83,7 +84,7 @@ class Study:
         """A clip that was read, as pictures need it."""
         meta = {"request": {"sample": {"prompt": sample.prompt}}}
         times = output.times or steady_times(len(output.frames), self.run.fps or RATE)
-        return Shown(_clip_of(sample), output.frames, times, output.maps, meta)
+        return Shown(_clip_of(sample), output.frames, times, output.maps, meta, truth=output.truth)
 
     def timestep(self, step: int) -> int:
         """The scheduler's timestep (of 1000) at a step index."""
@@ -132,8 +133,7 @@ class Study:
 
 def truth_of(sample: Sample) -> Path:
     """Path of a clip's ground truth, whether the file exists or not."""
-    clip = _clip_of(sample)
-    return clip.with_name(f"truth-{clip.stem}.npz")
+    return truth_path(_clip_of(sample))
 
 
 def _clip_of(sample: Sample) -> Path:

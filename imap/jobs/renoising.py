@@ -1,11 +1,9 @@
 """The renoising job: noise a real clip to a step of the schedule, read one forward pass (docs/method.md, 7)."""
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from inspect import signature
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from imap.backbones.base import Backbone
-from imap.config.checks import check_boolean, check_guidance, check_path, check_seed, check_steps, check_text
+from imap.config.checks import check_boolean, check_guidance, check_seed, check_steps, check_text
 from imap.config.method import check_range
 from imap.config.presets import preset_for
 from imap.config.run import Run, check_renoise_timestep
@@ -23,8 +21,9 @@ from imap.errors import ImapError
 from imap.jobs.clean_latents import clean_and_noise
 from imap.jobs.noise_schedule import add_noise_at, truncated_schedule
 from imap.jobs.output import Output
+from imap.jobs.sample_clip import read_sample, read_truth
 from imap.jobs.timing import Stages
-from imap.media.clips import Fit, FittedClip, as_clip, fit_clip, to_pixels
+from imap.media.clips import FittedClip, to_pixels
 from imap.saliency import Maps
 from imap.tracing.prompt_cache import PromptCache
 from imap.tracing.start import start_trace
@@ -187,20 +186,6 @@ class _Denoising:
             ).frames
 
 
-def read_clip(clip: str | Path | np.ndarray | Sequence[Any], fit: Fit) -> tuple[FittedClip, float]:
-    """A clip at the size and length of `fit`, and the seconds that reading it took."""
-    start = time.perf_counter()
-    name = check_path("clip", clip) if isinstance(clip, str | Path) else "the clip"
-    return fit_clip(as_clip(clip), fit, name), time.perf_counter() - start
-
-
-def read_sample(sample: Sample, fit: Fit) -> tuple[FittedClip, float]:
-    """The clip of a sample, as `read_clip` returns it. Raises ImapError for a sample without a clip."""
-    if sample.video_path is None:
-        raise ImapError("video_path is missing; renoising needs a clip")
-    return read_clip(sample.video_path, fit)
-
-
 def renoise_video(
     pipe: Any,
     sample: Sample,
@@ -232,7 +217,10 @@ def renoise_video(
     kind = "denoised from the noised clip" if run.test_full_denoise else "the clip"
     record = {"video": kind, "seconds": {**result.seconds, "decode_clip": round(seconds, 4)}}
     frames = fitted.frames if result.frames is None else result.frames
-    return Output(frames, result.maps, record, None if run.fps is not None else fitted.times_of(len(frames)))
+    times = None if run.fps is not None else fitted.times_of(len(frames))
+    # a denoised video need not show what the clip does
+    truth = {} if run.test_full_denoise else read_truth(sample, result.maps.texts, fitted, run.fit)
+    return Output(frames, result.maps, record, times, truth)
 
 
 @contextmanager

@@ -151,7 +151,7 @@ def fit_clip(clip: Clip, fit: Fit, name: str = "the clip") -> FittedClip:
     size = (fit.height or clip.shape[1], fit.width or clip.shape[2])
     frames: Iterator[np.ndarray] = clip.pick(taken)
     if size != clip.shape[1:3]:
-        frames = (_resized(frame, size, fit.resize) for frame in frames)
+        frames = (resized(frame, size, fit.resize) for frame in frames)
     times = shown_times(clip, taken, fit.seconds)
     return FittedClip(
         stacked(frames, len(taken)), tuple(taken), times, _record(clip, taken, times), _notes(clip, taken)
@@ -173,7 +173,8 @@ def _notes(clip: Clip, taken: Sequence[int]) -> tuple[str, ...]:
     return (*clip.notes, note)
 
 
-def _resized(frame: np.ndarray, size: tuple[int, int], how: str) -> np.ndarray:
+def resized(frame: np.ndarray, size: tuple[int, int], how: str) -> np.ndarray:
+    """A uint8 picture (height, width, channels) at another size. how: crop or stretch, as in `Fit`."""
     height, width = frame.shape[:2]
     inner = size
     if how == "crop":

@@ -17,7 +17,7 @@ from imap.claims import each_claimed
 from imap.config.samples import Sample
 from imap.errors import ImapError
 from imap.jobs.output import Output
-from imap.map_files import ARRAYS, META, VIDEO, VIEW, read_meta
+from imap.map_files import ARRAYS, META, TRUTH, VIDEO, VIEW, read_meta, write_truth
 from imap.media.video_io import clock_facts, write_video
 from imap.runs import interrupts
 from imap.runs.failures import record_failure
@@ -136,7 +136,7 @@ def finished_on_interrupt(output_dir: Path, tally: Tally) -> Iterator[None]:
 
 
 def write_sample(folder: Path, output: Output, wanted: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
-    """Write the folder of one sample, all or nothing: output.mp4, npy/<key>.npy and meta.json.
+    """Write the folder of one sample, all or nothing: output.mp4, npy/<key>.npy, truth.npz and meta.json.
 
     Args:
         folder: an older result in it is replaced.
@@ -149,11 +149,12 @@ def write_sample(folder: Path, output: Output, wanted: Mapping[str, Any], facts:
         start = time.perf_counter()
         clock = facts["fps"] if output.times is None else output.times
         write_video(partial / VIDEO, output.frames, clock)
+        write_truth(partial, output.truth)
         record = {**output.record, **facts, **clock_facts(clock), "versions": versions(), "request": wanted}
         record["seconds"] = {**output.record["seconds"], "write": round(time.perf_counter() - start, 4)}
         output.maps.write(partial, record)
 
-    write_folder(folder, write, replaces=(META, ARRAYS, VIDEO, VIEW))
+    write_folder(folder, write, replaces=(META, ARRAYS, VIDEO, VIEW, TRUTH))
 
 
 def _is_full(error: BaseException) -> bool:

@@ -17,6 +17,7 @@ from imap.config.run import AUTO, DURING, Run, run_settings
 from imap.config.samples import Sample, numbered, samples_of
 from imap.errors import ImapError
 from imap.media.clips import as_clip, check_clip, check_video_size
+from imap.media.truth import check_truth
 from imap.runs import interrupts
 from imap.runs.batch import Tally, Task, finished_on_interrupt
 from imap.runs.checkpoint import Checkpoint, read_checkpoint
@@ -182,4 +183,6 @@ def _check_sample(sample: Sample, checkpoint: Checkpoint, run: Run, effect: bool
         check_window(checkpoint.adapter, checkpoint.tokenizer, text)
     if sample.video_path:
         takes = (checkpoint.size_multiple, checkpoint.adapter.temporal_factor)
-        check_clip(as_clip(sample.video_path), run.fit, str(sample.video_path), *takes)
+        clip = as_clip(sample.video_path)
+        check_clip(clip, run.fit, str(sample.video_path), *takes)
+        check_truth(sample.video_path, clip)

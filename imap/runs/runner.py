@@ -17,7 +17,8 @@ from imap.config.run import DURING, Run
 from imap.config.samples import Sample
 from imap.errors import ImapError, one_line
 from imap.jobs.output import Output
-from imap.jobs.renoising import read_sample, renoise_video
+from imap.jobs.renoising import renoise_video
+from imap.jobs.sample_clip import read_sample
 from imap.jobs.sampling import sample_video
 from imap.map_files import VIEW, set_shown, shows_other
 from imap.media.clips import FittedClip

@@ -43,6 +43,9 @@ def main(argv: Sequence[str] | None = None, program: str = "python -m imap.view"
     parser.add_argument("--opacity", type=float, default=default.opacity, help="of the map over the video, 0 to 1")
     parser.add_argument("--space", default=default.space, choices=SPACE, help="how a map is enlarged")
     parser.add_argument("--columns", type=int, default=default.columns, help="the most frames across a strip")
+    parser.add_argument(
+        "--no-truth", dest="truth", action="store_false", help="no outlines where the truth is known (truth.npz)"
+    )
     parser.add_argument("--gif", action="store_true", help="overlays as gif too")
     parser.add_argument(
         "--all-keys",

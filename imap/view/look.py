@@ -22,6 +22,7 @@ class Look:
         space: how a map is enlarged: bilinear or nearest.
         gif: also write overlays as gif.
         columns: frames of a strip at most.
+        truth: outline where words are true, if it is known.
     """
 
     key: str = "auto"
@@ -31,6 +32,7 @@ class Look:
     space: str = "bilinear"
     gif: bool = False
     columns: int = MOST_COLUMNS
+    truth: bool = True
 
     def __post_init__(self) -> None:
         for name, known in (("normalization", KINDS), ("colormap", COLORMAPS), ("space", SPACE)):

@@ -3,15 +3,17 @@
 from collections.abc import Iterator, Sequence
 from io import BytesIO
 from itertools import groupby, pairwise
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from imap.view.look import Look
-from imap.view.overlay import Veil, under, veil
+from imap.view.overlay import Veil, coloured, under, veil
 from imap.view.upsampling import enlarge, latent_frame
 
-COLOURS = 128  # of a gif
+COLOURS = 256  # of a gif or an animated PNG
+OF_MAP, GREYS = 48, 18  # of them: those of the colormap, so that its scale is true, and of texts
 THINNED = 4  # every so many pixels choose its colours
 
 
@@ -43,18 +45,32 @@ def _durations(times: Sequence[float]) -> list[int]:
     return [10 * (end - start) for start, end in pairwise(ends)]
 
 
-def gif(frames: Sequence[np.ndarray], times: Sequence[float]) -> bytes:
-    """An endless gif of uint8 frames. One palette for all: still parts do not flicker, and files are smaller.
+def gif(frames: Sequence[np.ndarray], times: Sequence[float], colormap: str) -> bytes:
+    """An endless gif of uint8 frames.
 
-    times: seconds at which they are shown, and at which the last one ends.
+    Args:
+        frames: of one size.
+        times: seconds at which they are shown, and at which the last one ends.
+        colormap: of the maps in them.
     """
+    return _animated(frames, times, colormap, "gif")
+
+
+def animated_png(frames: Sequence[np.ndarray], times: Sequence[float], colormap: str) -> bytes:
+    """An endless PNG of frames, as `gif`. Viewers that cannot move it show its first frame."""
+    return _animated(frames, times, colormap, "png", optimize=True)
+
+
+def _animated(frames: Sequence[np.ndarray], times: Sequence[float], colormap: str, kind: str, **options: Any) -> bytes:
+    """One palette for all: still parts do not flicker, and files are smaller."""
     thin = Image.fromarray(np.concatenate([frame[::THINNED, ::THINNED] for frame in frames]))
-    colours = thin.quantize(COLOURS - 1).getpalette() or []
+    fixed = [coloured(np.linspace(0, 1, OF_MAP), colormap), coloured(np.linspace(0, 1, GREYS), "gray")]
+    found = thin.quantize(COLOURS - OF_MAP - GREYS).getpalette() or []
     palette = Image.new("P", (1, 1))
-    palette.putpalette([*colours[: 3 * (COLOURS - 1)], 255, 255, 255])  # white, of the gap between pictures
+    palette.putpalette([*np.concatenate(fixed).ravel().tolist(), *found[: 3 * (COLOURS - OF_MAP - GREYS)]])
     # without dithering, which makes files several times as large
     none = Image.Dither.NONE
     first, *rest = [Image.fromarray(frame).quantize(palette=palette, dither=none) for frame in frames]
     file = BytesIO()
-    first.save(file, "gif", save_all=True, append_images=rest, duration=_durations(times), loop=0)
+    first.save(file, kind, save_all=True, append_images=rest, duration=_durations(times), loop=0, **options)
     return file.getvalue()

@@ -1,15 +1,11 @@
 """A map laid over its video."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import matplotlib
 import numpy as np
 
 DARKENED = 0.55  # share of the video's light that an opaque map takes where it is 0
-SHORT_SIDE = 256  # pixels that a small video is enlarged to, in whole multiples
-WIDEST = 2048  # pixels that it is enlarged to
-GAP = 4  # pixels between pictures side by side
 
 
 def coloured(x: np.ndarray, colormap: str) -> np.ndarray:
@@ -41,18 +37,3 @@ def under(frames: np.ndarray, laid: Veil, opacity: float = 0.8) -> np.ndarray:
 def overlay(frames: np.ndarray, x: np.ndarray, colormap: str = "inferno", opacity: float = 0.8) -> np.ndarray:
     """Frames, uint8 (f, h, w, 3), under a map (f, h, w) in [0, 1], as `under` says."""
     return under(frames, veil(x, colormap, opacity), opacity)
-
-
-def side_by_side(pictures: Sequence[np.ndarray], gap: int = GAP) -> np.ndarray:
-    """Pictures (..., h, w, 3) of one size next to each other, with white between them."""
-    white = np.full((*pictures[0].shape[:-2], gap, 3), 255, np.uint8)
-    return np.concatenate([part for picture in pictures for part in (picture, white)][:-1], axis=-2)
-
-
-def enlarged(frames: np.ndarray, short_side: int = SHORT_SIDE, widest: int = WIDEST) -> np.ndarray:
-    """Small pictures (..., h, w, 3) in whole multiples of their size, by cells, and at most so wide; others as they
-    are, cut to even sides."""
-    height, width = frames.shape[-3:-1]
-    factor = max(1, min(round(short_side / min(height, width)), widest // width))
-    large = frames.repeat(factor, axis=-3).repeat(factor, axis=-2)
-    return large[..., : large.shape[-3] // 2 * 2, : large.shape[-2] // 2 * 2, :]

@@ -15,6 +15,7 @@ from imap.methods.registry import labels
 from imap.view.fonts import drawable, families_for
 from imap.view.look import Look
 from imap.view.moving import over
+from imap.view.outline import LEGEND, outlined
 from imap.view.overlay import coloured
 from imap.view.sample import Shown
 from imap.view.wrapping import wrapped_caption
@@ -22,6 +23,7 @@ from imap.view.wrapping import wrapped_caption
 Word = tuple[str, str, np.ndarray]  # text, key, map (latent frames, h, w) in [0, 1]
 PANEL, WIDEST = 200, 1280  # pixels of a panel's width, and of the picture's
 MARGIN, NAME, CAPTION, FOOT = 12, 24, 20, 26  # pixels: around, above a panel, of a line of the caption, below
+TRUTH = 18  # pixels of the line that explains outlines
 DPI = 100
 BAR = (110, 10)  # pixels of the scale
 
@@ -54,12 +56,14 @@ def overview(shown: Shown, words: Sequence[Word], look: Look, panel: int = PANEL
     """
     names = [("video", False)] if shown.has_video else []
     names += [(text, text in shown.maps.motions) for text, _, _ in words]
-    grid, caption = _grid(len(names), shown.frames.shape[1:3], panel, drawable(shown.caption))
+    known = any(text in shown.truth for text, _, _ in words)
+    foot = FOOT + (TRUTH if known else 0)
+    grid, caption = _grid(len(names), shown.frames.shape[1:3], panel, drawable(shown.caption), foot)
     with matplotlib.rc_context({"font.family": families_for([shown.caption, *(text for text, _ in names)])}):
-        still = _still(grid, caption, names, _methods(shown, words), look.colormap)
+        still = _still(grid, caption, names, _methods(shown, words), look.colormap, known)
     frames = [_sized(frame, grid) for frame in shown.frames]
     panels = [iter(frames)] if shown.has_video else []
-    panels += [over(frames, x, look, shown.has_video) for _, _, x in words]
+    panels += [outlined(over(frames, x, look, shown.has_video), shown.truth.get(text)) for text, _, x in words]
     for i, pictures in enumerate(zip(*panels, strict=True)):
         frame = still.copy()
         for index, picture in enumerate(pictures):
@@ -70,7 +74,7 @@ def overview(shown: Shown, words: Sequence[Word], look: Look, panel: int = PANEL
         yield frame
 
 
-def _grid(panels: int, size: tuple[int, int], width: int, caption: str) -> tuple[_Grid, str]:
+def _grid(panels: int, size: tuple[int, int], width: int, caption: str, foot: int) -> tuple[_Grid, str]:
     """Where the panels lie below a caption, and the caption in lines."""
     most = max(1, (WIDEST - MARGIN) // (width + MARGIN))
     rows = -(-panels // most)
@@ -79,7 +83,7 @@ def _grid(panels: int, size: tuple[int, int], width: int, caption: str) -> tuple
     wide = MARGIN + columns * (width + MARGIN)
     caption = wrapped_caption(caption, wide / DPI)
     top = MARGIN // 2 + (1 + caption.count("\n")) * CAPTION
-    tall = top + rows * (height + NAME + MARGIN) + FOOT
+    tall = top + rows * (height + NAME + MARGIN) + foot
     grid = _Grid(columns, width, height, top, (tall + tall % 2, wide + wide % 2))
     return grid, caption
 
@@ -90,8 +94,13 @@ def _methods(shown: Shown, words: Sequence[Word]) -> str:
     return ", ".join(dict.fromkeys(names.get(key, key) for _, key, _ in words))
 
 
-def _still(grid: _Grid, caption: str, names: Sequence[tuple[str, bool]], methods: str, colormap: str) -> np.ndarray:
-    """What is the same in every frame: caption, names of the panels, the maps' names, and the scale."""
+def _still(
+    grid: _Grid, caption: str, names: Sequence[tuple[str, bool]], methods: str, colormap: str, known: bool
+) -> np.ndarray:
+    """What is the same in every frame: caption, names of the panels, the maps' names, and the scale.
+
+    known: explain the outlines of the truth.
+    """
     height, width = grid.size
     figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
     canvas = FigureCanvasAgg(figure)
@@ -104,6 +113,8 @@ def _still(grid: _Grid, caption: str, names: Sequence[tuple[str, bool]], methods
     for index, (text, motion) in enumerate(names):
         y, x = grid.corner(index)
         write(x, y - 6, drawable(text), 9, color="0.1", style="italic" if motion else "normal")
+    if known:
+        write(MARGIN, height - FOOT - 4, LEGEND, 8, color="0.35")
     bar = width - MARGIN - BAR[0] - 34
     write(bar - 8, height - 8, f"{methods}:  low", 8, color="0.35", ha="right")
     write(bar + BAR[0] + 8, height - 8, "high", 8, color="0.35")

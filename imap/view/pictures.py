@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import count
 from pathlib import Path
 
@@ -10,7 +10,6 @@ import numpy as np
 from tqdm import tqdm
 
 from imap.atomic import write_folder
-from imap.errors import ImapError
 from imap.map_files import VIEW
 from imap.media.video_io import write_video
 from imap.view import strip as strips
@@ -29,7 +28,8 @@ PRESET = "veryfast"  # of x264: a fifth of the time of its default, and files of
 
 def write_pictures(shown: Shown, look: Look) -> Path:
     """Write view/ into a sample's folder: the overview, a video per text, the strip, and view.json."""
-    rows = [_row(shown, text, look) for text in shown.maps.texts]
+    shown = shown if look.truth else replace(shown, truth={})
+    rows = [row_of(shown, text, look) for text in shown.maps.texts]
     names = file_names(shown.maps.texts)
 
     def write(folder: Path) -> None:
@@ -42,7 +42,7 @@ def write_pictures(shown: Shown, look: Look) -> Path:
         _write_moving(folder / OVERVIEW, shown, [row[:3] for row in rows], look, PANEL, True)
         figure = strips.strip(
             shown,
-            [(text, key, x, _limits(normalized)) for text, key, x, normalized in rows],
+            [(text, key, x, limits_of(normalized)) for text, key, x, normalized in rows],
             look.colormap,
             look.opacity,
             look.space,
@@ -63,24 +63,22 @@ def _write_moving(path: Path, shown: Shown, words: Sequence[Word], look: Look, p
     files = [f"{path.name}.mp4", *([f"{path.name}.gif"] if with_gif else [])]
     write_video(path.with_name(files[0]), frames, shown.times, PRESET)
     if with_gif:
-        path.with_name(files[1]).write_bytes(gif(frames, shown.times))
+        path.with_name(files[1]).write_bytes(gif(frames, shown.times, look.colormap))
     return files
 
 
-def _row(shown: Shown, text: str, look: Look) -> tuple[str, str, np.ndarray, Normalized]:
-    """Text, key, its map in [0, 1], and the values that 0 and 1 represent."""
+def row_of(shown: Shown, text: str, look: Look) -> tuple[str, str, np.ndarray, Normalized]:
+    """Text, key, its map in [0, 1], and the values that 0 and 1 represent. Raises ImapError for an unknown key."""
     key = shown.default_key(text) if look.key == "auto" else shown.maps.key_of(text, look.key)
-    if key not in shown.maps:
-        raise ImapError(f"{shown.folder} has no maps {key!r}; there are {', '.join(shown.maps)}")
-    index = shown.maps.texts.index(text)
+    index, maps = shown.maps.texts.index(text), shown.maps[key]
     shared = look.normalization == "shared"
-    normalized = normalize(shown.maps[key] if shared else shown.maps[key][index : index + 1], look.normalization)
+    normalized = normalize(maps if shared else maps[index : index + 1], look.normalization)
     row = slice(index, index + 1) if shared else slice(1)
     values, limits = normalized.values[row], normalized.limits[row]
     return (text, key, values[0], Normalized(normalized.kind, values, limits))
 
 
-def _limits(normalized: Normalized) -> tuple[float, float] | None:
+def limits_of(normalized: Normalized) -> tuple[float, float] | None:
     """The scale's ends as numbers, if one pair holds for the whole row."""
     low, high = normalized.limits[0, 0].tolist()
     return None if normalized.kind == "frame" else (low, high)

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from PIL import Image
 
 from imap.errors import ImapError
 from imap.media.clip_file import LONGEST
@@ -20,16 +19,15 @@ from imap.media.clips import as_frames as as_pixels
 from imap.media.video_io import RATE, check_fps, mean_rate, times_of, write_video
 from imap.saliency import Maps
 from imap.view.look import Look
-from imap.view.moving import gif, over
-from imap.view.normalization import normalize
-from imap.view.overlay import enlarged, side_by_side
-from imap.view.pictures import file_names
+from imap.view.moving import animated_png, gif, over
+from imap.view.overview import PANEL, overview
+from imap.view.pictures import OVERVIEW, WORD_PANEL, file_names, limits_of, row_of
 from imap.view.sample import Shown, blank_frames
 from imap.view.strip import strip
 from imap.view.upsampling import TEMPORAL
 
-TALLEST = 320  # pixels of a moving picture
 NOTEBOOK_DPI = 80  # of figures that are stored in a notebook
+NOTEBOOK_SIZE = 0.7  # of moving pictures there, which would fill it
 WINDOWS = ("qtagg", "qt5agg", "tkagg", "gtk3agg", "gtk4agg", "wxagg", "macosx")  # backends of matplotlib
 
 
@@ -86,19 +84,16 @@ def clock(maps: Maps, frames: int, fps: Any) -> float | Sequence[float]:
 
 def overlay(maps: Maps, text: str, video: Any, key: str | None, **look: Any) -> np.ndarray:
     """As `Maps.overlay`."""
-    shown, settings = _shown(maps, video), _look(look)
-    x = normalize(maps.of(text, key)[None], settings.normalization).values[0]
+    shown, settings = _shown(maps, video), _look(key, look)
+    _, _, x, _ = row_of(shown, text, settings)
     return np.stack(list(over(shown.frames, x, settings, shown.has_video)))
 
 
 def plot(maps: Maps, video: Any, key: str | None, caption: str | None, fps: Any, **look: Any) -> Figure:
     """As `Maps.plot`."""
-    shown, settings = _shown(maps, video, caption, fps), _look(look)
-    rows = []
-    for text in maps.texts:
-        normalized = normalize(maps.of(text, key)[None], settings.normalization)
-        ends = None if normalized.kind == "frame" else tuple(normalized.limits[0, 0].tolist())
-        rows.append((text, maps.key_of(text, key), normalized.values[0], ends))
+    shown, settings = _shown(maps, video, caption, fps), _look(key, look)
+    found = [row_of(shown, text, settings) for text in maps.texts]
+    rows = [(text, of, x, limits_of(normalized)) for text, of, x, normalized in found]
     figure = strip(shown, rows, settings.colormap, settings.opacity, settings.space, settings.columns)
     if _in_notebook():
         figure.set_dpi(min(figure.dpi, NOTEBOOK_DPI))
@@ -106,34 +101,51 @@ def plot(maps: Maps, video: Any, key: str | None, caption: str | None, fps: Any,
     return figure
 
 
-def show(maps: Maps, text: str, video: Any, key: str | None, fps: Any, path: Any, **look: Any) -> Path | None:
+def show(
+    maps: Maps, text: str | Sequence[str] | None, video: Any, key: str | None, fps: Any, path: Any, **look: Any
+) -> Path | None:
     """As `Maps.show`."""
-    laid = overlay(maps, text, video, key, **look)
-    parts = [laid] if video is None else [as_frames(video, maps), laid]
-    frames = [_fitted(side_by_side([enlarged(part[i]) for part in parts])) for i in range(len(laid))]
-    times = times_of(clock(maps, len(frames), fps), len(frames))
-    if path is None and _in_notebook():
+    texts = _texts(maps, text)
+    shown, settings = _shown(maps, video, None, fps), _look(key, look)
+    words = [row_of(shown, text, settings)[:3] for text in texts]
+    inline = path is None and _in_notebook()
+    panel = (WORD_PANEL if len(words) == 1 else PANEL) * (NOTEBOOK_SIZE if inline else 1)
+    frames = list(overview(shown, words, settings, round(panel)))
+    if inline:
         from IPython.display import Image as Picture
         from IPython.display import display
 
-        display(Picture(data=gif(frames, times), format="gif"))
+        # an image is shown where videos and image/gif are not: GitHub, nbconvert, notebooks that are not trusted yet
+        display(Picture(data=animated_png(frames, shown.times, settings.colormap), format="png"))
         return None
     if path is None and _has_window():
-        _animate(frames, times, f"{text}: {maps.names[maps.key_of(text, key)]}")
+        _animate(frames, shown.times, ", ".join(texts))
         return None
-    of = "" if key is None else f"-{maps.key_of(text, key)}"
-    path = Path(path or f"imap-{file_names([text])[0]}{of}.gif")
-    _write(path, frames, times)
+    name = OVERVIEW if text is None else file_names([" ".join(texts)])[0]
+    of = "" if key is None else f"-{maps.key_of(texts[0], key)}"
+    path = Path(path or f"imap-{name}{of}.gif")
+    _write(path, frames, shown.times, settings.colormap)
     print(path)
     return path
 
 
-def _look(settings: Mapping[str, Any]) -> Look:
+def _texts(maps: Maps, text: Any) -> Sequence[str]:
+    """The words to show."""
+    texts = maps.texts if text is None else (text,) if isinstance(text, str) else text
+    if not isinstance(texts, Sequence) or not texts or not all(isinstance(x, str) for x in texts):
+        raise ImapError(
+            f"show takes a word, a list of words, or None for all of them, and got {type(text).__name__}; give frames "
+            "as video=..."
+        )
+    return texts
+
+
+def _look(key: str | None, settings: Mapping[str, Any]) -> Look:
     known = [field.name for field in fields(Look) if field.name != "key"]
     unknown = sorted(set(settings) - set(known))
     if unknown:
         raise ImapError(f"{unknown[0]}= is not a setting of pictures; there are {', '.join(known)}")
-    return Look(**settings)
+    return Look("auto" if key is None else key, **settings)
 
 
 def _shown(maps: Maps, video: Any, caption: str | None = None, fps: Any = None) -> Shown:
@@ -143,16 +155,7 @@ def _shown(maps: Maps, video: Any, caption: str | None = None, fps: Any = None) 
     return Shown(Path(), frames, times, maps, meta, has_video=video is not None)
 
 
-def _fitted(frame: np.ndarray) -> np.ndarray:
-    """A frame at most TALLEST pixels high, with even sides, as mp4 needs them."""
-    height, width = frame.shape[:2]
-    if height <= TALLEST:
-        return frame
-    size = (2 * round(width * TALLEST / height / 2), TALLEST)
-    return np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.BILINEAR))
-
-
-def _write(path: Path, frames: Sequence[np.ndarray], times: Sequence[float]) -> None:
+def _write(path: Path, frames: Sequence[np.ndarray], times: Sequence[float], colormap: str) -> None:
     """Write a gif or an mp4."""
     if path.suffix not in (".gif", ".mp4"):
         raise ImapError(f"path={str(path)!r} ends in {path.suffix!r}; expected .gif or .mp4")
@@ -160,7 +163,7 @@ def _write(path: Path, frames: Sequence[np.ndarray], times: Sequence[float]) -> 
     if path.suffix == ".mp4":
         write_video(path, frames, times)
     else:
-        path.write_bytes(gif(frames, times))
+        path.write_bytes(gif(frames, times, colormap))
 
 
 def _in_notebook() -> bool:

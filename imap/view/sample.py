@@ -4,14 +4,14 @@ import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from imap.errors import ImapError, one_line
-from imap.map_files import AGAIN, LAYOUT, META, VIDEO, damaged, layout_of, read_meta
+from imap.map_files import AGAIN, LAYOUT, META, VIDEO, damaged, layout_of, load_truth, read_meta
 from imap.media.video_io import RATE, read_video, steady_times
 from imap.methods.registry import CHOSEN, EFFECT
 from imap.saliency import Maps
@@ -46,6 +46,7 @@ class Shown:
         maps: the maps.
         meta: the sample's meta.json.
         has_video: False if only the maps are known.
+        truth: of words that have one, booleans (frames, height, width): where the thing is, or while it acts.
     """
 
     folder: Path
@@ -54,6 +55,7 @@ class Shown:
     maps: Maps
     meta: Mapping[str, Any]
     has_video: bool = True
+    truth: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def caption(self) -> str:
@@ -112,7 +114,8 @@ def open_sample(folder: Path) -> Shown:
     broken = damaged(folder, meta)
     if broken:
         raise ImapError(f"{folder}: {broken[0]} is not the file that was written; {AGAIN}")
-    return Shown(folder, frames, _times(meta, len(frames)), maps, meta)
+    truth = load_truth(folder, frames.shape[:3])
+    return Shown(folder, frames, _times(meta, len(frames)), maps, meta, truth=truth)
 
 
 def _times(meta: Mapping[str, Any], frames: int) -> Sequence[float]:

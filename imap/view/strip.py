@@ -11,21 +11,21 @@ from einops import rearrange
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.text import Text
 from PIL import Image
 
 from imap.methods.registry import labels
 from imap.view.fonts import drawable, families_for
 from imap.view.look import MOST_COLUMNS
+from imap.view.outline import LEGEND, draw_outlines
 from imap.view.overlay import coloured, overlay
 from imap.view.sample import Shown, time_labels
+from imap.view.strip_text import SMALLEST, draw_label, draw_scale
 from imap.view.upsampling import enlarge, middle_frame
 from imap.view.wrapping import wrapped, wrapped_caption, wrapped_notes
 
 EDITABLE: dict[Any, Any] = {"pdf.fonttype": 42}  # text that can be searched and edited
 COLUMN, NAMES, SCALE, CAPTION, TOP, BOTTOM, NOTE = 1.1, 1.25, 0.75, 0.16, 0.28, 0.08, 0.115  # inches
 LONG_SIDE = 240  # pixels of a cell
-SMALLEST = 6  # points of a label, or a little less
 GAP = 0.03  # between cells, of their width
 
 Row = tuple[str, str, np.ndarray, tuple[float, float] | None]
@@ -94,21 +94,27 @@ def _strips(blocks: Sequence[tuple[Shown, Sequence[Row]]], *look: Any) -> Figure
     notes = [wrapped_notes([drawable(note) for note in shown.notes], wide) for shown, _ in blocks]
     above = [CAPTION * (1 + caption.count("\n")) + TOP for caption in captions]
     below = [BOTTOM + NOTE * len(lines) for lines in notes]
-    tall = sum(above) + sum(below) + sum(layout.sheet.shape[0] * inches for layout in layouts)
+    known = any(text in shown.truth for shown, rows in blocks for text, *_ in rows)
+    tall = sum(above) + sum(below) + sum(layout.sheet.shape[0] * inches for layout in layouts) + NOTE * known
     figure = Figure(figsize=(wide, tall), dpi=min(layouts[0].width / COLUMN, 220))
     FigureCanvasAgg(figure)
     top, before = 0.0, 0  # inches and rows of the blocks above
-    for layout, caption, lines, room, under in zip(layouts, captions, notes, above, below, strict=True):
+    texts = zip(captions, notes, above, below, strict=True)
+    for (shown, rows), layout, (caption, lines, room, under) in zip(blocks, layouts, texts, strict=True):
         figure.text(0.08 / wide, 1 - (top + 0.06) / tall, caption, va="top", fontsize=9, parse_math=False)
         top += room
         _draw(figure, layout, top, time_labels(first.times, middles), colormap)
         inside = [replace(mark, row=mark.row - before) for mark in marks if 0 <= mark.row - before < len(layout.rows)]
-        _mark(figure.axes[-1 - layout.scales], layout, inside)
+        axes = figure.axes[-1 - layout.scales]
+        _outline(axes, layout, [shown.truth.get(text) for text, *_ in rows], middles)
+        _mark(axes, layout, inside)
         top += layout.sheet.shape[0] * inches
         style = {"va": "top", "fontsize": SMALLEST, "color": "#a03000", "parse_math": False}
         if lines:
             figure.text(0.08 / wide, 1 - (top + 0.05) / tall, "\n".join(lines), **style)
         top, before = top + under, before + len(layout.rows)
+    if known:
+        figure.text(NAMES / wide, (NOTE + 0.02) / tall, LEGEND, va="top", fontsize=SMALLEST, color="0.35")
     return figure
 
 
@@ -170,13 +176,23 @@ def _draw(figure: Figure, layout: _Layout, top: float, times: Sequence[str], col
     for row, (text, name, ends) in enumerate(layout.rows):
         upper = row * (layout.height + layout.gap)
         place = (-0.08 / inches, upper + layout.height / 2)
-        _label(axes, place, text, "bottom" if len(names) > 1 and name else "center", 9, "black")
+        draw_label(axes, place, text, "bottom" if len(names) > 1 and name else "center", 9, "black", NAMES - 0.12)
         if len(names) > 1 and name:
-            _label(axes, place, name, "top", 6.5, "0.35")
+            draw_label(axes, place, name, "top", 6.5, "0.35", NAMES - 0.12)
         if name:
             low = 1 - (top + (upper + layout.height) * inches) / tall
             box = (1 - (SCALE - 0.08) / wide, low, 0.08 / wide, layout.height * inches / tall)
-            _scale(figure, box, colormap, ends)
+            draw_scale(figure, box, colormap, ends)
+
+
+def _outline(axes: Axes, layout: _Layout, truth: Sequence[np.ndarray | None], frames: Sequence[int]) -> None:
+    """Outline the truth of each word in the frames of the columns."""
+    for row, masks in enumerate(truth, len(layout.rows) - len(truth)):  # the row of the video has no word
+        for column, frame in enumerate(frames):
+            if masks is None:
+                continue
+            corner = (column * (layout.width + layout.gap) - 0.5, row * (layout.height + layout.gap) - 0.5)
+            draw_outlines(axes, masks[frame], corner, (layout.width, layout.height))
 
 
 def _mark(axes: Axes, layout: _Layout, marks: Sequence[Mark]) -> None:
@@ -207,43 +223,3 @@ def _sheet(pictures: Sequence[np.ndarray]) -> tuple[np.ndarray, int]:
     gap = max(1, round(GAP * cells.shape[3]))
     padded = np.pad(cells, ((0, 0), (0, 0), (0, gap), (0, gap), (0, 0)), constant_values=255)
     return rearrange(padded, "r c h w x -> (r h) (c w) x")[:-gap, :-gap], gap
-
-
-def _label(axes: Axes, place: tuple[float, float], text: str, va: str, size: float, color: str) -> None:
-    """A user's text left of a row, as it stands: in up to three lines and as small as SMALLEST; longer ones are cut."""
-    style = {"ha": "right", "va": va, "fontsize": size, "color": color, "linespacing": 1.1}
-    label = axes.text(*place, text, parse_math=False, **style)
-    for lines in range(1, 4):
-        label.set_text(wrapped(text, lines))
-        fit = _fit(label)
-        if size * fit >= SMALLEST:
-            break
-    else:  # words that are too long, or too many of them
-        label.set_text(wrapped(text, 3, between_words=False))
-        most = int(len(text) * _fit(label) * size / SMALLEST)
-        cut = text if most >= len(text) else text[: max(1, most - 1)] + "…"
-        label.set_text(wrapped(cut, 3, between_words=False))
-        fit = _fit(label)
-    label.set_fontsize(size * min(1, fit))
-
-
-def _fit(label: Text) -> float:
-    """What a label's size is to be multiplied with to fill the room left of the rows."""
-    figure: Any = label.get_figure()
-    return (NAMES - 0.12) * figure.dpi / max(1, label.get_window_extent().width)
-
-
-def _scale(
-    figure: Figure,
-    box: tuple[float, float, float, float],
-    colormap: str,
-    ends: tuple[float, float] | None,
-) -> None:
-    """A bar of a map's colours from 1 down to 0, with the values at its ends."""
-    axes = figure.add_axes(box)
-    axes.imshow(coloured(np.linspace(1, 0, 256)[:, None], colormap), aspect="auto")
-    axes.axis("off")
-    values = ("", "") if ends is None else tuple(f"\n{x:.3g}" for x in ends)
-    for place, word, value, side in zip((0, 1), ("low", "high"), values, ("bottom", "top"), strict=True):
-        style = {"va": side, "fontsize": 6, "color": "0.35", "linespacing": 1.1}
-        axes.text(1.5, place, word + value, transform=axes.transAxes, **style)

@@ -179,6 +179,31 @@ def test_a_clip_is_read_and_written_with_its_maps(family: str, command, tmp_path
     assert np.abs(again - read_clip(clip)).mean() < 6
 
 
+def test_the_truth_beside_a_clip_is_recorded_as_the_clip_was_read(command, loads: list, tmp_path: Path):
+    clip = moving_square(tmp_path / "clip.mp4", 9, 48, 96)
+    masks = read_clip(clip)[None, ..., 0] > 130
+    words = {"nouns": ["ball"], "verbs": ["rolls"], "masks": masks, "moving": np.arange(9)[None] < 4}
+    np.savez_compressed(tmp_path / "truth-clip.npz", **words)
+    request = ["backbone=tiny_wan", *SAMPLE, f"video_path={clip}", "renoise_timestep=[1]", "video.resize=crop"]
+    assert command("renoising", *request)[0] == 0
+    shown = open_sample(tmp_path / "out" / FOLDER)
+    assert sorted(shown.truth) == ["ball", "rolls"] and "truth.npz" in shown.meta["files"]
+    seen = shown.frames[..., 0] > 130
+    assert shown.truth["ball"].shape == seen.shape == (9, 32, 48)
+    assert (shown.truth["ball"] != seen).sum() < 0.1 * seen.sum()
+    assert np.array_equal(shown.truth["rolls"], shown.truth["ball"] & (np.arange(9) < 4)[:, None, None])
+    (tmp_path / "truth-clip.npz").unlink()
+    assert command("renoising", *request, "seed=7")[0] == 0  # made again, without a truth
+    assert not open_sample(tmp_path / "out" / FOLDER).truth
+
+
+def test_a_truth_of_another_size_is_refused_before_a_model_is_loaded(command, no_load, tmp_path: Path):
+    clip = moving_square(tmp_path / "clip.mp4", 9, 32, 48)
+    np.savez(tmp_path / "truth-clip.npz", masks=np.zeros((1, 9, 48, 32), bool), nouns=["ball"])
+    status, said = command("renoising", *SAMPLE, f"video_path={clip}", "renoise_timestep=[1]")
+    assert status and "has masks of 9x48x32, but clip.mp4 is 9x32x48" in f"{status} {said}"
+
+
 def test_a_full_denoise_writes_the_denoised_video(command, loads: list, tmp_path: Path, clip: Path):
     request = [*SAMPLE, f"video_path={clip}", "backbone=tiny_wan"]
     status, _ = command("renoising", *request, "renoise_timestep=[0,1]", "test_full_denoise=true")

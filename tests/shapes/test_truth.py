@@ -99,5 +99,5 @@ def test_rendered_truth_equals_the_scenes_truth(tmp_path):
         assert type(one) is type(other) and one.word == other.word
         for name, value in vars(one).items():
             assert np.array_equal(value, getattr(other, name)), name
-    with pytest.raises(ImapError, match=r"clips.json is not a truth file of the embedded world"):
+    with pytest.raises(ImapError, match=r"clips.json is not a truth file; it needs masks"):
         Things.load(path)

@@ -19,7 +19,7 @@ from imap.view import __main__ as command
 from imap.view.look import Look
 from imap.view.moving import over
 from imap.view.normalization import KINDS, normalize
-from imap.view.overlay import DARKENED, coloured, enlarged, overlay, side_by_side
+from imap.view.overlay import DARKENED, coloured, overlay
 from imap.view.overview import PANEL, WIDEST, overview
 from imap.view.pictures import file_names, write_pictures
 from imap.view.sample import open_sample, samples_in
@@ -115,15 +115,6 @@ def test_an_overlay_is_the_colour_at_one_and_the_darkened_video_at_zero():
     assert coloured(x, "magma").shape == (1, 2, 2, 3)
     yellow = np.full((1, 2, 2, 3), (250, 200, 0), np.uint8)  # where a map is 0, things keep their colour
     assert overlay(yellow, np.zeros((1, 2, 2)), opacity=1.0)[0, 0, 0].tolist() == [112, 90, 0]
-
-
-def test_small_videos_are_enlarged_by_whole_cells_and_sides_are_even():
-    frames = np.random.default_rng(0).integers(0, 255, (2, 33, 47, 3)).astype(np.uint8)
-    large = enlarged(frames, 128)
-    assert large.shape == (2, 132, 188, 3) and np.array_equal(large[:, ::4, ::4], frames)
-    assert enlarged(np.zeros((1, 481, 721, 3), np.uint8)).shape == (1, 480, 720, 3)
-    assert enlarged(frames, 128, widest=100).shape == (2, 66, 94, 3)
-    assert side_by_side([frames, frames], gap=2).shape == (2, 33, 96, 3)
 
 
 @pytest.fixture(scope="module")
@@ -237,7 +228,7 @@ def test_folders_that_cannot_be_shown_say_why(run, tmp_path):
     with pytest.raises(ImapError, match=f"there is no folder {tmp_path / 'nowhere'}; give the output_dir of a run"):
         samples_in(tmp_path / "nowhere")
     folder = samples_in(run)[0]
-    with pytest.raises(ImapError, match=r"has no maps 'nothing'; there are sel_imap_layers, imap_layers"):
+    with pytest.raises(ImapError, match=r"no maps 'nothing'; there are sel_imap_layers, imap_layers"):
         write_pictures(open_sample(folder), Look(key="nothing"))
     meta = json.loads((folder / "meta.json").read_text())
     (folder / "meta.json").write_text(json.dumps({**meta, "layout": 99}))

@@ -1,7 +1,9 @@
 """Drawing from Python: overlays, strips and moving pictures of maps in memory, and folders that `imap view` opens."""
 
 from dataclasses import replace
+from io import BytesIO
 
+import imageio.v3 as iio
 import numpy as np
 import pytest
 import torch
@@ -13,7 +15,7 @@ from imap.media.video_io import read_video
 from imap.view import quick
 from imap.view.look import Look
 from imap.view.normalization import normalize
-from imap.view.overlay import GAP, coloured, enlarged, overlay
+from imap.view.overlay import coloured, overlay
 from imap.view.pictures import write_pictures
 from imap.view.sample import open_sample
 from imap.view.upsampling import enlarge
@@ -123,15 +125,20 @@ def test_a_script_without_a_screen_gets_a_gif(maps, video, tmp_path, monkeypatch
     path = maps.show("ball", video, fps=10)
     assert path is not None and path.name == "imap-ball.gif" and capsys.readouterr().out == "imap-ball.gif\n"
     with Image.open(path) as gif:
-        assert gif.n_frames == FRAMES and gif.info["duration"] == 100 and gif.width > 2 * gif.height
+        assert gif.n_frames == FRAMES and gif.info["duration"] == 100 and gif.size == (836, 388)
 
 
 def test_a_notebook_shows_the_moving_picture_inline(maps, video, monkeypatch):
     displayed = []
     monkeypatch.setattr(quick, "_in_notebook", lambda: True)
     monkeypatch.setattr("IPython.display.display", displayed.append)
-    assert maps.show("ball", video) is None
-    assert displayed[0].data[:3] == b"GIF"
+    assert maps.show("ball", video, fps=10) is None and maps.show(video=video) is None
+    for picture, size in zip(displayed, ((596, 298), (620, 194)), strict=True):
+        assert picture.format == "png" and picture.data[:4] == b"\x89PNG"
+        with Image.open(BytesIO(picture.data)) as moving:
+            assert moving.n_frames == FRAMES and moving.size == size and moving.info["loop"] == 0
+    with Image.open(BytesIO(displayed[0].data)) as moving:
+        assert moving.info["duration"] == 100
 
 
 def test_a_saved_folder_with_a_video_is_drawn(maps, video, tmp_path):
@@ -171,19 +178,54 @@ def test_a_users_map_is_named_in_pictures_and_report(maps, video, tmp_path):
 
 def test_a_moving_picture_is_written_as_gif_or_mp4(maps, video, tmp_path):
     path = maps.show("ball", video, path=tmp_path / "made/ball.mp4")
-    assert read_video(path).shape == (FRAMES, 240, 2 * 320 + GAP, 3)
+    assert read_video(path).shape == (FRAMES, 388, 836, 3)
     with pytest.raises(imap.ImapError, match=r"ends in '.webm'; expected .gif or .mp4"):
         maps.show("ball", video, path=tmp_path / "ball.webm")
     assert [path.name for path in tmp_path.iterdir()] == ["made"]
 
 
-def test_the_gap_of_a_gif_is_white_and_its_colours_near(maps, video, tmp_path):
-    dark = video // 4
-    with Image.open(maps.show("ball", dark, path=tmp_path / "ball.gif")) as gif:
+@pytest.mark.slow
+def test_show_makes_the_pictures_of_imap_view(maps, video, tmp_path):
+    prompted = replace(maps, facts={**maps.facts, "prompt": "A ball rises."})
+    view = write_pictures(open_sample(prompted.save(tmp_path / "saved", video=video, fps=12)), Look(gif=True))
+    frames = open_sample(tmp_path / "saved").frames  # as they are after the mp4
+    for text, name in ((None, "overview"), ("ball", "ball")):
+        made = prompted.show(text, frames, fps=12, path=tmp_path / f"{name}.gif")
+        assert made.read_bytes() == view.joinpath(f"{name}.gif").read_bytes()
+    some = prompted.show(["box", "ball"], frames, path=tmp_path / "some.gif")
+    with Image.open(some) as gif:
+        assert gif.width == 12 + 3 * 212
+
+
+def test_several_words_name_the_file_and_a_key_is_that_of_all(maps, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(quick, "_has_window", lambda: False)
+    assert [str(maps.show(*given)) for given in ((), (["ball", "box"],))] == ["imap-overview.gif", "imap-ball-box.gif"]
+    assert str(maps.show(key="GramCol")) == "imap-overview-imap_layers.gif"
+
+
+@pytest.mark.parametrize("wrong", [np.zeros((13, 4, 4, 3), np.uint8), [], [np.zeros((4, 4, 3))], 3])
+def test_show_without_a_word_first_says_how_to_give_the_video(maps, wrong):
+    with pytest.raises(imap.ImapError, match=r"show takes a word, a list of words, or None .* give frames as video="):
+        maps.show(wrong)
+
+
+def test_a_shared_scale_is_that_of_all_words(maps, video):
+    x = normalize(maps["imap_layers"], "shared").values[0]
+    expected = overlay(video[:1], enlarge(x[0], HEIGHT, WIDTH)[None])
+    np.testing.assert_array_equal(maps.overlay("ball", video, normalization="shared")[:1], expected)
+
+
+def test_the_colours_of_a_gif_are_near_and_its_ground_is_white(maps, video, tmp_path):
+    path = maps.show("ball", video // 4, path=tmp_path / "ball.gif")
+    exact = np.stack(list(iio.imread(maps.show("ball", video // 4, path=tmp_path / "ball.mp4"), plugin="pyav")))
+    with Image.open(path) as gif:
         frame = np.asarray(gif.convert("RGB")).astype(int)
-    assert (frame[:, 320 : 320 + GAP] == 255).all()
-    expected = enlarged(maps.overlay("ball", dark)[0])
-    assert np.abs(frame[:, 320 + GAP :] - expected).mean() < 4
+    assert (frame[:, :12] == 255).all() and (frame[:, 412:424] == 255).all()
+    assert np.abs(frame - exact[0]).mean() < 3
+    scale = frame[375:381, 680:790]  # of the colours: as the colormap has it
+    expected = coloured(np.linspace(0, 1, 110), "inferno").astype(int)
+    assert np.abs(scale - expected).max(axis=(0, 2)).mean() < 5
 
 
 def test_a_model_without_concept_attention_says_so(maps):

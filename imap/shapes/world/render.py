@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from imap.media.truth import truth_path
 from imap.media.video_io import write_video
 from imap.shapes.world.drawing import draw
 from imap.shapes.world.scenes import Conditions, scenes
@@ -36,20 +37,21 @@ def render(folder: Path, count: int, size: tuple[int, int, int], fps: int, seed:
     for index, scene in enumerate(tqdm(list(scenes(seed, count, conditions)), "rendering")):
         drawn = draw([scene], *size)
         name = f"{index:03}-{scene.caption.replace(' ', '-')}"
-        write_video(folder / f"{name}.mp4", drawn.frames[0].numpy(), fps)
+        clip = folder / f"{name}.mp4"
+        write_video(clip, drawn.frames[0].numpy(), fps)
         arrays: dict[str, Any] = {
             "masks": drawn.masks[0].numpy(),
             "moving": drawn.moving[0].numpy(),
             "nouns": np.array([thing.noun for thing in scene.things]),
             "verbs": np.array([thing.verb for thing in scene.things]),
         }
-        np.savez_compressed(folder / f"truth-{name}.npz", **arrays)
+        np.savez_compressed(truth_path(clip), **arrays)
         entries.append(
             {
                 "caption": scene.caption,
                 "concepts": ", ".join(scene.concepts),
                 "object": ", ".join(scene.motions),
-                "video_path": f"{name}.mp4",
+                "video_path": clip.name,
             }
         )
     path = folder / "clips.json"

@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
 
-from imap.errors import ImapError
 from imap.evaluation import scores
+from imap.media.truth import read_truth
 from imap.shapes.world.drawing import Drawn, to_grid, to_latent_frames
 from imap.shapes.world.scenes import Scene
 
@@ -109,19 +108,9 @@ class Things:
 
     @classmethod
     def load(cls, path: Path) -> "Things":
-        """Read a file truth-<clip>.npz of `imap.shapes.world.render.render`.
-
-        Raises:
-            ImapError: The file does not exist, or has other contents.
-        """
-        try:
-            with np.load(path, allow_pickle=False) as arrays:
-                masks, moving = (torch.from_numpy(arrays[part]) for part in ("masks", "moving"))
-                return cls(arrays["nouns"].tolist(), arrays["verbs"].tolist(), masks, moving)
-        except (OSError, ValueError, KeyError, TypeError, BadZipFile):
-            raise ImapError(
-                f"{path} is not a truth file of the embedded world; render the clip again with `imap shapes render`"
-            ) from None
+        """Read a file truth-<clip>.npz. Raises ImapError as `imap.media.truth.read_truth` does."""
+        truth = read_truth(path)
+        return cls(truth.nouns, truth.verbs, torch.from_numpy(truth.masks), torch.from_numpy(truth.moving))
 
     def truths(self, grid: tuple[int, int]) -> list[NounTruth | VerbTruth]:
         """Truth of each noun, and of each verb that happens, on a grid of (height, width) cells."""

@@ -1,0 +1,33 @@
+"""The clip that a job reads, and its truth, as the model takes them."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from imap.config.checks import check_path
+from imap.config.samples import Sample
+from imap.errors import ImapError
+from imap.media.clips import Fit, FittedClip, as_clip, fit_clip
+from imap.media.truth import fitted_truth
+
+
+def read_clip(clip: str | Path | np.ndarray | Sequence[Any], fit: Fit) -> tuple[FittedClip, float]:
+    """A clip at the size and length of `fit`, and the seconds that reading it took."""
+    start = time.perf_counter()
+    name = check_path("clip", clip) if isinstance(clip, str | Path) else "the clip"
+    return fit_clip(as_clip(clip), fit, name), time.perf_counter() - start
+
+
+def read_sample(sample: Sample, fit: Fit) -> tuple[FittedClip, float]:
+    """The clip of a sample, as `read_clip` returns it. Raises ImapError for a sample without a clip."""
+    if sample.video_path is None:
+        raise ImapError("video_path is missing; renoising needs a clip")
+    return read_clip(sample.video_path, fit)
+
+
+def read_truth(sample: Sample, texts: Sequence[str], fitted: FittedClip, fit: Fit) -> dict[str, np.ndarray]:
+    """Truth of words in the clip of a sample as it was read, as `fitted_truth` returns it."""
+    return fitted_truth(sample.video_path, texts, fitted, fit.resize) if sample.video_path else {}
