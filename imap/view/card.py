@@ -13,14 +13,16 @@ from PIL import Image
 from imap.map_files import FAITHFULNESS
 from imap.saliency import Maps
 from imap.view.normalization import six_digits
+from imap.view.outline import contours
 from imap.view.sample import Shown
 
 SMALL = 200  # pixels of width: the cells of such a video stay cells when it is enlarged
+FINE = 1000  # parts of a frame's side in which outlines are given
 COLUMNS = 7  # frames in a row of the picture that holds a video
 
 
-def card(shown: Shown, width: int, keys: Sequence[str]) -> dict[str, Any]:
-    """A sample with the maps of some keys, its video at most so many pixels wide."""
+def card(shown: Shown, width: int, keys: Sequence[str], truth: bool = True) -> dict[str, Any]:
+    """A sample with the maps of some keys, its video at most so many pixels wide. truth: with the outlines of it."""
     maps = shown.maps
     latent_frames, *grid = maps[keys[0]].shape[1:]
     return {
@@ -36,6 +38,7 @@ def card(shown: Shown, width: int, keys: Sequence[str]) -> dict[str, Any]:
         "shown": [maps.key_of(text) for text in maps.texts],
         "agreements": _agreement(shown.meta.get(FAITHFULNESS, {}), maps, keys),
         "maps": {key: _map(maps[key]) for key in keys},
+        "truth": _truth(shown.truth) if truth else {},
         "heads": _heads(maps),
         "settings": _settings(shown.meta),
     }
@@ -48,6 +51,14 @@ def _agreement(scores: Mapping[str, Any], maps: Maps, keys: Sequence[str]) -> di
         return {}
     by_text = [scores.get(text, {}) for text in maps.texts]
     return {key: [[x[key].get(name) for name in names] if key in x else None for x in by_text] for key in keys}
+
+
+def _truth(truth: Mapping[str, np.ndarray]) -> dict[str, list]:
+    """Outlines by word and frame: polygons x, y, x, y ... in thousandths of the frame."""
+    return {
+        word: [[(FINE * polygon).round().astype(int).ravel().tolist() for polygon in contours(mask)] for mask in masks]
+        for word, masks in truth.items()
+    }
 
 
 def _heads(maps: Maps) -> dict[str, Any]:

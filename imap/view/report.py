@@ -19,8 +19,9 @@ from imap.atomic import replaced
 from imap.map_files import META
 from imap.methods.registry import AFTER, CHOSEN, QUIET, key_of
 from imap.methods.registry import labels as registered
-from imap.view.card import base64_of, card
+from imap.view.card import FINE, base64_of, card
 from imap.view.look import COLORMAPS, Look
+from imap.view.outline import DARKNESS, HALO, LEGEND, LINE
 from imap.view.overlay import DARKENED
 from imap.view.sample import Problems, open_sample
 
@@ -79,7 +80,7 @@ def write_report(
     names = {"title": html.escape(title), "left_out": "" if complete else LEFT_OUT, "listed": _listed(folders)}
     names |= {"style": _part("style.css"), "script": "".join(map(_part, SCRIPTS))}
     above, below = (string.Template(part) for part in _part("report.html").split("$samples"))
-    scripts = _Scripts(next(width for count, width in WIDTHS if len(folders) <= count), complete, look.key, problems)
+    scripts = _Scripts(next(width for count, width in WIDTHS if len(folders) <= count), complete, look, problems)
     with replaced(path) as part, part.open("w", encoding="utf-8") as page, logging_redirect_tqdm():
         page.write(above.substitute(names))
         for i, folder in enumerate(tqdm(folders, "report", disable=len(folders) < 5)):
@@ -121,6 +122,8 @@ def _shared(labels: Mapping[str, str], words: Iterable[str], look: Look) -> dict
         "colours": {name: base64_of(_table(name).tobytes()) for name in COLORMAPS},
         "quiet": [key for key in labels if key.removesuffix(CHOSEN).removesuffix(AFTER) in QUIET],
         "darkened": DARKENED,
+        "fine": FINE,
+        "outline": {"line": LINE, "halo": HALO, "darkness": DARKNESS, "legend": LEGEND},
         "look": {
             "key": key if (key := key_of(look.key, labels)) in labels else "auto",
             "scale": look.normalization,
@@ -138,7 +141,7 @@ class _Scripts:
     Attributes:
         width: pixels of width of a video at most.
         complete: also the maps over `maps_layers`.
-        open_key: the key that the page opens with.
+        look: that the page opens with.
         problems: collects why samples cannot be shown.
         labels: of the keys of all samples so far.
         words: of all samples so far, in their order.
@@ -146,7 +149,7 @@ class _Scripts:
 
     width: int
     complete: bool
-    open_key: str
+    look: Look
     problems: Problems
     labels: dict[str, str] = field(default_factory=dict)
     words: dict[str, None] = field(default_factory=dict)
@@ -156,8 +159,8 @@ class _Scripts:
         caption, data = "", None
         with self.problems.kept(folder, "card in the report"):
             shown = open_sample(folder)
-            keys = shown.keys(self.complete, self.open_key)
-            caption, data = shown.caption, card(shown, self.width, keys) | {"line": line}
+            keys = shown.keys(self.complete, self.look.key)
+            caption, data = shown.caption, card(shown, self.width, keys, self.look.truth) | {"line": line}
             self.words.update(dict.fromkeys(shown.maps.texts))
             self.labels.update({key: shown.maps.names[key] for key in keys})
         name, text = html.escape(name), _json(data or {"problem": self.problems[folder]})

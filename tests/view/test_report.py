@@ -13,6 +13,7 @@ import pytest
 from browser import NAMES, Browser, find
 from PIL import Image
 
+from imap.map_files import write_truth
 from imap.view.card import _map
 from imap.view.look import Look
 from imap.view.normalization import KINDS, normalize
@@ -458,6 +459,39 @@ def test_each_word_has_a_legible_colour_of_its_own(run, dark, browse):
     # the ninth word of the page has the first one's colour, unless both are in one sample
     assert given == [[0, 1, 2], [1, 0], [0, 1], [0, 1, 2, 3, 4, 5, 6, 7, 0]]
     assert first_line == "none" != tenth_line
+
+
+OUTLINE = """
+await cards[0].load();
+const card = cards[0], seen = {};
+look.opacity = 0;
+const outlined = (t, frame) => {
+  card.frame = frame; card.draw();
+  const { screen } = card.panels[t + 1], { width, height } = screen;
+  const rgba = screen.getContext("2d").getImageData(0, 0, width, height).data, found = [];
+  for (let i = 0; i < rgba.length; i += 4) if (Math.min(...rgba.slice(i, i + 3)) > 245) found.push(i / 4);
+  const xs = found.map(i => i % width / width), ys = found.map(i => Math.floor(i / width) / height);
+  return found.length ? [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)] : null;
+};
+for (const [name, t, frame] of [["ball", 0, 0], ["box", 1, 7], ["before", 2, 3], ["during", 2, 4], ["after", 2, 8]])
+  seen[name] = outlined(t, frame);
+seen.legends = [-1, 0, 1, 2].map(t => { card.turn(t); return !card.legend.hidden; });
+return seen;
+"""
+
+
+def test_the_truth_is_outlined_where_and_while_it_holds(run, browse):
+    folder = samples_in(run)[0]
+    masks = np.zeros((13, 48, 64), bool)
+    masks[:, 12:30, 16:48] = True
+    write_truth(folder, {"ball": masks, "rises & </script> falls": masks & (np.arange(13) // 4 == 1)[:, None, None]})
+    page = write_report([folder], run / "report.html", "run", Look(), Problems())
+    seen = browse(page, OUTLINE)
+    for found in (seen["ball"], seen["during"]):
+        assert found == pytest.approx([16 / 64, 48 / 64, 12 / 48, 30 / 48], abs=0.015)
+    assert seen["box"] is seen["before"] is seen["after"] is None
+    assert seen["legends"] == [True, True, False, True]
+    assert browse(write_report([folder], page, "run", Look(truth=False), Problems()), OUTLINE)["ball"] is None
 
 
 HEADS = """

@@ -53,13 +53,14 @@ class Card {
     this.time = make("output");
     this.button = pressed(make("button", { class: "play", "aria-label": "Play" }, "▶"), () => this.play());
     this.bar = make("div", { class: "bar" }, make("span"), make("i"), make("span"));
+    this.legend = make("p", { class: "about" }, SHARED.outline.legend);
     [this.about, this.ranking, this.heading] = ["about", "about ranking", "about heading"].map(name => make("p", { class: name }));
     this.curve = draw("svg", { class: "curve", role: "img", "aria-label": "Mean of each word's map by frame. Click or drag to seek." });
     this.curve.addEventListener("pointerdown", event => { this.curve.setPointerCapture(event.pointerId); this.seek(event); });
     this.curve.addEventListener("pointermove", event => { if (event.buttons) this.seek(event); });
     if (d.line) this.root.append(make("p", { class: "about line" }, d.line));
     this.root.append(make("div", { class: "words" }, ...this.chips),
-      make("div", { class: "view" }, this.box, make("div", { class: "scrub" }, this.button, this.range, this.time), this.bar, this.ranking, this.about,
+      make("div", { class: "view" }, this.box, make("div", { class: "scrub" }, this.button, this.range, this.time), this.bar, this.ranking, this.about, this.legend,
         ...d.notes.map(note => make("p", { class: "note" }, "Note: " + note))),
       make("div", { class: "more" }, this.heading, this.curve, this.headPicture(), this.settings()));
     if (d.texts.length === 1) this.text = 0;
@@ -83,6 +84,7 @@ class Card {
     const values = known ? d.limits(Math.max(text, 0), latent).values.map(value => " " + number(value)) : ["", ""];
     [low.textContent, high.textContent] = [`Low${values[0]}`, `High${values[1]}`];
     strip.style.background = gradient();
+    this.legend.hidden = !d.words.some(t => d.texts[t] in d.truth && [ALL, t].includes(text));
     const map = kinds.size === 1 ? SHARED.keys[[...kinds][0]] : "";
     this.about.textContent = (text === ALL ? `Each word${map && ", " + map}: ` : `“${d.texts[text]}”, ${map}: `)
       + `${SHARED.scales[look.scale]}.${text === ALL ? "" : d.agreement(text)}`;
@@ -112,6 +114,7 @@ class Card {
       const values = enlarged(d.bytes[key][t][latent], ...d.grid, height, width, look.smooth);
       context.drawImage(coloured(values, d.limits(t, latent), width, height), 0, 0);
     }
+    for (const polygon of d.truth[d.texts[t]]?.[this.frame] ?? []) this.outline(context, polygon, screen.width / (screen.clientWidth || width));
     if (this.patch) {
       const [y, x] = this.patch, [h, w] = d.grid.map((cells, i) => this.size[1 - i] / cells);
       for (const [colour, line] of [["#000", 3], ["#fff", 1]]) { context.strokeStyle = colour; context.lineWidth = line * Math.max(1, width / 300); context.strokeRect(x * w, y * h, w, h); }
@@ -121,6 +124,12 @@ class Card {
     label.dataset.shown = name;
     label.replaceChildren(...key ? [make("i", { class: "swatch" }), d.texts[t] + " ", ...name ? [make("small", {}, name)] : []] : ["Video"]);
     label.title = key ? `${d.texts[t]}: ${SHARED.keys[key]}` : "Video: play or pause";
+  }
+  // the truth: a light line with a dark halo. pixels: of the canvas in one of the screen
+  outline(context, polygon, pixels) {
+    const { line, halo, darkness } = SHARED.outline, path = new Path2D(), [width, height] = this.size;
+    for (let i = 0; i < polygon.length; i += 2) path.lineTo(polygon[i] * width / SHARED.fine, polygon[i + 1] * height / SHARED.fine);
+    for (const [colour, thick] of [[`rgb(0 0 0 / ${darkness})`, halo], ["#fff", line]]) { context.strokeStyle = colour; context.lineWidth = thick * pixels; context.stroke(path); }
   }
   // a pointer is at a patch: the words there, strongest first
   point(event) {
