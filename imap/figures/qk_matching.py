@@ -45,7 +45,8 @@ def draw(study: Study) -> None:
         for column, frame in enumerate(columns_of(len(means[layer]))):
             y, x = divmod(int(means[layer][frame].argmax()), width)
             marks.append(Mark(len(rows), column, (x + 0.5) / width, (y + 0.5) / height))
-    study.write_figure(strips([(study.shown(sample, output), rows)], **LOOK, marks=marks))
+    shown = study.shown(sample, output, dict.fromkeys((name for name, *_ in rows), word))
+    study.write_figure(strips([(shown, rows)], **LOOK, marks=marks))
     header = ("layer", "peak_of_mean_on_object", "peak_of_head_on_object")
     study.write_table(header, [(layer, *shares.get(layer, (float("nan"),) * 2)) for layer in layers])
     study.write_maps(np.stack([rearrange(means[layer], "f (h w) -> f h w", h=height) for layer in layers]))

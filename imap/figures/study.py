@@ -80,11 +80,15 @@ class Study:
         finally:
             self.pipe.maybe_free_model_hooks()
 
-    def shown(self, sample: Sample, output: Output) -> Shown:
-        """A clip that was read, as pictures need it."""
+    def shown(self, sample: Sample, output: Output, rows: Mapping[str, str] | None = None) -> Shown:
+        """A clip that was read, as pictures need it. rows: the word of each row that has another name."""
         meta = {"request": {"sample": {"prompt": sample.prompt}}}
+        truth = {
+            **output.truth,
+            **{name: output.truth[word] for name, word in (rows or {}).items() if word in output.truth},
+        }
         times = output.times or steady_times(len(output.frames), self.run.fps or RATE)
-        return Shown(_clip_of(sample), output.frames, times, output.maps, meta, truth=output.truth)
+        return Shown(_clip_of(sample), output.frames, times, output.maps, meta, truth=truth)
 
     def timestep(self, step: int) -> int:
         """The scheduler's timestep (of 1000) at a step index."""

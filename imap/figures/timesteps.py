@@ -28,6 +28,8 @@ def draw(study: Study) -> None:
         rows.append(row(f"t = {level}", f"{word}, step {step}" + ("" if truth is None else f", AP {ap:.2f}"), x))
         maps.append(x)
         numbers.append((step, level, float(x.mean()), float(x.std()), ap))
-    study.write_figure(strip(study.shown(sample, outputs[0]), rows, **LOOK))
+    study.write_figure(
+        strip(study.shown(sample, outputs[0], dict.fromkeys((name for name, *_ in rows), word)), rows, **LOOK)
+    )
     study.write_table(("step", "timestep", "mean", "std", f"ap_of_{word}"), numbers)
     study.write_maps(np.stack(maps))
