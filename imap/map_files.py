@@ -24,6 +24,7 @@ FACTS = (
     "prompt",
     "clip",
     "grid",
+    "pixels",
     "steps",
     "method",
     "read",
@@ -68,6 +69,29 @@ def damaged(folder: Path, meta: Mapping[str, Any]) -> list[str]:
     """Files that meta.json names, and that are missing or of another size."""
     sizes = sizes_of(folder)
     return [name for name, size in meta.get("files", {}).items() if sizes.get(name) != size]
+
+
+def write_maps(folder: Path, maps: Mapping[str, Any], more: Mapping[str, Any]) -> None:
+    """Write arrays, and meta.json with the sizes of all files, into a folder that exists.
+
+    Args:
+        maps: fields of `imap.Maps`, as `read_maps` returns them.
+        more: further entries of meta.json.
+    """
+    write_arrays(folder / ARRAYS, maps["arrays"])
+    write_arrays(folder / ARRAYS / TOKEN_ARRAYS, maps["token_arrays"])
+    meta = {
+        "texts": list(maps["texts"]),
+        "motions": [text for text in maps["texts"] if text in maps["motions"]],
+        "keys": list(maps["arrays"]),
+        **({"tokens": list(maps["tokens"])} if maps["tokens"] else {}),
+        **({"labels": dict(maps["labels"])} if maps["labels"] else {}),
+        **maps["facts"],
+        "heads": maps["heads"],
+        "scores": maps["scores"],
+        **more,
+    }
+    write_meta(folder, meta)
 
 
 def write_meta(folder: Path, meta: Mapping[str, Any]) -> None:

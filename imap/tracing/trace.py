@@ -193,6 +193,7 @@ class Trace:
         grid, patch = asdict(self.grid), self.backbone.latent_frames_per_patch
         grid |= {"latent_frames_per_patch": patch} if patch > 1 else {}
         facts = {"family": self.backbone.family, "grid": grid, "steps": sorted(self.steps.read)}
+        facts["pixels"] = list(self.backbone.video_size(self.grid)[1:])
         means = self.blocks.running.means() if self.attention else {}
         if self.effect is not None:
             means[EFFECT] = self.effect.mean()

@@ -13,6 +13,7 @@ from imap.view.normalization import KINDS
 from imap.view.report import MOST_WITH_ALL_KEYS
 from imap.view.run import REPORT, show_report, show_samples
 from imap.view.sample import Problems, samples_in, settings_in
+from imap.view.threshold import RULES
 from imap.view.upsampling import SPACE
 
 
@@ -36,6 +37,8 @@ def main(argv: Sequence[str] | None = None, program: str = "python -m imap.view"
     parser.add_argument("--space", default=default.space, choices=SPACE, help="how a map is enlarged")
     parser.add_argument("--columns", type=int, default=default.columns, help="the most frames across a strip")
     parser.add_argument("--gif", action="store_true", help="overlays as gif too")
+    parser.add_argument("--masks", action="store_true", help="masks of every word too: a PNG per frame, and COCO RLE")
+    parser.add_argument("--mask-threshold", type=_threshold, default=default.mask_threshold, help=f"of masks: {RULES}")
     parser.add_argument(
         "--all-keys",
         action=argparse.BooleanOptionalAction,
@@ -48,6 +51,10 @@ def main(argv: Sequence[str] | None = None, program: str = "python -m imap.view"
     parts.add_argument("--no-report", action="store_true", help="the pictures alone")
     arguments = parser.parse_args(argv)
     try:
+        if arguments.no_pictures and arguments.masks:
+            raise ImapError("--masks are pictures, and --no-pictures leaves them out; drop one of the two")
+        if arguments.mask_threshold != default.mask_threshold and not arguments.masks:
+            raise ImapError("--mask-threshold is of masks; add --masks")
         look = Look(**{field.name: getattr(arguments, field.name) for field in fields(Look)})
         samples = samples_in(arguments.folder)
         different = settings_in(samples)
@@ -61,6 +68,14 @@ def main(argv: Sequence[str] | None = None, program: str = "python -m imap.view"
         sys.exit(1 if problems else 0)
     except ImapError as error:
         sys.exit(f"imap: error: {error}")
+
+
+def _threshold(text: str) -> float | str:
+    """A threshold as typed; `Look` checks it."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 if __name__ == "__main__":

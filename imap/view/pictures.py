@@ -14,9 +14,13 @@ from imap.errors import ImapError
 from imap.map_files import VIEW
 from imap.media.video_io import write_video
 from imap.view import strip as strips
+from imap.view.coco import FILE as MASKS_FILE
+from imap.view.coco import FOLDER as MASKS
+from imap.view.coco import write_masks
 from imap.view.look import Look
+from imap.view.masks import masked, video_size
 from imap.view.moving import gif
-from imap.view.normalization import Normalized, normalize
+from imap.view.normalization import Normalized, normalize_text
 from imap.view.overview import PANEL, Word, overview
 from imap.view.sample import Shown
 
@@ -39,6 +43,10 @@ def write_pictures(shown: Shown, look: Look) -> Path:
             text, key, _, normalized = row
             files = _write_moving(folder / name, shown, [row[:3]], look, WORD_PANEL, look.gif)
             records[text] = {"key": key, "files": files, **normalized.recorded()}
+        if look.masks:
+            _write_masks(
+                folder / MASKS, shown, [(row[0], row[1], name) for row, name in zip(rows, names, strict=True)], look
+            )
         _write_moving(folder / OVERVIEW, shown, [row[:3] for row in rows], look, PANEL, True)
         figure = strips.strip(
             shown,
@@ -67,17 +75,22 @@ def _write_moving(path: Path, shown: Shown, words: Sequence[Word], look: Look, p
     return files
 
 
+def _write_masks(folder: Path, shown: Shown, words: Sequence[tuple[str, str, str]], look: Look) -> None:
+    """Write masks/: those of every word, each (text, key, name of its folder)."""
+    size = shown.frames.shape[:3] if shown.has_video else video_size(shown.maps)
+    record = {"threshold": look.mask_threshold, "normalization": look.normalization, "space": look.space}
+    cut = [(*word, masked(shown.maps, *word[:2], look.mask_threshold, size, look)) for word in words]
+    folder.mkdir()
+    write_masks(folder, shown, cut, record)
+
+
 def _row(shown: Shown, text: str, look: Look) -> tuple[str, str, np.ndarray, Normalized]:
     """Text, key, its map in [0, 1], and the values that 0 and 1 represent."""
     key = shown.default_key(text) if look.key == "auto" else shown.maps.key_of(text, look.key)
     if key not in shown.maps:
         raise ImapError(f"{shown.folder} has no maps {key!r}; there are {', '.join(shown.maps)}")
-    index = shown.maps.texts.index(text)
-    shared = look.normalization == "shared"
-    normalized = normalize(shown.maps[key] if shared else shown.maps[key][index : index + 1], look.normalization)
-    row = slice(index, index + 1) if shared else slice(1)
-    values, limits = normalized.values[row], normalized.limits[row]
-    return (text, key, values[0], Normalized(normalized.kind, values, limits))
+    normalized = normalize_text(shown.maps[key], shown.maps.texts.index(text), look.normalization)
+    return (text, key, normalized.values[0], normalized)
 
 
 def _limits(normalized: Normalized) -> tuple[float, float] | None:
@@ -100,4 +113,7 @@ def file_names(texts: Sequence[str]) -> list[str]:
 
 def _own_files(folder: Path) -> list[str]:
     """Files of earlier pictures, which are all replaced."""
-    return [path.name for path in folder.iterdir() if path.suffix in SUFFIXES] if folder.is_dir() else []
+    if not folder.is_dir():
+        return []
+    masks = [MASKS] if (folder / MASKS / MASKS_FILE).is_file() else []
+    return masks + [path.name for path in folder.iterdir() if path.suffix in SUFFIXES]

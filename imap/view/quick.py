@@ -19,17 +19,21 @@ from imap.media.clip_file import LONGEST
 from imap.media.clips import as_frames as as_pixels
 from imap.media.video_io import RATE, check_fps, mean_rate, times_of, write_video
 from imap.saliency import Maps
+from imap.view.lengths import check_length
 from imap.view.look import Look
+from imap.view.masks import masked, video_size
 from imap.view.moving import gif, over
-from imap.view.normalization import normalize
+from imap.view.normalization import Normalized, normalize_text
 from imap.view.overlay import enlarged, side_by_side
 from imap.view.pictures import file_names
 from imap.view.sample import Shown, blank_frames
 from imap.view.strip import strip
-from imap.view.upsampling import TEMPORAL
+from imap.view.threshold import check_threshold
 
 TALLEST = 320  # pixels of a moving picture
 NOTEBOOK_DPI = 80  # of figures that are stored in a notebook
+PICTURES = tuple(x.name for x in fields(Look) if x.name not in ("key", "masks", "mask_threshold"))
+SCALE = ("normalization", "space")  # settings that change a mask
 WINDOWS = ("qtagg", "qt5agg", "tkagg", "gtk3agg", "gtk4agg", "wxagg", "macosx")  # backends of matplotlib
 
 
@@ -55,17 +59,7 @@ def as_frames(video: Any, maps: Maps) -> np.ndarray:
     if isinstance(video, str | Path):
         raise ImapError(f"video={str(video)!r} is a path; give the frames, such as imap.media.clips.read_clip(path)")
     frames = as_pixels(video)
-    latent_frames = next(iter(maps.arrays.values())).shape[1]
-    patch = maps.facts.get("grid", {}).get("latent_frames_per_patch", 1)  # 2 in CogVideoX 1.5, which pads an odd number
-    in_video = [latent_frames * patch - padded for padded in range(patch)]
-    lengths = [TEMPORAL * (latents - 1) + 1 for latents in in_video]
-    if maps.facts.get("family") == "cogvideox":  # its VAE makes an even number of latent frames four frames each
-        lengths += [TEMPORAL * latents for latents in in_video if latents % 2 == 0]
-    if len(frames) not in lengths:
-        raise ImapError(
-            f"the video has {len(frames)} frames, which do not fit maps of {latent_frames} latent frames; "
-            f"expected {' or '.join(map(str, lengths))}, the frames of the traced call"
-        )
+    check_length(maps, len(frames))
     return frames
 
 
@@ -87,8 +81,20 @@ def clock(maps: Maps, frames: int, fps: Any) -> float | Sequence[float]:
 def overlay(maps: Maps, text: str, video: Any, key: str | None, **look: Any) -> np.ndarray:
     """As `Maps.overlay`."""
     shown, settings = _shown(maps, video), _look(look)
-    x = normalize(maps.of(text, key)[None], settings.normalization).values[0]
+    x = _normalized(maps, text, key, settings).values[0]
     return np.stack(list(over(shown.frames, x, settings, shown.has_video)))
+
+
+def mask(
+    maps: Maps, text: str, threshold: Any, video: Any, key: str | None, size: Any = None, **look: Any
+) -> np.ndarray:
+    """As `Maps.mask`."""
+    threshold = check_threshold(threshold)
+    settings = _look(look, SCALE, "masks")
+    if video is not None and size is not None:
+        raise ImapError("give either video= or size=, and not both: a mask has the size of its video")
+    frames = as_frames(video, maps).shape[:3] if video is not None else video_size(maps, size)
+    return masked(maps, text, maps.key_of(text, key), threshold, frames, settings).masks
 
 
 def plot(maps: Maps, video: Any, key: str | None, caption: str | None, fps: Any, **look: Any) -> Figure:
@@ -96,7 +102,7 @@ def plot(maps: Maps, video: Any, key: str | None, caption: str | None, fps: Any,
     shown, settings = _shown(maps, video, caption, fps), _look(look)
     rows = []
     for text in maps.texts:
-        normalized = normalize(maps.of(text, key)[None], settings.normalization)
+        normalized = _normalized(maps, text, key, settings)
         ends = None if normalized.kind == "frame" else tuple(normalized.limits[0, 0].tolist())
         rows.append((text, maps.key_of(text, key), normalized.values[0], ends))
     figure = strip(shown, rows, settings.colormap, settings.opacity, settings.space, settings.columns)
@@ -128,12 +134,15 @@ def show(maps: Maps, text: str, video: Any, key: str | None, fps: Any, path: Any
     return path
 
 
-def _look(settings: Mapping[str, Any]) -> Look:
-    known = [field.name for field in fields(Look) if field.name != "key"]
+def _look(settings: Mapping[str, Any], known: Sequence[str] = PICTURES, what: str = "pictures") -> Look:
     unknown = sorted(set(settings) - set(known))
     if unknown:
-        raise ImapError(f"{unknown[0]}= is not a setting of pictures; there are {', '.join(known)}")
+        raise ImapError(f"{unknown[0]}= is not a setting of {what}; there are {', '.join(known)}")
     return Look(**settings)
+
+
+def _normalized(maps: Maps, text: str, key: str | None, look: Look) -> Normalized:
+    return normalize_text(maps[maps.key_of(text, key)], maps.texts.index(text), look.normalization)
 
 
 def _shown(maps: Maps, video: Any, caption: str | None = None, fps: Any = None) -> Shown:
