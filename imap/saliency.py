@@ -11,11 +11,12 @@ from imap.atomic import write_folder
 from imap.errors import ImapError, UnknownNameError
 from imap.map_files import RESULT, VIDEO, checked_entries, read_maps, write_maps
 from imap.media.video_io import clock_facts, write_video
+from imap.methods.by_layer import ByLayerAndStep, Kept
 from imap.methods.registry import AFTER, CHOSEN, EFFECT, PUBLISHED, default_key, key_of, labels
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Maps(Mapping[str, np.ndarray]):
+class Maps(ByLayerAndStep, Mapping[str, np.ndarray]):
     """Saliency maps by key, each float32 (texts, frames, height, width) in patches; docs/method.md, 6 lists the keys.
 
         maps.of("jumps")  # (frames, height, width): the map that `show` names; published: IMAP or GramCol
@@ -33,6 +34,7 @@ class Maps(Mapping[str, np.ndarray]):
         token_arrays: the same maps for every token of the prompt, with `prompt_tokens`.
         tokens: the tokens of the prompt.
         labels: names of maps that the registry does not know: those of `maps=[...]`.
+        kept: maps of single layers and steps, with `keep`; `by_layer` and `by_step` take them out.
     """
 
     arrays: Mapping[str, np.ndarray]
@@ -44,6 +46,7 @@ class Maps(Mapping[str, np.ndarray]):
     token_arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
     tokens: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
+    kept: Mapping[str, Kept] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         shape = next(iter(self.arrays.values())).shape if self.arrays else ()
