@@ -37,8 +37,9 @@ def main(argv: Sequence[str] | None = None, program: str = "python -m imap.view"
     parser.add_argument("--space", default=default.space, choices=SPACE, help="how a map is enlarged")
     parser.add_argument("--columns", type=int, default=default.columns, help="the most frames across a strip")
     parser.add_argument("--gif", action="store_true", help="overlays as gif too")
+    shares = RULES.replace("%", "%%")
     parser.add_argument("--masks", action="store_true", help="masks of every word too: a PNG per frame, and COCO RLE")
-    parser.add_argument("--mask-threshold", type=_threshold, default=default.mask_threshold, help=f"of masks: {RULES}".replace("%", "%%"))
+    parser.add_argument("--mask-threshold", type=_threshold, default=default.mask_threshold, help=f"of masks: {shares}")
     parser.add_argument(
         "--all-keys",
         action=argparse.BooleanOptionalAction,

@@ -49,6 +49,5 @@ def otsu(x: np.ndarray) -> float:
     below = np.arange(1, len(values))  # how many values are in the lower class
     low = np.cumsum(values)[:-1] / below
     high = (values.sum() - below * low) / (len(values) - below)
-    between = below * (len(values) - below) * (high - low) ** 2
-    between[values[1:] == values[:-1]] = -1  # equal values are in one class
+    between = below * (len(values) - below) * (high - low) ** 2  # among equal values convex: no maximum splits them
     return float(values[1:][between.argmax()])

@@ -58,6 +58,7 @@ def test_every_layer_and_step_is_kept_and_the_averages_and_the_video_are_the_sam
     assert all(np.array_equal(plain.maps[key], both.maps[key]) for key in plain.maps)
     assert all(np.array_equal(x, both.maps.token_arrays[key]) for key, x in plain.maps.token_arrays.items())
     maps = both.maps
+    assert {len(one.array) for one in maps.kept.values()} == {3}  # the words, and not the prompt's tokens
     for key in maps:
         of_key = [0, 2] if key.endswith("_layers") else [1, 2]
         for i, text in enumerate(maps.texts):
@@ -99,10 +100,13 @@ def test_nothing_else_is_kept(pipes, keep, folders):
     assert all(np.array_equal(one.array, every.kept[name].array) for name, one in maps.kept.items())
 
 
-def test_steps_that_are_read_in_another_order_keep_their_numbers(pipes):
+def test_steps_that_are_read_in_another_order_keep_their_numbers(pipes, caplog):
+    caplog.set_level(logging.INFO, "imap")
+    keep_memory._tell.cache_clear()
     pipe, settings = pipes("wan"), {"prompt": PROMPT, **WORDS, "num_inference_steps": 4}
     maps = imap.renoise(pipe, latents=LATENTS, renoise_timestep=[3, 1], keep=BOTH, **settings).maps
     assert list(maps.by_step("ball")) == [1, 3] and maps.facts["steps"] == [1, 3]
+    assert "maps of 4 layers, 2 steps and 3 words" in caplog.text
     for step in (1, 3):
         alone = imap.renoise(pipe, latents=LATENTS, renoise_timestep=[step], keep="layers", **settings).maps
         close(maps.by_step("rolls")[step], alone.of("rolls"))
@@ -117,6 +121,7 @@ def test_the_effect_is_kept_by_step(pipes):
     for step in (1, 3):
         alone = imap.effect(pipe, latents=LATENTS, renoise_timestep=[step], **settings)
         close(both.by_step("ball")[step], alone.of("ball"))
+        assert not alone.kept
     with pytest.raises(ImapError, match="it has no layers; set keep='steps'"):
         imap.effect(pipe, latents=LATENTS, keep=BOTH, **settings)
 

@@ -16,7 +16,7 @@ from imap.view.normalization import normalize
 from imap.view.pictures import write_pictures
 from imap.view.sample import open_sample
 from imap.view.threshold import check_threshold, lowest_of, otsu
-from imap.view.upsampling import latent_frame
+from imap.view.upsampling import enlarge, latent_frame
 
 FRAMES, LATENT, HEIGHT, WIDTH = 13, 4, 48, 64  # of the run in conftest; a cell of its maps is 8x8 pixels
 SIZE = (HEIGHT, WIDTH)
@@ -67,6 +67,8 @@ def test_a_number_is_on_the_scale_of_the_pictures(maps):
 def test_the_map_is_enlarged_before_it_is_cut(maps):
     got, blocks = (maps.mask("ball", 0.25, size=SIZE, space=space) for space in ("bilinear", "nearest"))
     assert not np.array_equal(got, blocks) and (got != blocks).mean() < 0.2
+    x = normalize(maps.of("ball")[None]).values[0]
+    assert np.array_equal(got[5], enlarge(x[2], *SIZE) >= np.float32(0.25))
     edges = np.diff(got[5].astype(int), axis=0).nonzero()[0] + 1
     assert (edges % 8).any()  # not of cells
 
