@@ -69,7 +69,7 @@ def _kept(maps: Any, folder: str, key: str) -> Kept:
         return maps.kept[f"{folder}/{key}"]
     keys = [name.partition("/")[2] for name in maps.kept if name.startswith(f"{folder}/")]
     if keys:
-        raise ImapError(f"no {folder.replace('_', ' ')} maps {key!r}; there are {', '.join(keys)}")
+        raise ImapError(f"maps {key!r} were not kept {folder.replace('_', ' ')}; there are {', '.join(keys)}")
     keep = {BY_LAYER: '"layers"', BY_STEP: '"steps"', BY_BOTH: '("layers", "steps")'}[folder]
     raise ImapError(f"maps {folder.replace('_', ' ')} were not kept; read them with keep={keep}")
 

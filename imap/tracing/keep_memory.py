@@ -40,7 +40,8 @@ def check_memory(
     places = [("memory", needed, psutil.virtual_memory().available)]
     if device is not None and device.type == "cuda":
         on_device = sum(kept_bytes([one], layers, steps, texts, keys, cells) for one in method.keep)
-        places.append(("memory of the GPU", on_device, torch.cuda.mem_get_info(device)[0]))
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # torch gives it out again
+        places.append(("memory of the GPU", on_device, torch.cuda.mem_get_info(device)[0] + cached))
     for where, bytes_there, free in places:
         if bytes_there > SHARE * free:
             raise ImapError(

@@ -276,7 +276,7 @@ def test_what_was_not_kept_is_asked_for_by_its_setting(pipes):
         ImapError, match=r'maps by layer and step were not kept; read them with keep=\("layers", "steps"'
     ):
         maps.by_layer("ball", step=0)
-    with pytest.raises(ImapError, match="no maps 'nothing'|no by layer maps 'nothing'"):
+    with pytest.raises(ImapError, match="maps 'nothing' were not kept by layer; there are sel_imap, imap, video_col"):
         maps.by_layer("ball", "nothing")
     with pytest.raises(ImapError, match="no map of 'cat'"):
         maps.by_layer("cat")
@@ -311,3 +311,16 @@ def test_more_than_the_free_memory_is_refused_at_the_first_step_and_less_is_told
         line = "keep=[layers,steps]: maps of 4 layers, 3 steps and 3 words take 0.1 MiB of memory, and as much on disk"
         assert told == [line]
     traced(pipe, None)  # and nothing is asked without keep
+
+
+def test_on_a_gpu_what_stays_there_counts_against_its_memory(pipes, monkeypatch):
+    method = imap.trace(pipes("wan"), PROMPT, **WORDS, keep=BOTH).method
+    sizes = {"steps": 50, "texts": 5, "keys": 6, "cells": 17550}
+    on_device = (4 + 2 * 50) * 6 * 5 * 17550 * 4  # without the maps of each layer at each step
+    for share, refused in ((0.67, True), (0.66, False)):
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, free=on_device / share: (int(free), 0))
+        if refused:
+            with pytest.raises(ImapError, match=r"take 0\.6 GiB, and 0\.3 GiB of memory of the GPU are free"):
+                keep_memory.check_memory(method, **sizes, device=torch.device("cuda"))
+        else:
+            keep_memory.check_memory(method, **sizes, device=torch.device("cuda"))
