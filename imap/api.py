@@ -43,6 +43,7 @@ def trace(
     show: str | None = None,
     effect: bool | Sequence[int] | None = None,
     effect_neutral: str | None = None,
+    keep: str | Sequence[str] | None = None,
     maps: Sequence[SaliencyMap] = (),
     observe: Callable[..., None] | None = None,
     prompt_cache: PromptCache | None = None,
@@ -75,8 +76,9 @@ def trace(
             video_col, effect or another key.
         effect: also read the effect of each word on the prediction, with one more forward pass per word and step: True
             (at the noise levels of the model's renoising) or a list of step indices. Words must be in the prompt.
-        effect_neutral: what replaces the word: mean (the mean of the prompt's token embeddings) or dropped (the prompt
-            is encoded without the word).
+        effect_neutral: replaces the word: mean (of the prompt's token embeddings) or dropped (the prompt without it).
+        keep: also return maps of single layers, of single steps, or of each layer at each step: "layers", "steps" or
+            ("layers", "steps"). Memory grows with their number; the log says how much it is.
         maps: maps of your own, computed, saved and shown beside imap's (docs/adding_a_map.md).
         observe: called as observe(layer, step, LayerActivations, SlotWeights, LayerMaps) for each layer that is read.
         prompt_cache: shared by several traces of one pipeline, so that each text is encoded once.
@@ -131,11 +133,9 @@ def renoise(
         num_inference_steps: steps of the noise schedule.
         renoise_timestep: step indices to noise the clip to, each once.
         test_full_denoise: denoise from the first index to the end, with guidance, and decode the result.
-        guidance_scale: of the prompt over the negative prompt. Only `test_full_denoise` uses it.
-        negative_prompt: only `test_full_denoise` uses it.
+        guidance_scale, negative_prompt: only `test_full_denoise` uses them.
         seed: of the noise and of the VAE's posterior sample.
-        height, width: pixels that the clip must have. Default: the clip's own.
-        num_frames: length that the clip must have. Default: the clip's own.
+        height, width, num_frames: size and length that the clip must have. Default: the clip's own.
         resize: what to do with a clip of another size: none (an error), crop or stretch.
         frames: what to do with a clip of another length: none (an error), uniform (even in time) or first.
         seconds: the part of a video file to take, such as (1.5, 3.5). Default: all of it.

@@ -10,6 +10,7 @@ import numpy as np
 
 from imap.atomic import replaced
 from imap.errors import ImapError, first_line
+from imap.methods.by_layer import Kept
 
 LAYOUT = 1  # version of a sample folder's layout
 META = "meta.json"
@@ -26,6 +27,7 @@ FACTS = (
     "prompt",
     "clip",
     "grid",
+    "pixels",
     "steps",
     "method",
     "read",
@@ -35,7 +37,7 @@ FACTS = (
     "notes",
 )
 
-RESERVED = {"layout", "texts", "motions", "keys", "tokens", "labels", "heads", "scores", "files", *FACTS}
+RESERVED = {"layout", "texts", "motions", "keys", "tokens", "labels", "kept", "heads", "scores", "files", *FACTS}
 
 
 def checked_entries(more: Any) -> dict[str, Any]:
@@ -56,8 +58,9 @@ def checked_entries(more: Any) -> dict[str, Any]:
 def write_arrays(folder: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write <key>.npy, float32, into a folder that is made if there are any."""
     for key, array in arrays.items():
-        folder.mkdir(parents=True, exist_ok=True)
-        np.save(folder / f"{key}.npy", np.ascontiguousarray(array, dtype=np.float32))
+        path = folder / f"{key}.npy"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, np.ascontiguousarray(array, dtype=np.float32))
 
 
 def write_truth(folder: Path, truth: Mapping[str, np.ndarray]) -> None:
@@ -96,6 +99,32 @@ def damaged(folder: Path, meta: Mapping[str, Any]) -> list[str]:
     return [name for name, size in meta.get("files", {}).items() if sizes.get(name) != size]
 
 
+def write_maps(folder: Path, maps: Mapping[str, Any], more: Mapping[str, Any]) -> None:
+    """Write arrays, and meta.json with the sizes of all files, into a folder that exists.
+
+    Args:
+        maps: fields of `imap.Maps`, as `read_maps` returns them.
+        more: further entries of meta.json.
+    """
+    write_arrays(folder / ARRAYS, maps["arrays"])
+    write_arrays(folder / ARRAYS / TOKEN_ARRAYS, maps["token_arrays"])
+    write_arrays(folder / ARRAYS, {name: one.array for name, one in maps["kept"].items()})
+    kept = {name: {"layers": list(one.layers), "steps": list(one.steps)} for name, one in maps["kept"].items()}
+    meta = {
+        "texts": list(maps["texts"]),
+        "motions": [text for text in maps["texts"] if text in maps["motions"]],
+        "keys": list(maps["arrays"]),
+        **({"tokens": list(maps["tokens"])} if maps["tokens"] else {}),
+        **({"labels": dict(maps["labels"])} if maps["labels"] else {}),
+        **({"kept": kept} if kept else {}),
+        **maps["facts"],
+        "heads": maps["heads"],
+        "scores": maps["scores"],
+        **more,
+    }
+    write_meta(folder, meta)
+
+
 def write_meta(folder: Path, meta: Mapping[str, Any]) -> None:
     """Write meta.json, with the layout, and the sizes of all other files of the folder."""
     text = json.dumps(
@@ -104,16 +133,20 @@ def write_meta(folder: Path, meta: Mapping[str, Any]) -> None:
     (folder / META).write_text(f"{text}\n", encoding="utf-8")
 
 
-def read_array(path: Path, rows: int) -> np.ndarray:
-    """Maps (rows, frames, height, width) of a file. Raises ImapError for a missing or damaged file."""
+def read_array(path: Path, *rows: int, on_use: bool = False) -> np.ndarray:
+    """Maps (*rows, frames, height, width) of a file. Raises ImapError for a missing or damaged file.
+
+    on_use: read parts of the file when they are used.
+    """
     try:
-        array = np.load(path, allow_pickle=False)
+        array = np.load(path, mmap_mode="r" if on_use else None, allow_pickle=False)
     except FileNotFoundError:
         raise ImapError(f"{path} is missing; {AGAIN}") from None
     except (OSError, ValueError, EOFError) as error:
         raise ImapError(f"{path} is damaged ({str(error).partition(chr(10))[0]}); {AGAIN}") from None
-    if array.ndim != 4 or len(array) != rows:
-        raise ImapError(f"{path} is damaged: maps of {rows} texts were expected, and it is {array.shape}; {AGAIN}")
+    if array.ndim != len(rows) + 3 or array.shape[: len(rows)] != rows:
+        expected = f"maps of {rows[0]} texts" + "".join(f" x {x}" for x in rows[1:])
+        raise ImapError(f"{path} is damaged: {expected} were expected, and it is {array.shape}; {AGAIN}")
     return array
 
 
@@ -158,11 +191,19 @@ def read_maps(folder: Path) -> dict[str, Any]:
             "token_arrays": {path.stem: read_array(path, len(meta.get("tokens", ()))) for path in tokens},
             "tokens": tuple(meta.get("tokens", ())),
             "labels": dict(meta.get("labels", {})),
+            "kept": {
+                name: _kept(folder, len(meta["texts"]), name, **one) for name, one in meta.get("kept", {}).items()
+            },
         }
     except ImapError:
         raise
     except (TypeError, ValueError, AttributeError) as error:
         raise ImapError(f"{folder / META} is damaged ({error}); {AGAIN}") from None
+
+
+def _kept(folder: Path, texts: int, name: str, layers: list[int], steps: list[int]) -> Kept:
+    rows = (texts, *(len(x) for x in (layers, steps) if x))
+    return Kept(read_array(folder / ARRAYS / f"{name}.npy", *rows, on_use=True), tuple(layers), tuple(steps))
 
 
 def _by_layer_and_step(table: Mapping[str, Mapping[str, list]]) -> dict[int, dict[int, list]]:

@@ -9,13 +9,14 @@ import numpy as np
 
 from imap.atomic import write_folder
 from imap.errors import ImapError, UnknownNameError
-from imap.map_files import ARRAYS, RESULT, TOKEN_ARRAYS, VIDEO, checked_entries, read_maps, write_arrays, write_meta
+from imap.map_files import RESULT, VIDEO, checked_entries, read_maps, write_maps
 from imap.media.video_io import clock_facts, write_video
+from imap.methods.by_layer import ByLayerAndStep, Kept
 from imap.methods.registry import AFTER, CHOSEN, EFFECT, PUBLISHED, default_key, key_of, labels
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Maps(Mapping[str, np.ndarray]):
+class Maps(ByLayerAndStep, Mapping[str, np.ndarray]):
     """Saliency maps by key, each float32 (texts, frames, height, width) in patches; docs/method.md, 6 lists the keys.
 
         maps.of("jumps")  # (frames, height, width): the map that `show` names; published: IMAP or GramCol
@@ -33,6 +34,7 @@ class Maps(Mapping[str, np.ndarray]):
         token_arrays: the same maps for every token of the prompt, with `prompt_tokens`.
         tokens: the tokens of the prompt.
         labels: names of maps that the registry does not know: those of `maps=[...]`.
+        kept: maps of single layers and steps, with `keep`; `by_layer` and `by_step` take them out.
     """
 
     arrays: Mapping[str, np.ndarray]
@@ -44,6 +46,7 @@ class Maps(Mapping[str, np.ndarray]):
     token_arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
     tokens: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
+    kept: Mapping[str, Kept] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         shape = next(iter(self.arrays.values())).shape if self.arrays else ()
@@ -150,6 +153,22 @@ class Maps(Mapping[str, np.ndarray]):
 
         return overlay(self, text, video, key, **look)
 
+    def mask(self, text: str, threshold: Any = 0.5, video: Any = None, key: Any = None, **more: Any) -> np.ndarray:
+        """Pixels of a text: bool (frames, height, width), where its map, enlarged to the video, reaches a threshold.
+
+        Args:
+            text, video, key: as in `overlay`. Without a video, the size is that of the video that was traced.
+            threshold: from 0 to 1 on the scale of the pictures: 0 is the map's median, 1 its 99.5th percentile. Or a
+                rule over the whole video: "otsu", or a share of the map's cells such as "top 10%".
+            **more: size=(height, width) or (frames, height, width) in place of a video; normalization; space.
+
+        Raises:
+            ImapError: for another threshold, or a size that is not known or does not fit.
+        """
+        from imap.view.quick import mask
+
+        return mask(self, text, threshold, video, key, **more)
+
     def plot(
         self, video: Any = None, key: str | None = None, caption: str | None = None, fps: Any = None, **look: Any
     ) -> Any:
@@ -173,9 +192,7 @@ class Maps(Mapping[str, np.ndarray]):
 
         Args:
             text: a word of `texts`, or several; None shows all.
-            video: as in `overlay`.
-            key: as in `overlay`.
-            **look: as in `overlay`.
+            video, key, **look: as in `overlay`.
             fps: frames per second, or times as in `Renoised.times`. Default: the times of the clip that was read, or 8.
             path: write a .gif or .mp4 there, instead of a window or an inline picture.
 
@@ -221,25 +238,11 @@ class Maps(Mapping[str, np.ndarray]):
                 write_video(partial / VIDEO, frames, fps)
             self.write(partial, facts)
 
-        replaces = RESULT if frames is None else (*RESULT, VIDEO)
-        return write_folder(folder, write, replaces)
+        return write_folder(folder, write, RESULT if frames is None else (*RESULT, VIDEO))
 
     def write(self, folder: Path, more: Mapping[str, Any]) -> None:
         """Write arrays, and meta.json with the sizes of all files, into a folder that exists."""
-        write_arrays(folder / ARRAYS, self.arrays)
-        write_arrays(folder / ARRAYS / TOKEN_ARRAYS, self.token_arrays)
-        meta = {
-            "texts": list(self.texts),
-            "motions": [text for text in self.texts if text in self.motions],
-            "keys": list(self.arrays),
-            **({"tokens": list(self.tokens)} if self.tokens else {}),
-            **({"labels": dict(self.labels)} if self.labels else {}),
-            **self.facts,
-            "heads": self.heads,
-            "scores": self.scores,
-            **more,
-        }
-        write_meta(folder, meta)
+        write_maps(folder, vars(self), more)
 
     @classmethod
     def load(cls, folder: str | Path) -> "Maps":

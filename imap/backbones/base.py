@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from imap.backbones.features import BlockActivations, ConceptStep, Features, Grid, TokenizedText
+from imap.methods.registry import SaliencyMap
 
 
 class Backbone(ABC):
@@ -149,17 +150,29 @@ class Backbone(ABC):
 
     @property
     def latent_frames_per_patch(self) -> int:
-        config = self.transformer.config
-        patch = config.patch_size
-        return patch[0] if isinstance(patch, Sequence) else getattr(config, "patch_size_t", None) or 1
+        return self.temporal_patch(self.transformer.config)
+
+    @staticmethod
+    def temporal_patch(transformer: Mapping[str, Any]) -> int:
+        """Latent frames per frame of a map, from the transformer's configuration."""
+        patch = transformer["patch_size"]
+        return patch[0] if isinstance(patch, Sequence) else transformer.get("patch_size_t") or 1
+
+    @classmethod
+    def maps_of_layer(cls, maps: Sequence[SaliencyMap]) -> int:
+        """How many of some maps a layer has: text has head outputs in joint attention only."""
+        return sum(x.slots != "concepts" or cls.joint_attention for x in maps)
 
     def video_size(self, grid: Grid) -> tuple[int, int, int]:
         """Frames, height and width in pixels of the video of a token grid."""
         high, wide = self.size_multiple(self.transformer.config.patch_size)
+        own = (
+            getattr(self.pipe, "vae_scale_factor_spatial", None) or self.spatial_factor
+        )  # a checkpoint may have its own
         return (
             (grid.frames * self.latent_frames_per_patch - 1) * self.temporal_factor + 1,
-            grid.height * high,
-            grid.width * wide,
+            grid.height * high * own // self.spatial_factor,
+            grid.width * wide * own // self.spatial_factor,
         )
 
     def set_schedule(self, num_inference_steps: int) -> None:

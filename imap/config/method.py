@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from imap.errors import ImapError, brief
+from imap.methods.by_layer import KEEP
 from imap.methods.registry import CHOSEN, EFFECT, MAPS, PUBLISHED, key_of, labels
 
 SCORE_NAMES = ("CHI", "DBI", "Silhouette", "Fisher")
@@ -15,7 +16,7 @@ TARGETS = ("concepts", "prompt")
 STANDARDIZE = ("text", "none")
 SURROGATES = ("per_head", "consensus")
 CONCEPT_TOKENS = ("first", "last", "mean")
-BEYOND = ("show", "effect", "effect_neutral")  # settings of maps beyond the paper
+BEYOND = ("show", "effect", "effect_neutral", "keep")  # settings of maps beyond the paper
 NEUTRAL = ("mean", "dropped")
 
 
@@ -37,6 +38,7 @@ class Method:
     show: str = PUBLISHED  # map that pictures and Maps.of show; published: IMAP of motion words, GramCol of concepts
     effect: bool | tuple[float, ...] = False  # steps of the effect map, as indices or as fractions of the schedule
     effect_neutral: str = "mean"
+    keep: tuple[str, ...] = ()  # also the maps of single layers, of single steps, or both
 
     @property
     def layers(self) -> tuple[int, ...]:
@@ -45,8 +47,9 @@ class Method:
 
     def recorded(self) -> dict[str, Any]:
         """Settings that change a result; those beyond the paper only where they are used. `show` changes none."""
-        effect = {"effect": self.effect, "effect_neutral": self.effect_neutral} if self.effect else {}
-        return {name: x for name, x in vars(self).items() if name not in BEYOND} | effect
+        used = {"effect": self.effect, "effect_neutral": self.effect_neutral} if self.effect else {}
+        used |= {"keep": self.keep} if self.keep else {}
+        return {name: x for name, x in vars(self).items() if name not in BEYOND} | used
 
     def check_steps(self, num_inference_steps: int) -> None:
         """Raise ImapError for steps that the run does not have, or that the effect needs and maps do not read."""
@@ -89,6 +92,7 @@ METHOD_DEFAULTS: dict[str, Any] = {
     "show": PUBLISHED,
     "effect": False,
     "effect_neutral": "mean",
+    "keep": (),
 }
 
 
@@ -133,6 +137,7 @@ def method_settings(
     value["concept_token"] = _choice("concept_token", value["concept_token"], CONCEPT_TOKENS)
     value["effect_neutral"] = _choice("effect_neutral", value["effect_neutral"], NEUTRAL)
     value["effect"] = _effect(value["effect"])
+    value["keep"] = _keep(value["keep"])
     value["show"] = shown_map(value["show"])
     if value["show"] == EFFECT and not value["effect"]:
         raise ImapError("show=effect, and the effect is not read; set effect=true too")
@@ -169,6 +174,14 @@ def _effect(value: Any) -> bool | tuple[float, ...]:
     if not steps or any(step < 0 for step in steps):
         raise ImapError(f"effect={brief(value)} names no step; write it as effect=true or effect=[10,20]")
     return tuple(steps)
+
+
+def _keep(value: Any) -> tuple[str, ...]:
+    """What is kept beside the averages, each once and in one order."""
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, Sequence) or any(name not in KEEP for name in names):
+        raise ImapError(f"keep={brief(value)} is not known; it can be layers, steps or [layers,steps]")
+    return tuple(name for name in KEEP if name in names)
 
 
 def _is_integer(x: Any) -> bool:

@@ -65,8 +65,18 @@ def both_readings(during: Maps, after: Maps) -> Maps:
     labels = {**during.labels, **{after_key(key): f"{label}{AFTER_LABEL}" for key, label in after.names.items()}}
     labels = {key: label for key, label in labels.items() if key in arrays}
     tokens = {**during.token_arrays, **_named(after.token_arrays)}
-    return replace(during, arrays=arrays, facts=facts, labels=labels, token_arrays=tokens)
+    kept = {**during.kept, **{_kept_name(name): one for name, one in after.kept.items()}}
+    return replace(during, arrays=arrays, facts=facts, labels=labels, token_arrays=tokens, kept=kept)
 
 
 def _named(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    return {key if key == EFFECT else after_key(key): x for key, x in arrays.items()}
+    return {_after(key): x for key, x in arrays.items()}
+
+
+def _after(key: str) -> str:
+    return key if key == EFFECT else after_key(key)
+
+
+def _kept_name(name: str) -> str:
+    folder, _, key = name.partition("/")
+    return f"{folder}/{_after(key)}"

@@ -126,6 +126,7 @@ def renoise_clip(
     clean, noise = clean_and_noise(tracing.backbone, pixels_or_latents, noise, generator, stages)
     if tracing.effect is not None and not settings.test_full_denoise:
         tracing.effect.every_step = True
+    tracing.reads = None if settings.test_full_denoise else len(settings.renoise_timestep)
     guided = settings.test_full_denoise and settings.guidance_scale > 1
     with ExitStack() as opened:
         with stages.stage("encode_text"), torch.no_grad():

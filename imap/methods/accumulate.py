@@ -44,13 +44,16 @@ class RunningMaps:
         """Discard what an interrupted step has added."""
         self._step = {}
 
-    def end_step(self) -> None:
-        """Add the current step to the mean over steps."""
+    def end_step(self) -> dict[Sum, Tensor]:
+        """Add the current step to the mean over steps. Returns the step's own means, which may change afterwards."""
+        done = {}
         for name, value in self._step.items():
             softmax = self.softmax and name[0] not in self.plain
-            _accumulate(self._total, name, self._over_texts(value) if softmax else value)
+            done[name] = self._over_texts(value) if softmax else value
+            _accumulate(self._total, name, done[name])
         self._step = {}
         self.steps += 1
+        return done
 
     def _over_texts(self, rows: Tensor) -> Tensor:
         texts = len(rows) if self.texts is None else self.texts

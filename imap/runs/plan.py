@@ -11,13 +11,14 @@ from tqdm import tqdm
 
 from imap.atomic import check_writable
 from imap.backbones.tokens import occurrences
-from imap.config.method import method_settings
+from imap.config.method import Method, method_settings
 from imap.config.model import Model, model_settings
-from imap.config.run import AUTO, DURING, Run, run_settings
+from imap.config.run import AFTER, AUTO, DURING, Run, run_settings
 from imap.config.samples import Sample, numbered, samples_of
 from imap.errors import ImapError
 from imap.media.clips import as_clip, check_clip, check_video_size
 from imap.media.truth import check_truth
+from imap.methods.registry import MAPS
 from imap.runs import interrupts
 from imap.runs.batch import Tally, Task, finished_on_interrupt
 from imap.runs.checkpoint import Checkpoint, read_checkpoint
@@ -25,6 +26,7 @@ from imap.runs.failures import ERRORS, record_failure
 from imap.runs.folders import earlier_requests, log_others, placed, repeated
 from imap.runs.request import NAMED, log_found, look_up, request
 from imap.tracing.effect import refuse_absent
+from imap.tracing.keep_memory import check_memory
 from imap.tracing.text_slots import check_count, check_window
 
 log = logging.getLogger("imap")
@@ -94,9 +96,32 @@ def plan(config: Mapping[str, Any], renoising: bool) -> Plan:
     with finished_on_interrupt(run.output_dir, tally):
         listed = place_tasks(samples, settings, run.output_dir)
         tasks = check_tasks(listed, checkpoint, run, bool(method.effect), config["input_json"], tally)
+        check_keep([task.sample for task in tasks], checkpoint, run, method, renoising)
     if len(tally.failed) == len(listed):
         raise ImapError(f"none of the {len(listed)} samples can run; see {run.output_dir / ERRORS} for the reasons")
     return Plan(model, run, checkpoint, tasks, samples[0][1].prompt, [task.name for task in listed], tally)
+
+
+def check_keep(samples: Sequence[Sample], checkpoint: Checkpoint, run: Run, method: Method, renoising: bool) -> None:
+    """Tell how much memory the maps of single layers and steps take, and refuse more than there is.
+
+    Args:
+        samples: that are to be done; the one with the most words counts.
+        checkpoint, run, method: of the run.
+        renoising: `imap renoise`, not `imap sample`.
+    """
+    if not samples or not method.keep:
+        return
+    adapter, (high, wide) = checkpoint.adapter, checkpoint.size_multiple
+    latents = (run.num_frames - 1) // adapter.temporal_factor + 1
+    cells = -(-latents // adapter.temporal_patch(checkpoint.transformer)) * (run.height // high) * (run.width // wide)
+    start, stop = method.maps_timesteps or (0, run.num_inference_steps)
+    if run.test_full_denoise:
+        steps = len(range(max(start, run.renoise_timestep[0]), stop))
+    else:
+        steps = len(run.renoise_timestep) + (0 if renoising or run.read == AFTER else stop - start)
+    words = max(len(sample.concepts) + len(sample.motions) for sample in samples)
+    check_memory(method, steps, words, adapter.maps_of_layer(MAPS), cells)
 
 
 def place_tasks(samples: Sequence[tuple[str, Sample]], settings: Mapping[str, Any], output_dir: Path) -> list[Task]:

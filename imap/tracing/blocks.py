@@ -12,6 +12,7 @@ from imap.backbones.features import BlockActivations, Features, Grid, call_argum
 from imap.config.method import Method
 from imap.errors import ImapError
 from imap.methods.accumulate import RunningMaps
+from imap.methods.keep import Keeper
 from imap.methods.layer_maps import LayerActivations, LayerMaps, MapConfig, SlotWeights, layer_maps
 from imap.tracing.collect import HeadChoices
 from imap.tracing.prompt_cache import PromptCache
@@ -35,6 +36,7 @@ class BlockReader:
             len(text_slots.texts),
             plain=[x.key for x in config.maps if x.slots == "words"],
         )
+        self.keeper = Keeper(method.keep, len(text_slots.texts))
         self.choices = HeadChoices(config.score)
         self._hooked: list[nn.Module] = []
         self._in_hook = False
@@ -83,6 +85,7 @@ class BlockReader:
     def begin_call(self, call: Mapping[str, Any], row: int, grid: Grid, step: int) -> None:
         """A conditional call begins. What an interrupted step has added is discarded."""
         self.running.drop_step()
+        self.keeper.drop_step()
         self.choices.drop_step()
         if self._slots is None:
             prompt = (0, 1)
@@ -101,7 +104,7 @@ class BlockReader:
                 f"layers {missed} were not seen at step {self._step}: a cache or compiled code passes their modules "
                 "by; switch it off while maps are taken"
             )
-        self.running.end_step()
+        self.keeper.end_step(self._step, self.running.end_step())
         self.choices.end_step(self._step)
 
     def forget(self) -> None:
@@ -167,4 +170,5 @@ class BlockReader:
             if self.observe is not None:
                 self.observe(layer, self._step, activations, slots, maps)
         self.running.add(layer, maps.maps)
+        self.keeper.add(layer, maps.maps)
         self.choices.add(layer, maps)

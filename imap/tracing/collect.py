@@ -10,6 +10,8 @@ from torch import Tensor
 from imap.backbones.features import Grid
 from imap.config.method import Method
 from imap.errors import ImapError
+from imap.methods.by_layer import Kept
+from imap.methods.keep import Numbered
 from imap.methods.layer_maps import LayerMaps, MapConfig
 from imap.methods.motion_heads import Score
 from imap.methods.registry import CHOSEN, EFFECT, MAPS, PUBLISHED, labels
@@ -67,6 +69,7 @@ def collect(
     method: Method,
     text_slots: TextSlots,
     facts: Mapping[str, Any],
+    kept: Mapping[str, Numbered],
 ) -> Maps:
     """Maps from the running means.
 
@@ -77,6 +80,7 @@ def collect(
         config, method: settings; `config.maps` names the maps.
         text_slots: the words.
         facts: further facts to record.
+        kept: maps of single layers and steps.
 
     Raises:
         ImapError: for values that are not finite.
@@ -107,6 +111,7 @@ def collect(
         token_arrays=tokens,
         tokens=text_slots.tokenized.pieces if tokens else (),
         labels=labels(x for x in config.maps if x not in MAPS),
+        kept={name: Kept(x.unflatten(-1, size).cpu().numpy(), *numbers) for name, (x, *numbers) in kept.items()},
     )
 
 

@@ -11,6 +11,9 @@ from imap.backbones.base import Backbone
 from imap.backbones.features import Grid
 from imap.config.method import Method
 from imap.errors import ImapError
+from imap.methods.by_layer import BY_STEP, STEPS
+from imap.methods.keep import Numbered
+from imap.methods.registry import EFFECT
 from imap.tracing.prompt_cache import PromptCache
 from imap.tracing.text_slots import TextSlots
 
@@ -47,6 +50,7 @@ class Effect:
         self._cache = cache
         self._texts: list[Mapping[str, Tensor]] = []
         self._total: Any = None  # Tensor (texts, f, p)
+        self._steps: list[Tensor] = []  # of each step, if they are kept
 
     def encode(self) -> None:
         """Encode the prompts that lack a word. Only `dropped` needs them."""
@@ -95,12 +99,22 @@ class Effect:
         value = _to_grid(torch.cat(lengths), grid)
         self._total = value if self._total is None else self._total + value
         self.read.append(step)
+        if STEPS in self.method.keep:
+            self._steps.append(value)
 
     def mean(self) -> Tensor:
         """(texts, f, p), on the device. Raises ImapError if no step was read."""
         if self._total is None:
             raise ImapError(f"effect={self.method.effect}: none of these steps was read; choose steps that are")
         return self._total / len(self.read)
+
+    def kept(self) -> dict[str, Numbered]:
+        """The effect at each step (texts, steps, f, p), by the name of its file; empty if it is not kept."""
+        order = sorted(range(len(self._steps)), key=self.read.__getitem__)
+        steps = tuple(self.read[i] for i in order)
+        return (
+            {f"{BY_STEP}/{EFFECT}": (torch.stack([self._steps[i] for i in order], dim=1), (), steps)} if order else {}
+        )
 
     def _neutral_texts(self, call: Mapping[str, Any], row: int) -> Sequence[Mapping[str, Tensor]]:
         """Text arguments of the transformer, (1, ...) each, with one word neutral."""

@@ -10,6 +10,7 @@ from imap.config.method import method_settings
 from imap.config.presets import Preset, preset_for
 from imap.config.samples import split_texts
 from imap.errors import ImapError, brief
+from imap.methods.by_layer import LAYERS
 from imap.methods.registry import SaliencyMap
 from imap.tracing.compatibility import check_parts
 from imap.tracing.prompt_cache import PromptCache
@@ -63,6 +64,8 @@ def start_trace(
     )
     if not check_boolean("attention", attention) and not method.effect:
         raise ImapError("without attention only the effect is read; set effect=True")
+    if not attention and LAYERS in method.keep:
+        raise ImapError("without attention only the effect is read, and it has no layers; set keep='steps'")
     return Trace(backbone, method, text_slots, observe, prompt_cache, maps, _only_size(preset), attention)
 
 

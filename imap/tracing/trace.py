@@ -22,6 +22,7 @@ from imap.tracing.collect import collect
 from imap.tracing.compatibility import check_traceable, size_notes
 from imap.tracing.effect import Effect
 from imap.tracing.encodings import Encoding, encodings_into, ids_of
+from imap.tracing.keep_memory import check_memory
 from imap.tracing.prompt_cache import PromptCache
 from imap.tracing.steps import Steps
 from imap.tracing.text_slots import TextSlots
@@ -82,6 +83,7 @@ class Trace:
         self._row: Any = None  # int, the conditional row while a call is read, else None
         self._call: Mapping[str, Any] = {}
         self._reads_effect = False
+        self.reads: int | None = None  # steps that will be read, if the caller knows it better than the schedule
         self._encoded: list[Encoding] = []  # until the first call
         self._handles: list[Any] = []
 
@@ -154,6 +156,8 @@ class Trace:
         check_traceable(self.backbone, self.attention)
         if self.attention:
             self.blocks.check_hooked()
+        if self.method.keep:
+            self._check_memory()
         for note in size_notes(self.backbone, self.grid, call, self.only_size):
             self.text_slots.note(note)
         text = call["encoder_hidden_states"][row]
@@ -162,6 +166,14 @@ class Trace:
             ids = ids_of(text, self._encoded, self.backbone.pipe.tokenizer.pad_token_id)
             self._encoded.clear()
         self.text_slots.check_call(len(text), ids)
+
+    def _check_memory(self) -> None:
+        """Tell how much memory the maps of single layers and steps take, and refuse more than there is."""
+        wanted = self.method.maps_timesteps or (0, self.steps.count)
+        steps = len(range(max(self.steps.index, wanted[0]), min(self.steps.count, wanted[1])))
+        keys, cells = self.backbone.maps_of_layer(self.config.maps), self.grid.frames * self.grid.patches
+        device = self.backbone.pipe._execution_device
+        check_memory(self.method, self.reads or steps, len(self.text_slots.texts), keys, cells, device)
 
     def encode_prompt(self, prompt: str, negative_prompt: str | None) -> dict[str, Tensor]:
         """Text arguments of the pipeline call, as `Backbone.encode_prompt` returns them, encoded once per cache."""
@@ -193,8 +205,11 @@ class Trace:
         grid, patch = asdict(self.grid), self.backbone.latent_frames_per_patch
         grid |= {"latent_frames_per_patch": patch} if patch > 1 else {}
         facts = {"family": self.backbone.family, "grid": grid, "steps": sorted(self.steps.read)}
+        facts["pixels"] = list(self.backbone.video_size(self.grid)[1:])
         means = self.blocks.running.means() if self.attention else {}
+        kept = self.blocks.keeper.kept(self.blocks.running.groups) if self.attention else {}
         if self.effect is not None:
+            kept |= self.effect.kept()
             means[EFFECT] = self.effect.mean()
             facts["effect"] = self.effect.facts()
-        return collect(means, self.blocks.choices, self.grid, self.config, self.method, self.text_slots, facts)
+        return collect(means, self.blocks.choices, self.grid, self.config, self.method, self.text_slots, facts, kept)

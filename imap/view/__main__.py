@@ -14,11 +14,49 @@ from imap.view.normalization import KINDS
 from imap.view.report import MOST_WITH_ALL_KEYS
 from imap.view.run import REPORT, show_report, show_samples
 from imap.view.sample import Problems, samples_in, settings_in
+from imap.view.threshold import RULES
 from imap.view.upsampling import SPACE
 
 
 def main(argv: Sequence[str] | None = None, program: str = "python -m imap.view") -> None:
     """Draw a run's pictures. Exits with status 1 if a sample cannot be shown. program: name in usage lines."""
+    arguments = _parser(program).parse_args(argv)
+    try:
+        if arguments.no_pictures and arguments.masks:
+            raise ImapError("--masks are pictures, and --no-pictures leaves them out; drop one of the two")
+        if arguments.mask_threshold != default.mask_threshold and not arguments.masks:
+            raise ImapError("--mask-threshold is of masks; add --masks")
+        look = Look(**{field.name: getattr(arguments, field.name) for field in fields(Look)})
+        folders = list({path.resolve(): path for path in arguments.folders}.values())
+        samples = []
+        for folder in folders:
+            samples += samples_in(folder)
+            different = settings_in(samples_in(folder))
+            if different > 1:
+                print(f"{folder} holds samples of {different} runs with different settings", file=sys.stderr)
+        problems = Problems()
+        written = [] if arguments.no_pictures else show_samples(samples, look, problems)
+        if not arguments.no_report:
+            all_keys = getattr(arguments, "all_keys", None)
+            if len(folders) == 1:
+                written.append(show_report(folders[0], samples, look, problems, all_keys))
+            else:
+                written.append(show_comparison(folders, look, problems, all_keys))
+        print("\n".join(map(str, written)))
+        sys.exit(1 if problems else 0)
+    except ImapError as error:
+        sys.exit(f"imap: error: {error}")
+
+
+def _threshold(text: str) -> float | str:
+    """A threshold as typed; `Look` checks it."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _parser(program: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=program,
         description="Overlay videos, a strip and a report page of a finished run, or of one sample's folder. No model "
@@ -47,6 +85,9 @@ def main(argv: Sequence[str] | None = None, program: str = "python -m imap.view"
         "--no-truth", dest="truth", action="store_false", help="no outlines where the truth is known (truth.npz)"
     )
     parser.add_argument("--gif", action="store_true", help="overlays as gif too")
+    shares = RULES.replace("%", "%%")
+    parser.add_argument("--masks", action="store_true", help="masks of every word too: a PNG per frame, and COCO RLE")
+    parser.add_argument("--mask-threshold", type=_threshold, default=default.mask_threshold, help=f"of masks: {shares}")
     parser.add_argument(
         "--all-keys",
         action=argparse.BooleanOptionalAction,
@@ -57,28 +98,7 @@ def main(argv: Sequence[str] | None = None, program: str = "python -m imap.view"
     parts = parser.add_mutually_exclusive_group()
     parts.add_argument("--no-pictures", action="store_true", help="the report alone")
     parts.add_argument("--no-report", action="store_true", help="the pictures alone")
-    arguments = parser.parse_args(argv)
-    try:
-        look = Look(**{field.name: getattr(arguments, field.name) for field in fields(Look)})
-        folders = list({path.resolve(): path for path in arguments.folders}.values())
-        samples = []
-        for folder in folders:
-            samples += samples_in(folder)
-            different = settings_in(samples_in(folder))
-            if different > 1:
-                print(f"{folder} holds samples of {different} runs with different settings", file=sys.stderr)
-        problems = Problems()
-        written = [] if arguments.no_pictures else show_samples(samples, look, problems)
-        if not arguments.no_report:
-            all_keys = getattr(arguments, "all_keys", None)
-            if len(folders) == 1:
-                written.append(show_report(folders[0], samples, look, problems, all_keys))
-            else:
-                written.append(show_comparison(folders, look, problems, all_keys))
-        print("\n".join(map(str, written)))
-        sys.exit(1 if problems else 0)
-    except ImapError as error:
-        sys.exit(f"imap: error: {error}")
+    return parser
 
 
 if __name__ == "__main__":

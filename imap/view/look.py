@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from imap.errors import ImapError
 from imap.view.normalization import KINDS
+from imap.view.threshold import HALF, check_threshold
 from imap.view.upsampling import SPACE
 
 COLORMAPS = ("inferno", "magma", "viridis", "plasma", "cividis")  # perceptually uniform
@@ -23,6 +24,8 @@ class Look:
         gif: also write overlays as gif.
         columns: frames of a strip at most.
         truth: outline where words are true, if it is known.
+        masks: also write masks of every text.
+        mask_threshold: of masks: a number from 0 to 1 on the scale of `normalization`, "otsu" or a share, "top 10%".
     """
 
     key: str = "auto"
@@ -33,6 +36,8 @@ class Look:
     gif: bool = False
     columns: int = MOST_COLUMNS
     truth: bool = True
+    masks: bool = False
+    mask_threshold: float | str = HALF
 
     def __post_init__(self) -> None:
         for name, known in (("normalization", KINDS), ("colormap", COLORMAPS), ("space", SPACE)):
@@ -42,3 +47,4 @@ class Look:
             raise ImapError(f"opacity={self.opacity!r} is not between 0 and 1")
         if not isinstance(self.columns, int) or self.columns < 1:
             raise ImapError(f"columns={self.columns!r} is not a number of frames; a strip has at least 1")
+        object.__setattr__(self, "mask_threshold", check_threshold(self.mask_threshold))  # as it is recorded

@@ -52,3 +52,11 @@ def normalize(maps: np.ndarray, kind: str = "median") -> Normalized:
     spread = high - low
     values = np.divide(maps - low, spread, out=np.zeros(maps.shape), where=spread > 0)
     return Normalized(kind, values.clip(0, 1).astype(np.float32), limits)
+
+
+def normalize_text(maps: np.ndarray, index: int, kind: str = "median") -> Normalized:
+    """One text's map of a key (texts, frames, h, w) to [0, 1], (1, frames, h, w). Only `shared` looks at the others."""
+    if kind != "shared":
+        return normalize(maps[index : index + 1], kind)
+    every, row = normalize(maps, kind), slice(index, index + 1)
+    return Normalized(kind, every.values[row], every.limits[row])

@@ -13,9 +13,13 @@ from imap.atomic import write_folder
 from imap.map_files import VIEW
 from imap.media.video_io import write_video
 from imap.view import strip as strips
+from imap.view.coco import FILE as MASKS_FILE
+from imap.view.coco import FOLDER as MASKS
+from imap.view.coco import write_masks
 from imap.view.look import Look
+from imap.view.masks import masked, video_size
 from imap.view.moving import gif
-from imap.view.normalization import Normalized, normalize
+from imap.view.normalization import Normalized, normalize_text
 from imap.view.overview import PANEL, Word, overview
 from imap.view.sample import Shown
 
@@ -39,6 +43,10 @@ def write_pictures(shown: Shown, look: Look) -> Path:
             text, key, _, normalized = row
             files = _write_moving(folder / name, shown, [row[:3]], look, WORD_PANEL, look.gif)
             records[text] = {"key": key, "files": files, **normalized.recorded()}
+        if look.masks:
+            _write_masks(
+                folder / MASKS, shown, [(row[0], row[1], name) for row, name in zip(rows, names, strict=True)], look
+            )
         _write_moving(folder / OVERVIEW, shown, [row[:3] for row in rows], look, PANEL, True)
         figure = strips.strip(
             shown,
@@ -70,12 +78,17 @@ def _write_moving(path: Path, shown: Shown, words: Sequence[Word], look: Look, p
 def row_of(shown: Shown, text: str, look: Look) -> tuple[str, str, np.ndarray, Normalized]:
     """Text, key, its map in [0, 1], and the values that 0 and 1 represent. Raises ImapError for an unknown key."""
     key = shown.default_key(text) if look.key == "auto" else shown.maps.key_of(text, look.key)
-    index, maps = shown.maps.texts.index(text), shown.maps[key]
-    shared = look.normalization == "shared"
-    normalized = normalize(maps if shared else maps[index : index + 1], look.normalization)
-    row = slice(index, index + 1) if shared else slice(1)
-    values, limits = normalized.values[row], normalized.limits[row]
-    return (text, key, values[0], Normalized(normalized.kind, values, limits))
+    normalized = normalize_text(shown.maps[key], shown.maps.texts.index(text), look.normalization)
+    return (text, key, normalized.values[0], normalized)
+
+
+def _write_masks(folder: Path, shown: Shown, words: Sequence[tuple[str, str, str]], look: Look) -> None:
+    """Write masks/: those of every word, each (text, key, name of its folder)."""
+    size = shown.frames.shape[:3] if shown.has_video else video_size(shown.maps)
+    record = {"threshold": look.mask_threshold, "normalization": look.normalization, "space": look.space}
+    cut = [(*word, masked(shown.maps, *word[:2], look.mask_threshold, size, look)) for word in words]
+    folder.mkdir()
+    write_masks(folder, shown, cut, record)
 
 
 def limits_of(normalized: Normalized) -> tuple[float, float] | None:
@@ -98,4 +111,7 @@ def file_names(texts: Sequence[str]) -> list[str]:
 
 def _own_files(folder: Path) -> list[str]:
     """Files of earlier pictures, which are all replaced."""
-    return [path.name for path in folder.iterdir() if path.suffix in SUFFIXES] if folder.is_dir() else []
+    if not folder.is_dir():
+        return []
+    masks = [MASKS] if (folder / MASKS / MASKS_FILE).is_file() else []
+    return masks + [path.name for path in folder.iterdir() if path.suffix in SUFFIXES]

@@ -18,16 +18,20 @@ from imap.media.clip_file import LONGEST
 from imap.media.clips import as_frames as as_pixels
 from imap.media.video_io import RATE, check_fps, mean_rate, times_of, write_video
 from imap.saliency import Maps
+from imap.view.lengths import check_length
 from imap.view.look import Look
+from imap.view.masks import masked, video_size
 from imap.view.moving import animated_png, gif, over
 from imap.view.overview import PANEL, overview
 from imap.view.pictures import OVERVIEW, WORD_PANEL, file_names, limits_of, row_of
 from imap.view.sample import Shown, blank_frames
 from imap.view.strip import strip
-from imap.view.upsampling import TEMPORAL
+from imap.view.threshold import check_threshold
 
 NOTEBOOK_DPI = 80  # of figures that are stored in a notebook
 NOTEBOOK_SIZE = 0.7  # of moving pictures there, which would fill it
+PICTURES = tuple(x.name for x in fields(Look) if x.name not in ("key", "masks", "mask_threshold"))
+SCALE = ("normalization", "space")  # settings that change a mask
 WINDOWS = ("qtagg", "qt5agg", "tkagg", "gtk3agg", "gtk4agg", "wxagg", "macosx")  # backends of matplotlib
 
 
@@ -53,17 +57,7 @@ def as_frames(video: Any, maps: Maps) -> np.ndarray:
     if isinstance(video, str | Path):
         raise ImapError(f"video={str(video)!r} is a path; give the frames, such as imap.media.clips.read_clip(path)")
     frames = as_pixels(video)
-    latent_frames = next(iter(maps.arrays.values())).shape[1]
-    patch = maps.facts.get("grid", {}).get("latent_frames_per_patch", 1)  # 2 in CogVideoX 1.5, which pads an odd number
-    in_video = [latent_frames * patch - padded for padded in range(patch)]
-    lengths = [TEMPORAL * (latents - 1) + 1 for latents in in_video]
-    if maps.facts.get("family") == "cogvideox":  # its VAE makes an even number of latent frames four frames each
-        lengths += [TEMPORAL * latents for latents in in_video if latents % 2 == 0]
-    if len(frames) not in lengths:
-        raise ImapError(
-            f"the video has {len(frames)} frames, which do not fit maps of {latent_frames} latent frames; "
-            f"expected {' or '.join(map(str, lengths))}, the frames of the traced call"
-        )
+    check_length(maps, len(frames))
     return frames
 
 
@@ -87,6 +81,18 @@ def overlay(maps: Maps, text: str, video: Any, key: str | None, **look: Any) -> 
     shown, settings = _shown(maps, video), _look(key, look)
     _, _, x, _ = row_of(shown, text, settings)
     return np.stack(list(over(shown.frames, x, settings, shown.has_video)))
+
+
+def mask(
+    maps: Maps, text: str, threshold: Any, video: Any, key: str | None, size: Any = None, **look: Any
+) -> np.ndarray:
+    """As `Maps.mask`."""
+    threshold = check_threshold(threshold)
+    settings = _look(None, look, SCALE, "masks")
+    if video is not None and size is not None:
+        raise ImapError("give either video= or size=, and not both: a mask has the size of its video")
+    frames = as_frames(video, maps).shape[:3] if video is not None else video_size(maps, size)
+    return masked(maps, text, maps.key_of(text, key), threshold, frames, settings).masks
 
 
 def plot(maps: Maps, video: Any, key: str | None, caption: str | None, fps: Any, **look: Any) -> Figure:
@@ -140,11 +146,12 @@ def _texts(maps: Maps, text: Any) -> Sequence[str]:
     return texts
 
 
-def _look(key: str | None, settings: Mapping[str, Any]) -> Look:
-    known = [field.name for field in fields(Look) if field.name != "key"]
+def _look(
+    key: str | None, settings: Mapping[str, Any], known: Sequence[str] = PICTURES, what: str = "pictures"
+) -> Look:
     unknown = sorted(set(settings) - set(known))
     if unknown:
-        raise ImapError(f"{unknown[0]}= is not a setting of pictures; there are {', '.join(known)}")
+        raise ImapError(f"{unknown[0]}= is not a setting of {what}; there are {', '.join(known)}")
     return Look("auto" if key is None else key, **settings)
 
 

@@ -9,11 +9,13 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import imap.runs.runner
+import imap.tracing.keep_memory
 from imap import ImapError, Maps
 from imap.cli.commands import run_samples
 from imap.map_files import read_meta
@@ -291,6 +293,53 @@ def test_maps_of_all_prompt_tokens_are_written_with_prompt_tokens(command, loads
     maps = Maps.load(tmp_path / "out" / FOLDER)
     assert {len(array) for array in maps.token_arrays.values()} == {len(maps.tokens)} and "▁ball" in maps.tokens
     assert maps["imap"].shape[0] == 3
+
+
+@pytest.mark.parametrize("name", ["sampling", "renoising"])
+def test_a_changed_keep_makes_a_sample_again_and_none_leaves_earlier_ones(
+    name, command, loads: list, tmp_path: Path, clip: Path
+):
+    arguments = [*SAMPLE, *([f"video_path={clip}", "renoise_timestep=[1]"] if name == "renoising" else [])]
+    folder = tmp_path / "out" / FOLDER
+    assert command(name, *arguments)[0] == 0 and len(loads) == 1
+    assert "keep" not in read_meta(folder)["request"]["settings"]["method"] and "kept" not in read_meta(folder)
+    status, messages = command(name, *arguments, "keep=[steps,layers]")
+    assert status == 0 and len(loads) == 2 and "settings have changed (method.keep)" in messages
+    assert "keep=[layers,steps]: maps of 4 layers" in messages
+    maps = Maps.load(folder)
+    np.testing.assert_allclose(np.mean([*maps.by_layer("ball").values()], axis=0), maps.of("ball"), rtol=1e-4)
+    assert list(maps.by_step("ball")) == ([1] if name == "renoising" else [0, 1])
+    assert command(name, *arguments, "keep=[layers,steps]")[0] == 0 and len(loads) == 2
+    (folder / "npy/by_layer/imap.npy").unlink()
+    assert command(name, *arguments, "keep=[layers,steps]")[0] == 0 and len(loads) == 3
+
+
+FORETOLD = {  # steps that are read: of 2, and of a finished video one
+    "during": ("sampling", [], 2),
+    "a range": ("sampling", ["maps_timesteps=[1,2]"], 1),
+    "after": ("sampling", ["read=after", "read_timestep=[1]"], 1),
+    "both": ("sampling", ["read=both", "read_timestep=[1]"], 3),
+    "a clip": ("renoising", ["renoise_timestep=[0,1]"], 2),
+    "a part": ("renoising", ["renoise_timestep=[0,1]", "maps_timesteps=[1,2]"], 1),
+    "to the end": ("renoising", ["renoise_timestep=[0]", "test_full_denoise=true"], 2),
+}
+
+
+@pytest.mark.parametrize("case", FORETOLD)
+def test_keep_beyond_the_free_memory_is_refused_before_a_model_is_loaded(
+    case, command, no_load, tmp_path: Path, clip: Path, monkeypatch
+):
+    name, settings, steps = FORETOLD[case]
+    arguments = [*SAMPLE, *([f"video_path={clip}"] if name == "renoising" else []), *settings, "keep=steps"]
+    needed = 2 * steps * 6 * 3 * (3 * 2 * 3) * 4  # keys over two lists of layers, words, patches, bytes
+    memory = SimpleNamespace(available=needed * 1.49)
+    monkeypatch.setattr(imap.tracing.keep_memory.psutil, "virtual_memory", lambda: memory)
+    status, messages = command(name, *arguments)
+    counted = "1 step" if steps == 1 else f"{steps} steps"
+    assert str(status).startswith(f"imap: error: keep=[steps]: maps of 4 layers, {counted} and 3 words take"), messages
+    memory.available = needed * 1.51
+    with pytest.raises(pytest.fail.Exception, match="a model was loaded"):
+        command(name, *arguments)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import gc
 import weakref
+from types import SimpleNamespace
 
 import accelerate
 import numpy as np
@@ -13,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import imap
 from imap.backbones import backbone_of
+from imap.backbones.features import Grid
 from imap.testing import tiny
 from tests.conftest import FAMILIES, PROMPT, SIZES
 
@@ -52,6 +54,10 @@ def test_sampling_is_bit_identical_and_leaves_nothing(pipes, family, target):
     assert maps.texts == ("ball", "small dog", "rolling")
     assert all(x.shape == (3, 3, 2, 3) and x.dtype == np.float32 for x in maps.values())
     assert all(x.std() > 0 for x in maps.values())
+    assert maps.facts["pixels"] == [SIZES["height"], SIZES["width"]]  # the size of masks
+    assert family == "cogvideox" or maps.mask("ball").shape == tuple(
+        SIZES[x] for x in ("num_frames", "height", "width")
+    )
 
 
 @pytest.mark.parametrize("full", [False, True])
@@ -477,3 +483,10 @@ def test_maps_saved_and_loaded_are_the_same(pipes, tmp_path):
         assert getattr(again, name) == getattr(maps, name)
     assert again.tokens == maps.tokens
     assert all(np.array_equal(again.token_arrays[key], maps.token_arrays[key]) for key in maps.token_arrays)
+
+
+def test_the_size_of_the_video_is_that_of_the_pipelines_own_vae(pipes):
+    backbone, grid = backbone_of(pipes("wan")), Grid(3, 2, 3)
+    assert backbone.video_size(grid) == (9, 32, 48)
+    backbone.pipe = SimpleNamespace(vae_scale_factor_spatial=16)  # as of Wan 2.2 5B
+    assert backbone.video_size(grid) == (9, 64, 96)
