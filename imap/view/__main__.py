@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None, program: str = "python -m imap.view"
     try:
         if arguments.no_pictures and arguments.masks:
             raise ImapError("--masks are pictures, and --no-pictures leaves them out; drop one of the two")
-        if arguments.mask_threshold != default.mask_threshold and not arguments.masks:
+        if arguments.mask_threshold != Look.mask_threshold and not arguments.masks:
             raise ImapError("--mask-threshold is of masks; add --masks")
         look = Look(**{field.name: getattr(arguments, field.name) for field in fields(Look)})
         folders = list({path.resolve(): path for path in arguments.folders}.values())
