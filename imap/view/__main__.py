@@ -81,9 +81,8 @@ def _parser(program: str) -> argparse.ArgumentParser:
     parser.add_argument("--opacity", type=float, default=default.opacity, help="of the map over the video, 0 to 1")
     parser.add_argument("--space", default=default.space, choices=SPACE, help="how a map is enlarged")
     parser.add_argument("--columns", type=int, default=default.columns, help="the most frames across a strip")
-    parser.add_argument(
-        "--no-truth", dest="truth", action="store_false", help="no outlines where the truth is known (truth.npz)"
-    )
+    known = "outline where words are true, if it is known (truth.npz)"
+    parser.add_argument("--truth", action=argparse.BooleanOptionalAction, default=default.truth, help=known)
     parser.add_argument("--gif", action="store_true", help="overlays as gif too")
     shares = RULES.replace("%", "%%")
     parser.add_argument("--masks", action="store_true", help="masks of every word too: a PNG per frame, and COCO RLE")
