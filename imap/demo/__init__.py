@@ -9,7 +9,7 @@ from packaging.version import parse
 from imap.errors import ImapError
 
 if TYPE_CHECKING:
-    from imap.demo.page import Page
+    from imap.demo.web import Page
 
 OLDEST = "6"  # gradio
 INSTALL = 'pip install "imap-video[demo]" (in a checkout: pip install -e ".[demo]")'
@@ -35,7 +35,7 @@ def page(*settings: str) -> "Page":
     engine = Engine(configs)
     # gradio reads these when it is imported: one folder for all files, and nothing about the user leaves the machine
     os.environ.update(GRADIO_TEMP_DIR=str(engine.folder), GRADIO_ANALYTICS_ENABLED="False", GRADIO_RUN_HISTORY="False")
-    from imap.demo.page import build
+    from imap.demo.web import build
 
     return build(engine)
 

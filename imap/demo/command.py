@@ -1,5 +1,6 @@
 """`imap demo`: serve the page until Ctrl-C."""
 
+import os
 import socket
 import time
 from collections.abc import Sequence
@@ -65,7 +66,8 @@ def check_free(port: int) -> None:
         with socket.create_server((LOOPBACK, port)):
             pass
     except OSError as error:
-        raise ImapError(f"port {port}: {error.strerror}; choose another one with --port") from None
+        reason = os.strerror(error.errno or 0)
+        raise ImapError(f"port {port}: {reason}; choose another one with --port") from None
 
 
 def serve(settings: Sequence[str], port: int | None) -> None:

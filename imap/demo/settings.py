@@ -22,6 +22,8 @@ Configs = Mapping[bool, Mapping[str, Any]]  # renoising: plain values of the com
 def configurations(settings: Sequence[str]) -> Configs:
     """The configurations of both commands. A setting of only one of them counts for that one.
 
+    `num_inference_steps` counts for clips only together with `renoise_timestep`, whose indices depend on it.
+
     Args:
         settings: as typed, such as `backbone=shapes_cogvideox`.
 
@@ -35,12 +37,15 @@ def configurations(settings: Sequence[str]) -> Configs:
         reason = ON_THE_PAGE.get(_name(setting))
         if reason:
             raise ImapError(f"{_name(setting)} is no setting of imap demo: {reason}")
+    # the steps of a new video do not change at which noise levels a clip is read
+    reads_at = any(_name(setting) == "renoise_timestep" for setting in typed)
     names = {command: set(setting_names(command)) for command in COMMANDS}
     configs = []
     for command, other in zip(COMMANDS, reversed(COMMANDS), strict=True):
         own = [x for x in typed if _name(x) in names[command] or _name(x) not in names[other]]
-        fit = FIT if command == "renoising" else ()
-        configs.append(check_overrides(command, [*fit, *own]))
+        if command == "renoising":
+            own = [*FIT, *(x for x in own if _name(x) != "num_inference_steps" or reads_at)]
+        configs.append(check_overrides(command, own))
     plain: Any = [OmegaConf.to_container(config) for config in configs]
     return dict(zip((False, True), plain, strict=True))
 
