@@ -35,6 +35,8 @@ def page(*settings: str) -> "Page":
     engine = Engine(configs)
     # gradio reads these when it is imported: one folder for all files, and nothing about the user leaves the machine
     os.environ.update(GRADIO_TEMP_DIR=str(engine.folder), GRADIO_ANALYTICS_ENABLED="False", GRADIO_RUN_HISTORY="False")
+    for name in ("no_proxy", "NO_PROXY"):  # gradio asks its own server whether it runs
+        os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1,localhost"]))
     from imap.demo.web import build
 
     return build(engine)

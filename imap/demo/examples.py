@@ -7,11 +7,11 @@ from typing import Any
 
 from imap.config.samples import Sample, read_list
 
-PROMPTS = (  # for the small models: prompt, concepts, motions
+PROMPTS = (  # for the small models: prompt, concepts, motions. The videos of shapes_wan follow them
     ("a ball jumps while a kite grows", "ball, kite", "jumps, grows"),
-    ("a kite flashes while a box jumps", "kite, box", "flashes, jumps"),
-    ("a cross dips while a ball stays", "cross, ball", "dips, stays"),
-    ("a ring grows while a ball dips", "ring, ball", "grows, dips"),
+    ("a cross flashes while a box dips", "cross, box", "flashes, dips"),
+    ("a ball jumps while a cross flashes", "ball, cross", "jumps, flashes"),
+    ("a ring jumps while a cross stays", "ring, cross", "jumps, stays"),
 )
 REAL = (  # for models of real videos
     ("A horse gallops across a field.", "horse, field", "gallops"),

@@ -44,6 +44,8 @@ def theme() -> gr.themes.Base:
         button_primary_background_fill_hover="#98271f",
         button_primary_background_fill_dark="#ff8a6b",
         button_primary_background_fill_hover_dark="#ffa58d",
+        button_primary_border_color="transparent",
+        button_primary_border_color_dark="transparent",
         button_primary_text_color="#fff",
         button_primary_text_color_dark="#14171b",
     )

@@ -29,7 +29,7 @@ class Page(gr.Blocks):
 
     def __init__(self, engine: Engine) -> None:
         # files are deleted when they are an hour old; those of jobs, when there are newer ones
-        super().__init__(title="imap", analytics_enabled=False, delete_cache=(600, 3600))
+        super().__init__(title="imap", delete_cache=(600, 3600))
         self.engine = engine
         self.jobs: set[Job[Result]] = set()
 

@@ -174,6 +174,8 @@ def test_settings_that_the_model_cannot_run_with_are_refused_before_it_is_loaded
     monkeypatch.setattr(engines, "load_model", lambda *arguments: pytest.fail("loaded"))
     with pytest.raises(ImapError, match="imap_layer names layer 99"):
         Engine(configurations([*SMALL, "imap_layer=[99]"]))
+    with pytest.raises(ImapError, match="maps_timesteps"):  # of a new video alone
+        Engine(configurations([*SMALL, "read=during", "maps_timesteps=[0,99]"]))
     with pytest.raises(ImapError, match="num_frames=10"):
         Engine(configurations([*SMALL, "num_frames=10"]))
 

@@ -1,5 +1,6 @@
 """`imap demo` in a real browser: maps of a prompt and of a clip, messages, the queue, and Ctrl-C."""
 
+import json
 import os
 import re
 import signal
@@ -11,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
+import imap
 from tests.browser import NAMES, Browser, find
 
 pytestmark = pytest.mark.slow
 REQUIRED = os.environ.get("IMAP_CHROMIUM") == "required"  # a missing browser is then a failure
+CLIP = Path(imap.demo_model("wan")).parents[1] / "clips/49_frames/000-a-ring-flashes-while-a-box-jumps.mp4"
 LAPTOP, PHONE = (1280, 800), (390, 844)
 MOST = 30  # seconds from the command to the page; 8 to 12 were measured, on machines with other work
 STATUS = "document.querySelector('#status').innerText"
@@ -48,7 +51,10 @@ class Served:
         self.folder, began = folder, time.monotonic()
         folder.mkdir()
         command = [sys.executable, "-m", "imap", "demo"]
-        environment = os.environ | {"TMPDIR": str(folder)}
+        environment = os.environ | {
+            "TMPDIR": str(folder),
+            "http_proxy": "http://127.0.0.1:9",
+        }  # a proxy that is not there
         self.errors = (folder.parent / "errors.txt").open("w")
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.errors, text=True, env=environment)
         assert self.process.stdout is not None
@@ -127,6 +133,23 @@ def test_an_example_clip_is_read_on_a_phone(browser, served):
     tab.until(f"/Finished/.test({STATUS})")
     tab.until("document.querySelector('#overview video').readyState === 4")
     assert tab.run("return document.documentElement.scrollWidth") == PHONE[0]
+    tab.close()
+
+
+def test_an_uploaded_clip_is_fitted_to_the_model(browser, served):
+    tab = opened(browser, served)
+    tab.run("document.querySelectorAll('#mode input')[1].click()")
+    tab.until("!!document.querySelector('#clip input[type=file]')")
+    root = tab.ask("DOM.getDocument")["root"]["nodeId"]
+    field = tab.ask("DOM.querySelector", nodeId=root, selector="#clip input[type=file]")["nodeId"]
+    tab.ask("DOM.setFileInputFiles", nodeId=field, files=[str(CLIP)])
+    tab.until("!!document.querySelector('#clip video')")
+    words = "fill('prompt', 'a ring flashes'); fill('concepts', 'ring'); fill('motions', 'flashes')"
+    tab.run(f"{FILL} {words}; await press('start')")
+    tab.until(f"/Finished/.test({STATUS})")
+    (meta,) = served.folder.glob("imap-demo-*/job-*/000-a-ring-flashes/meta.json")
+    clip = json.loads(meta.read_text())["clip"]
+    assert clip["frames"] == 49 and clip["taken"] == list(range(0, 49, 2))  # 25 frames, evenly
     tab.close()
 
 
