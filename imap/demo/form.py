@@ -2,7 +2,7 @@
 
 from typing import Any
 
-import gradio as gr
+import gradio as gr  # pyright: ignore[reportMissingImports] (an extra)
 
 from imap.demo import examples
 from imap.demo.engine import Engine, Form
@@ -13,7 +13,7 @@ PROMPT, CLIP = "From a prompt", "From a clip"
 def words_and_clip(engine: Engine) -> dict[str, Any]:
     """What to look for, and in what."""
     opening = examples.first(engine.configs[False])
-    words = {"max_lines": 1, "min_width": 140}
+    words: dict[str, Any] = {"max_lines": 1, "min_width": 140}
     mode = gr.Radio([PROMPT, CLIP], value=PROMPT, label="Source", show_label=False, container=False, elem_id="mode")
     with gr.Column(visible=False) as of_clips:
         clip = gr.Video(label="Clip", sources=["upload"], height=200, buttons=[], elem_id="clip")

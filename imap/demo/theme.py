@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-import gradio as gr
+import gradio as gr  # pyright: ignore[reportMissingImports] (an extra)
 
 CSS = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
 HEAD = '<meta name="color-scheme" content="light dark">'

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import gradio as gr
+import gradio as gr  # pyright: ignore[reportMissingImports] (an extra)
 
 from imap.demo import form, parts
 from imap.demo.engine import Engine, Form, Result
