@@ -13,7 +13,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from imap.cli.overrides import literal
+from imap.config.overrides import literal
 from imap.config.presets import config_folder
 from imap.testing import tiny
 

@@ -9,7 +9,7 @@ import hydra
 
 from imap.cli.help import manual
 from imap.cli.main import exit_unknown
-from imap.cli.overrides import check_overrides, literal
+from imap.config.overrides import check_overrides, literal
 from imap.config.presets import config_folder
 from imap.errors import ImapError
 from imap.runs.interrupts import ends_on_signals
@@ -85,6 +85,13 @@ def run_samples(config: Any, renoising: bool) -> None:
 def view(argv: Sequence[str], program: str = "imap view") -> None:
     """Draw overlays, strips and the report page of a finished run."""
     from imap.view.__main__ import main
+
+    main(argv, program)
+
+
+def demo(argv: Sequence[str], program: str = "imap demo") -> None:
+    """Serve a web page: words and a prompt or a clip in, maps out."""
+    from imap.demo.command import main
 
     main(argv, program)
 

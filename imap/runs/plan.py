@@ -67,6 +67,32 @@ def plan(config: Mapping[str, Any], renoising: bool) -> Plan:
     model, run = model_settings(config["backbone"]), run_settings(config, renoising)
     samples = list(numbered(samples_of(config, renoising, config["backbone"].get("demo"))))
     warn_of_unknown_words([sample for _, sample in samples], model.name, config["backbone"].get("words"))
+    checkpoint, method = check_model(config, model, run, renoising)
+    check_writable(run.output_dir)
+    recorded = method.recorded() | ({"imap_layer": AUTO} if run.chooses_layers else {})
+    settings = {"model": model.recorded(), **run.recorded(), "method": recorded}
+    tally = Tally()
+    with finished_on_interrupt(run.output_dir, tally):
+        listed = place_tasks(samples, settings, run.output_dir)
+        tasks = check_tasks(listed, checkpoint, run, bool(method.effect), config["input_json"], tally)
+        check_keep([task.sample for task in tasks], checkpoint, run, method, renoising)
+    if len(tally.failed) == len(listed):
+        raise ImapError(f"none of the {len(listed)} samples can run; see {run.output_dir / ERRORS} for the reasons")
+    return Plan(model, run, checkpoint, tasks, samples[0][1].prompt, [task.name for task in listed], tally)
+
+
+def check_model(config: Mapping[str, Any], model: Model, run: Run, renoising: bool) -> tuple[Checkpoint, Method]:
+    """Check the settings of a run against the small files of its checkpoint.
+
+    Args:
+        config: plain values of a composed configuration.
+        model: of the configuration.
+        run: of the configuration.
+        renoising: `imap renoise`, not `imap sample`.
+
+    Raises:
+        ImapError: if the model is not found, or cannot run so.
+    """
     checkpoint = read_checkpoint(model)
     adapter, paper = checkpoint.adapter, config["backbone"]["paper"]
     method = method_settings(
@@ -89,17 +115,7 @@ def plan(config: Mapping[str, Any], renoising: bool) -> Plan:
         raise ImapError(
             f"backbone={model.name} takes no negative_prompt, because its guidance is built in; leave it empty"
         )
-    check_writable(run.output_dir)
-    recorded = method.recorded() | ({"imap_layer": AUTO} if run.chooses_layers else {})
-    settings = {"model": model.recorded(), **run.recorded(), "method": recorded}
-    tally = Tally()
-    with finished_on_interrupt(run.output_dir, tally):
-        listed = place_tasks(samples, settings, run.output_dir)
-        tasks = check_tasks(listed, checkpoint, run, bool(method.effect), config["input_json"], tally)
-        check_keep([task.sample for task in tasks], checkpoint, run, method, renoising)
-    if len(tally.failed) == len(listed):
-        raise ImapError(f"none of the {len(listed)} samples can run; see {run.output_dir / ERRORS} for the reasons")
-    return Plan(model, run, checkpoint, tasks, samples[0][1].prompt, [task.name for task in listed], tally)
+    return checkpoint, method
 
 
 def check_keep(samples: Sequence[Sample], checkpoint: Checkpoint, run: Run, method: Method, renoising: bool) -> None:

@@ -13,6 +13,7 @@ from imap.atomic import clear_leftovers
 from imap.backbones import backbone_of
 from imap.claims import claim, lock_of
 from imap.config.method import shown_map
+from imap.config.model import Model
 from imap.config.run import DURING, Run
 from imap.config.samples import Sample
 from imap.errors import ImapError, one_line
@@ -25,6 +26,7 @@ from imap.media.clips import FittedClip
 from imap.methods.registry import PUBLISHED
 from imap.runs import interrupts
 from imap.runs.batch import Tally, Task, finished_on_interrupt, run_tasks
+from imap.runs.checkpoint import Checkpoint
 from imap.runs.failures import forget_failures
 from imap.runs.loading import load
 from imap.runs.plan import RANDOM_WEIGHTS, Plan, plan
@@ -104,13 +106,23 @@ def method_show(todo: Plan) -> str:
 
 def run_plan(todo: Plan, renoising: bool) -> None:
     """Load the model of a plan and run its tasks."""
-    log.info("loading %s (%s, %s)", todo.checkpoint.source, todo.model.dtype, todo.model.device)
-    pipe = load(todo.model, todo.checkpoint.source)
-    if todo.model.source is None:
-        log.warning(RANDOM_WEIGHTS, todo.model.name)
+    pipe = load_model(todo.model, todo.checkpoint)
     run = choose_layers(pipe, todo, renoising) if todo.run.chooses_layers else todo.run
-    facts = {"fps": run.fps, "device": str(todo.model.device), "offload": todo.model.offload}
-    do_tasks(pipe, todo.tasks, run, renoising, todo.tally, facts)
+    do_tasks(pipe, todo.tasks, run, renoising, todo.tally, facts_of(todo.model, run))
+
+
+def load_model(model: Model, checkpoint: Checkpoint) -> Any:
+    """Load a pipeline, and log what is loaded."""
+    log.info("loading %s (%s, %s)", checkpoint.source, model.dtype, model.device)
+    pipe = load(model, checkpoint.source)
+    if model.source is None:
+        log.warning(RANDOM_WEIGHTS, model.name)
+    return pipe
+
+
+def facts_of(model: Model, run: Run) -> dict[str, Any]:
+    """What `meta.json` records of a run, and is not part of the request."""
+    return {"fps": run.fps, "device": str(model.device), "offload": model.offload}
 
 
 def do_tasks(
@@ -156,15 +168,18 @@ def do_tasks(
 
 
 def one_sample(pipe: Any, sample: Sample, run: Run, renoising: bool, **prepared: Any) -> Output:
-    """Sample or renoise one sample. prepared: its decoded clip and the prompt cache."""
+    """Sample or renoise one sample. prepared: its decoded clip, the prompt cache, and who watches."""
     try:
         return (renoise_video if renoising else sample_video)(pipe, sample, run, **prepared)
     finally:
         pipe.maybe_free_model_hooks()  # after a failure, an offloaded model may still be on the device
 
 
-def choose_layers(pipe: Any, todo: Plan, renoising: bool) -> Run:
-    """Settings of the run with layers of high lambda_2, measured on its first sample and saved in layers.json."""
+def choose_layers(pipe: Any, todo: Plan, renoising: bool, **prepared: Any) -> Run:
+    """Settings of the run with layers of high lambda_2, measured on its first sample and saved in layers.json.
+
+    prepared: as in `one_sample`.
+    """
     run, sample = todo.run, todo.tasks[0].sample
     step = run.renoise_timestep[0] if renoising else run.num_inference_steps // 2
     method = {**run.method, "maps_timesteps": None if renoising else [step, step + 1]}
@@ -174,7 +189,7 @@ def choose_layers(pipe: Any, todo: Plan, renoising: bool) -> Run:
     def measure() -> LayerChoice:
         try:
             with Lambda2Probe(backbone_of(pipe), step, first=step if renoising else 0) as probe:
-                one_sample(pipe, sample, short, renoising)
+                one_sample(pipe, sample, short, renoising, **prepared)
         except (RuntimeError, OSError, ImapError) as error:
             raise ImapError(
                 f"imap_layer=auto could not measure lambda_2 on {todo.tasks[0].name}: {error}; list the layers "

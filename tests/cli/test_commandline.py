@@ -18,7 +18,7 @@ from imap import ImapError
 from imap.cli.commands import run_hydra
 from imap.cli.help import EXAMPLES, manual, setting_groups
 from imap.cli.main import COMMANDS, main
-from imap.cli.overrides import TEXTS, check_overrides, literal
+from imap.config.overrides import TEXTS, check_overrides, literal
 from imap.config.presets import config_folder
 from imap.config.samples import split_texts
 from imap.runs.log import errors_in_one_line
@@ -264,7 +264,7 @@ def test_the_overview_lists_every_command_and_loads_no_torch_and_no_hydra():
     ("argv", "line"),
     [
         (["sampel"], "unknown command 'sampel'; did you mean imap sample?"),
-        (["nothing"], "unknown command 'nothing'; choose from sample, renoise, view, figures, shapes"),
+        (["nothing"], "unknown command 'nothing'; choose from sample, renoise, demo, view, figures, shapes"),
         (["figures", "tezer"], "unknown figure 'tezer'; did you mean imap figures teaser?"),
         (["shapes", "trian"], "unknown action 'trian'; did you mean imap shapes train?"),
     ],

@@ -8,7 +8,7 @@ from hydra import compose, initialize_config_dir
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from imap.cli.overrides import TEXTS, check_overrides, literal
+from imap.config.overrides import TEXTS, check_overrides, literal
 from imap.config.presets import config_folder
 from imap.media.video_io import write_video
 from imap.runs.plan import plan

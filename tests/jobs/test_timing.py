@@ -26,3 +26,20 @@ def test_a_stage_counts_also_what_failed():
         time.sleep(0.02)
         raise ValueError("x")
     assert stages.seconds["maps"] >= 0.02
+
+
+def test_a_watcher_is_told_stages_and_steps_and_may_end_the_job():
+    seen = []
+
+    def watch(*place):
+        seen.append(place)
+        if place == ("denoise", 2, 4):
+            raise KeyError("enough")
+
+    stages = Stages(torch.device("cpu"), watch)
+    with stages.stage("encode_text"), stages.denoise_then(0, "finish", (0, 4)) as timing:
+        timing["callback_on_step_end"](None, 0, None, {})
+    with pytest.raises(KeyError, match="enough"), stages.denoise_then(0, "finish", (1, 4)) as timing:
+        timing["callback_on_step_end"](None, 0, None, {})
+    first = [("encode_text", 0, 0), ("denoise", 0, 4), ("denoise", 1, 4), ("finish", 0, 0)]
+    assert seen == [*first, ("denoise", 1, 4), ("denoise", 2, 4)]

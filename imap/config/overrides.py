@@ -28,12 +28,15 @@ def literal(argument: str) -> str:
     return f'{name}="{text}"'
 
 
-def check_overrides(config_name: str, overrides: Sequence[str]) -> None:
+def check_overrides(config_name: str, overrides: Sequence[str]) -> DictConfig:
     """Check settings before Hydra composes them.
 
     Args:
         config_name: of a file in configs/.
         overrides: settings, after `literal`.
+
+    Returns:
+        The composed configuration, with all references resolved.
 
     Raises:
         ImapError: in one line, with a suggestion.
@@ -68,11 +71,20 @@ def check_overrides(config_name: str, overrides: Sequence[str]) -> None:
                         f"{override} removes a setting, but the command needs all of them; set a value instead"
                     )
                 _check_grammar(override)
-            OmegaConf.resolve(compose(config_name, list(overrides)))
+            config = compose(config_name, list(overrides))
+            OmegaConf.resolve(config)
+            return config
     except (HydraException, OmegaConfBaseException) as error:
         reason = first_line(error)
         hint = "; write a list as name=[1,2]" if reason.startswith("Ambiguous value") else ""
         raise ImapError(reason + hint) from None
+
+
+def setting_names(config_name: str) -> list[str]:
+    """Dotted names of all settings of a command, and of Hydra's groups. config_name: of a file in configs/."""
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+        return _names(compose(config_name))
 
 
 def _check_grammar(override: str) -> None:

@@ -1,0 +1,134 @@
+"""The page: a form, the progress of its job, and the maps."""
+
+import logging
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import gradio as gr  # pyright: ignore[reportMissingImports] (an extra)
+
+from imap.demo import form, parts
+from imap.demo.engine import Engine, Form, Result
+from imap.demo.job import Job, Stopped
+from imap.demo.theme import CSS, HEAD, theme
+from imap.errors import ImapError, one_line
+
+log = logging.getLogger("imap")
+TICK = 0.15  # seconds between two looks at a job
+UPLOAD = "500mb"  # the largest clip
+Update = dict[Any, Any]  # of components
+
+
+class Page(gr.Blocks):
+    """The page. `launch` serves it with its own look.
+
+    Attributes:
+        engine: the pipeline and its jobs.
+        jobs: those that run or wait.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        # files are deleted when they are an hour old; those of jobs, when there are newer ones
+        super().__init__(title="imap", delete_cache=(600, 3600))
+        self.engine = engine
+        self.jobs: set[Job[Result]] = set()
+
+    def launch(self, *arguments: Any, **options: Any) -> Any:
+        """Serve the page. Arguments as of `gradio.Blocks.launch`."""
+        look = {"theme": theme(), "css": CSS, "head": HEAD, "footer_links": []}
+        own = {"share": False, "ssr_mode": False, "max_file_size": UPLOAD}
+        return super().launch(*arguments, **{**look, **own, **options})
+
+    def run(self, filled: Form) -> Iterator[Job[Result]]:
+        """Do a job: yields it until it has ended. A generator that is closed before stops its job."""
+        job = Job(lambda watch: self.engine.run(filled, watch))
+        self.jobs.add(job)
+        try:
+            while not job.ended(TICK):
+                yield job
+            yield job
+        finally:
+            job.stop()
+            self.jobs.discard(job)
+
+    def end(self) -> None:
+        """Stop serving, stop all jobs at their next step, and remove all results."""
+        jobs = list(self.jobs)
+        for job in jobs:
+            job.stop()
+        self.close(verbose=False)
+        for job in jobs:
+            job.thread.join(10)
+        self.engine.close()
+
+
+def build(engine: Engine) -> Page:
+    """The page of a loaded pipeline."""
+    with Page(engine) as page:
+        gr.HTML(parts.head(engine.backbone), elem_id="head")
+        with gr.Row(elem_id="form"):
+            with gr.Column(scale=3, min_width=320):
+                inputs = form.words_and_clip(engine)
+            with gr.Column(scale=2, min_width=280):
+                form.example_buttons(engine, inputs)
+                inputs |= form.settings(engine, inputs["mode"])
+        with gr.Row(elem_id="buttons"):
+            start = gr.Button("Show the maps", variant="primary", elem_id="start", scale=3)
+            cancel = gr.Button("Cancel", interactive=False, elem_id="cancel", scale=1)
+        status = gr.HTML(elem_id="status")
+        with gr.Column(visible=False, elem_id="results") as results:
+            overview = gr.HTML(elem_id="overview")
+            notes = gr.HTML(visible=False, elem_id="notes")
+            download = gr.DownloadButton("Download all files (.zip)", size="md", elem_id="download")
+            player = gr.HTML(elem_id="player")
+        outputs = {"overview": overview, "notes": notes, "player": player, "download": download}
+        buttons = {"start": start, "cancel": cancel, "status": status, "results": results}
+        _connect(page, inputs, outputs, buttons)
+    return page
+
+
+def _connect(page: Page, inputs: dict[str, Any], outputs: dict[str, Any], controls: dict[str, Any]) -> None:
+    """What the buttons do. gradio's queue lets one job run at a time."""
+    start, cancel, status, results = (controls[name] for name in ("start", "cancel", "status", "results"))
+    changed = [start, cancel, status, results]
+
+    def at_work(working: bool) -> Update:
+        return {start: gr.Button(interactive=not working), cancel: gr.Button(interactive=working)}
+
+    def work(given: Update) -> Iterator[Update]:
+        filled = form.read({name: given[component] for name, component in inputs.items()})
+        begun, reads = time.perf_counter(), filled.renoising
+        for job in page.run(filled):
+            reads = reads or job.place[0] == "read_after"
+            if not job.ended():
+                yield {status: parts.progress(job.place, reads)}
+        if job.result is None:
+            yield {status: _failure(job.error), **at_work(False)}
+            return
+        yield {
+            status: parts.finished(time.perf_counter() - begun),
+            **at_work(False),
+            results: gr.Column(visible=True),
+            outputs["overview"]: parts.overview(job.result.overview),
+            outputs["notes"]: gr.HTML(parts.noted(job.result.notes), visible=bool(job.result.notes)),
+            outputs["player"]: parts.player(job.result.report),
+            outputs["download"]: gr.DownloadButton(value=str(job.result.archive)),
+        }
+
+    private: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+    events = [start.click, inputs["prompt"].submit, inputs["concepts"].submit, inputs["motions"].submit]
+    begun = gr.on(events, lambda: {status: parts.waiting(), **at_work(True)}, None, changed, queue=False, **private)
+    every = [*changed, *outputs.values()]
+    job = begun.then(work, set(inputs.values()), every, concurrency_limit=1, concurrency_id="pipeline", **private)
+    ended = lambda: {status: parts.stopped(), **at_work(False)}  # noqa: E731
+    cancel.click(ended, None, changed, cancels=[job], queue=False, **private)
+
+
+def _failure(error: BaseException | None) -> str:
+    if isinstance(error, Stopped):
+        return parts.stopped()
+    if isinstance(error, ImapError):
+        log.error("%s", error)
+    else:
+        log.error("the job failed", exc_info=error)
+    return parts.refused(one_line(error) if isinstance(error, Exception) else str(error))
