@@ -19,12 +19,14 @@ class Job(Generic[T]):
 
     Attributes:
         place: stage, steps that are done and all steps, as of `Watch`.
+        stages: all stages until now.
         result: what `work` has returned; None before.
         error: what `work` has raised; None otherwise.
     """
 
     def __init__(self, work: Callable[[Watch], T]) -> None:
         self.place: tuple[str, int, int] = ("wait", 0, 0)
+        self.stages: set[str] = set()
         self.result: T | None = None
         self.error: BaseException | None = None
         self._stop, self._ended = threading.Event(), threading.Event()
@@ -51,4 +53,5 @@ class Job(Generic[T]):
     def _watch(self, stage: str, done: int, steps: int) -> None:
         if self._stop.is_set():
             raise Stopped
+        self.stages.add(stage)
         self.place = (stage, done, steps)

@@ -97,9 +97,9 @@ def _connect(page: Page, inputs: dict[str, Any], outputs: dict[str, Any], contro
 
     def work(given: Update) -> Iterator[Update]:
         filled = form.read({name: given[component] for name, component in inputs.items()})
-        begun, reads = time.perf_counter(), filled.renoising
+        begun = time.perf_counter()
         for job in page.run(filled):
-            reads = reads or job.place[0] == "read_after"
+            reads = filled.renoising or "read_after" in job.stages
             if not job.ended():
                 yield {status: parts.progress(job.place, reads)}
         if job.result is None:
@@ -120,8 +120,9 @@ def _connect(page: Page, inputs: dict[str, Any], outputs: dict[str, Any], contro
     begun = gr.on(events, lambda: {status: parts.waiting(), **at_work(True)}, None, changed, queue=False, **private)
     every = [*changed, *outputs.values()]
     job = begun.then(work, set(inputs.values()), every, concurrency_limit=1, concurrency_id="pipeline", **private)
-    ended = lambda: {status: parts.stopped(), **at_work(False)}  # noqa: E731
-    cancel.click(ended, None, changed, cancels=[job], queue=False, **private)
+    cancel.click(
+        lambda: {status: parts.stopped(), **at_work(False)}, None, changed, cancels=[job], queue=False, **private
+    )
 
 
 def _failure(error: BaseException | None) -> str:
