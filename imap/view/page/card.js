@@ -91,11 +91,11 @@ class Card {
     this.rank(latent);
     this.drawCurve();
   }
-  // panels as large as the room and the screen let them be
+  // panels as large as the room and the screen let them be; a frame in a page may be taller than the screen
   arrange() {
     const one = this.text !== ALL, phone = window.innerWidth <= 600, n = one ? 2 : this.panels.length;
     for (const { t, box } of this.panels) { box.hidden = one && t !== ALL && t !== this.text; box.setAttribute("aria-pressed", one && t === this.text); }
-    const room = this.box.clientWidth, most = window.innerHeight * (phone ? 0.9 : 0.58), shape = this.size[1] / this.size[0];
+    const room = this.box.clientWidth, most = Math.min(window.innerHeight, screen.height) * (phone ? 0.9 : 0.58), shape = this.size[1] / this.size[0];
     const sizes = range(n).map(i => i + 1).map(rows => {
       const columns = Math.ceil(n / rows), across = (room - GAP * (columns - 1)) / columns, down = ((most + GAP) / rows - GAP - LABEL) / shape;
       return { columns, width: Math.floor(Math.min(across, Math.max(down, LEAST))) };
