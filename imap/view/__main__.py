@@ -28,20 +28,23 @@ def main(argv: Sequence[str] | None = None, program: str = "python -m imap.view"
             raise ImapError("--mask-threshold is of masks; add --masks")
         look = Look(**{field.name: getattr(arguments, field.name) for field in fields(Look)})
         folders = list({path.resolve(): path for path in arguments.folders}.values())
-        samples = []
-        for folder in folders:
-            samples += samples_in(folder)
-            different = settings_in(samples_in(folder))
+        runs = {folder: samples_in(folder) for folder in folders}
+        for folder, samples in runs.items():
+            different = settings_in(samples)
             if different > 1:
                 print(f"{folder} holds samples of {different} runs with different settings", file=sys.stderr)
         problems = Problems()
-        written = [] if arguments.no_pictures else show_samples(samples, look, problems)
+        written = (
+            []
+            if arguments.no_pictures
+            else show_samples([sample for samples in runs.values() for sample in samples], look, problems)
+        )
         if not arguments.no_report:
             all_keys = getattr(arguments, "all_keys", None)
             if len(folders) == 1:
-                written.append(show_report(folders[0], samples, look, problems, all_keys))
+                written.append(show_report(folders[0], runs[folders[0]], look, problems, all_keys))
             else:
-                written.append(show_comparison(folders, look, problems, all_keys))
+                written.append(show_comparison(runs, look, problems, all_keys))
         print("\n".join(map(str, written)))
         sys.exit(1 if problems else 0)
     except ImapError as error:

@@ -15,6 +15,7 @@ from imap.saliency import Maps
 from imap.view.normalization import six_digits
 from imap.view.outline import contours
 from imap.view.sample import Shown
+from imap.view.upsampling import latent_frame
 
 SMALL = 200  # pixels of width: the cells of such a video stay cells when it is enlarged
 FINE = 1000  # parts of a frame's side in which outlines are given
@@ -31,6 +32,7 @@ def card(shown: Shown, width: int, keys: Sequence[str], truth: bool = True) -> d
         "times": [round(float(x), 4) for x in shown.times],
         "frames": len(shown.frames),
         "latent_frames": latent_frames,
+        "latent_of": [latent_frame(frame, latent_frames, len(shown.frames)) for frame in range(len(shown.frames))],
         "grid": grid,
         "texts": list(maps.texts),
         "motions": [text for text in maps.texts if text in maps.motions],
@@ -99,7 +101,7 @@ def _settings(meta: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     found = {"Run": {"video": meta.get("video", ""), "family": meta.get("family", "")}}
     for name in sorted(settings):
         group = name.split(".")[0]
-        found.setdefault(group.capitalize() if group in groups else "Run", {})[name] = _plain(settings[name])
+        found.setdefault(group.capitalize() if group in groups else "Run", {})[name] = plain(settings[name])
     found["Seconds"] = {name: f"{value:.2f}" for name, value in meta.get("seconds", {}).items()}
     found["Versions"] = dict(sorted(meta.get("versions", {}).items()))
     found = {group: {name: x for name, x in values.items() if x not in ("", None)} for group, values in found.items()}
@@ -113,7 +115,8 @@ def flat(value: Any, name: str = "") -> dict[str, Any]:
     return {key: x for inner in value for key, x in flat(value[inner], f"{name}.{inner}".lstrip(".")).items()}
 
 
-def _plain(value: Any) -> str:
+def plain(value: Any) -> str:
+    """A setting's value as text."""
     return value if isinstance(value, str) else json.dumps(value)
 
 

@@ -1,7 +1,7 @@
 """Masks as files: a PNG per video frame, and one JSON in COCO's format of annotations, with compressed RLE."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from imap.view.masks import Masked
 from imap.view.normalization import six_digits
 from imap.view.sample import Shown
 
+Word = tuple[str, str, str, Masked]  # text, key of its map, name of its folder, masks
 FOLDER, FILE = "masks", "masks.json"
 
 
@@ -34,24 +35,26 @@ def _letters(runs: Sequence[int], i: int) -> str:
             return letters
 
 
-def write_masks(
-    folder: Path, shown: Shown, words: Sequence[tuple[str, str, str, Masked]], record: Mapping[str, Any]
-) -> None:
+def write_masks(folder: Path, shown: Shown, words: Iterable[Word], record: Mapping[str, Any]) -> None:
     """Write <name>/0000.png ... of every word, and masks.json.
 
     Args:
         folder: where to; it exists.
         shown: the sample.
-        words: text, key of its map, name of its folder, masks.
+        words: text, key of its map, name of its folder, masks. One at a time is in memory.
         record: how they were cut, for `info`.
     """
-    for _, _, name, masked in words:
-        (folder / name).mkdir()
-        for number, one in enumerate(masked.masks):
-            Image.fromarray(one.astype(np.uint8) * 255).save(folder / name / file_name(number))
-    (folder / FILE).write_text(
-        json.dumps(annotations(shown, words, record), ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8"
-    )
+
+    def written() -> Iterator[Word]:
+        for word in words:
+            _, _, name, masked = word
+            (folder / name).mkdir()
+            for number, mask in enumerate(masked.masks):
+                Image.fromarray(mask.astype(np.uint8) * 255).save(folder / name / file_name(number))
+            yield word
+
+    text = json.dumps(annotations(shown, written(), record), ensure_ascii=False, allow_nan=False)
+    (folder / FILE).write_text(text + "\n", encoding="utf-8")
 
 
 def file_name(frame: int) -> str:
@@ -59,11 +62,21 @@ def file_name(frame: int) -> str:
     return f"{frame:04d}.png"
 
 
-def annotations(
-    shown: Shown, words: Sequence[tuple[str, str, str, Masked]], record: Mapping[str, Any]
-) -> dict[str, Any]:
+def annotations(shown: Shown, words: Iterable[Word], record: Mapping[str, Any]) -> dict[str, Any]:
     """COCO's images, annotations and categories. A frame without a pixel of a word has no annotation of it."""
-    frames, height, width = words[0][3].masks.shape
+    categories, found, size = [], [], (0, 0, 0)
+    for category, (text, key, name, masked) in enumerate(words, 1):
+        size = masked.masks.shape
+        values = None if masked.values is None else six_digits(np.array(masked.values))
+        kind = "motion" if text in shown.maps.motions else "concept"
+        one = {"id": category, "name": text, "supercategory": kind, "folder": name, "key": key, "values": values}
+        categories.append(one)
+        for frame, pixels in enumerate(masked.masks):
+            if pixels.any():
+                head = {"id": len(found) + 1, "image_id": frame + 1, "category_id": category, "frame": frame}
+                area = {"area": int(pixels.sum()), "bbox": _box(pixels), "iscrowd": 0, "segmentation": rle(pixels)}
+                found.append(head | area | {"key": key, "threshold": record["threshold"]})
+    frames, height, width = size
     images = [
         {
             "id": frame + 1,
@@ -75,17 +88,6 @@ def annotations(
         }
         for frame in range(frames)
     ]
-    categories, found = [], []
-    for category, (text, key, name, masked) in enumerate(words, 1):
-        values = None if masked.values is None else six_digits(np.array(masked.values))
-        kind = "motion" if text in shown.maps.motions else "concept"
-        one = {"id": category, "name": text, "supercategory": kind, "folder": name, "key": key, "values": values}
-        categories.append(one)
-        for frame, pixels in enumerate(masked.masks):
-            if pixels.any():
-                head = {"id": len(found) + 1, "image_id": frame + 1, "category_id": category, "frame": frame}
-                area = {"area": int(pixels.sum()), "bbox": _box(pixels), "iscrowd": 0, "segmentation": rle(pixels)}
-                found.append(head | area | {"key": key, "threshold": record["threshold"]})
     info = {"description": shown.caption, "notes": shown.notes, **record}
     return {"info": info, "images": images, "annotations": found, "categories": categories}
 

@@ -4,14 +4,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
-TOP = 99.5  # percentile that is as bright as the highest value: a few cells do not set the scale
-KINDS = {
-    "median": "median to 99.5th percentile over the whole video: a quiet ground is clear, and frames compare",
-    "video": "lowest to highest value of a text's map over the whole video: its frames compare",
-    "frame": "lowest to highest value of each frame alone: nothing compares, the place shows best",
-    "percentile": "1st to 99th percentile over the whole video: single cells do not set the scale",
-    "shared": "lowest to highest value over all texts of the key: texts compare",
+PERCENTILES = {"median": (50, 99.5), "percentile": (1, 99)}  # that become 0 and 1
+SCALES = {
+    "median": "from the median to the 99.5th percentile of the video",
+    "video": "from the lowest to the highest value of the video",
+    "frame": "from the lowest to the highest value of each frame",
+    "percentile": "from the 1st to the 99th percentile of the video",
+    "shared": "from the lowest to the highest value of all words",
 }
+_REMARKS = {
+    "median": "a quiet ground is clear, and frames compare",
+    "video": "frames compare",
+    "frame": "nothing compares, the place shows best",
+    "percentile": "single cells do not set the scale",
+    "shared": "words compare",
+}
+KINDS = {kind: f"{scale}: {_REMARKS[kind]}" for kind, scale in SCALES.items()}
 
 
 def six_digits(x: np.ndarray) -> list:
@@ -38,11 +46,10 @@ def normalize(maps: np.ndarray, kind: str = "median") -> Normalized:
     texts, frames = maps.shape[:2]
     if kind == "frame":
         low, high = maps.min(axis=(2, 3)), maps.max(axis=(2, 3))
-    elif kind == "median":
-        low, high = np.percentile(maps, [50, TOP], axis=(1, 2, 3))[..., None]
-        high = np.where(high > low, high, maps.max(axis=(1, 2, 3))[:, None])  # bright in a few cells only
-    elif kind == "percentile":
-        low, high = np.percentile(maps, [1, 99], axis=(1, 2, 3))[..., None]
+    elif kind in PERCENTILES:
+        low, high = np.percentile(maps, PERCENTILES[kind], axis=(1, 2, 3))[..., None]
+        if kind == "median":
+            high = np.where(high > low, high, maps.max(axis=(1, 2, 3))[:, None])  # bright in a few cells only
     elif kind == "shared":
         low, high = maps.min(), maps.max()
     else:

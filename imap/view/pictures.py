@@ -86,7 +86,7 @@ def _write_masks(folder: Path, shown: Shown, words: Sequence[tuple[str, str, str
     """Write masks/: those of every word, each (text, key, name of its folder)."""
     size = shown.frames.shape[:3] if shown.has_video else video_size(shown.maps)
     record = {"threshold": look.mask_threshold, "normalization": look.normalization, "space": look.space}
-    cut = [(*word, masked(shown.maps, *word[:2], look.mask_threshold, size, look)) for word in words]
+    cut = ((*word, masked(shown.maps, *word[:2], look.mask_threshold, size, look)) for word in words)
     folder.mkdir()
     write_masks(folder, shown, cut, record)
 

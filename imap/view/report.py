@@ -21,6 +21,7 @@ from imap.methods.registry import AFTER, CHOSEN, QUIET, key_of
 from imap.methods.registry import labels as registered
 from imap.view.card import FINE, base64_of, card
 from imap.view.look import COLORMAPS, Look
+from imap.view.normalization import PERCENTILES, SCALES
 from imap.view.outline import DARKNESS, HALO, LEGEND, LINE
 from imap.view.overlay import DARKENED
 from imap.view.sample import Problems, open_sample
@@ -38,13 +39,6 @@ SCRIPTS = (
 WIDTHS = ((40, 360), (150, 240), (10**9, 160))  # up to so many samples, videos at most so wide
 HEAD = 10  # lines of a page, at most, until its list of samples
 MOST_WITH_ALL_KEYS = 40  # samples: in larger runs the maps over maps_layers would be half of the page
-SCALES = {
-    "median": "from the median to the 99.5th percentile of the video",
-    "video": "from the lowest to the highest value of the video",
-    "frame": "from the lowest to the highest value of each frame",
-    "percentile": "from the 1st to the 99th percentile of the video",
-    "shared": "from the lowest to the highest value of all words",
-}
 LEFT_OUT = (
     "With so many samples, this page holds only the maps over the chosen layers (imap_layer); imap view RUN "
     "--all-keys adds those over maps_layers. "
@@ -58,7 +52,7 @@ def write_report(
     look: Look,
     problems: Problems,
     all_keys: bool | None = None,
-    cards: Sequence[tuple[str, str]] = (),
+    cards: Mapping[Path, tuple[str, str]] | None = None,
 ) -> Path:
     """Write the report page of some samples. The page holds everything that it shows.
 
@@ -71,7 +65,7 @@ def write_report(
         look: that the page opens with.
         problems: collects why samples cannot be shown; such a sample has a card that says why.
         all_keys: also the maps over `maps_layers`; None leaves them out for more than MOST_WITH_ALL_KEYS samples.
-        cards: name of every sample, and a line about it; the folders' names without lines by default.
+        cards: name of every sample and a line about it, by folder. Default: the folder's name, without a line.
 
     Returns:
         The path.
@@ -83,8 +77,8 @@ def write_report(
     scripts = _Scripts(next(width for count, width in WIDTHS if len(folders) <= count), complete, look, problems)
     with replaced(path) as part, part.open("w", encoding="utf-8") as page, logging_redirect_tqdm():
         page.write(above.substitute(names))
-        for i, folder in enumerate(tqdm(folders, "report", disable=len(folders) < 5)):
-            page.write(scripts.script(folder, *(cards[i] if cards else (folder.name, ""))) + "\n")
+        for folder in tqdm(folders, "report", disable=len(folders) < 5):
+            page.write(scripts.script(folder, *(cards or {}).get(folder, (folder.name, ""))) + "\n")
         page.write(below.substitute(names, shared=_json(_shared(scripts.labels, scripts.words, look))))
     if key_of(look.key, scripts.labels) not in ("auto", *scripts.labels):
         log.warning("no sample has maps %r; the report opens with IMAP for motion words, GramCol for things", look.key)
@@ -119,6 +113,7 @@ def _shared(labels: Mapping[str, str], words: Iterable[str], look: Look) -> dict
         "keys": {key: labels[key] for key in [*ordered, *sorted(set(labels) - set(ordered))]},
         "words": list(words),
         "scales": SCALES,
+        "percentiles": PERCENTILES,
         "colours": {name: base64_of(_table(name).tobytes()) for name in COLORMAPS},
         "quiet": [key for key in labels if key.removesuffix(CHOSEN).removesuffix(AFTER) in QUIET],
         "darkened": DARKENED,

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from imap.view.__main__ import main
-from imap.view.comparison import _different, differing
+from imap.view.comparison import _unique, differing
 
 
 def settings(folder, **changed):
@@ -77,6 +77,11 @@ def test_many_differences_are_counted(runs):
     assert differing(folders[:1]) == [""]
 
 
+def test_a_setting_that_a_run_does_not_have_is_left_out_of_its_line(runs):
+    settings(runs[1] / "001-box", seed=42, effect_step=3)
+    assert differing([runs[0] / "001-box", runs[1] / "001-box"]) == ["", "effect_step=3"]
+
+
 def test_titles_are_as_long_as_they_must_be(tmp_path):
-    assert _different([tmp_path / "x/a", tmp_path / "x/b"]) == ["a", "b"]
-    assert _different([tmp_path / "x/a", tmp_path / "y/a"]) == ["x/a", "y/a"]
+    assert _unique([tmp_path / "x/a", tmp_path / "x/b"]) == ["a", "b"]
+    assert _unique([tmp_path / "x/a", tmp_path / "y/a"]) == ["x/a", "y/a"]

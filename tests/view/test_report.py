@@ -20,6 +20,7 @@ from imap.view.normalization import KINDS, normalize
 from imap.view.report import WIDTHS, write_report
 from imap.view.run import show_report
 from imap.view.sample import Problems, open_sample, samples_in
+from imap.view.upsampling import latent_frame
 
 REQUIRED = os.environ.get("IMAP_CHROMIUM") == "required"  # a missing browser is then a failure
 LAPTOP, PHONE = (1280, 800), (390, 844)
@@ -397,6 +398,33 @@ for (const [row, column] of [[0, 0], [2, 5], [5, 7]]) {
 screen.dispatchEvent(new PointerEvent("pointerleave"));
 return [seen, card.ranking.textContent, screen.toDataURL() === plain];
 """
+TAP = """
+await cards[0].load();
+const card = cards[0], { screen, box } = card.panels[2];
+screen.scrollIntoView();
+const { left, top, width } = screen.getBoundingClientRect();
+return [left + 0.3 * width, top + 0.3 * width];
+"""
+TAPPED = """
+const card = cards[0], after = () => [card.text, card.ranking.textContent.startsWith("Patch in row"), card.timer];
+const tapped = after();
+card.panels[2].box.click();
+return [tapped, after()];
+"""
+
+
+def test_a_tap_ranks_the_words_and_does_not_switch_them(run, browser):
+    page = write_report(samples_in(run), run / "report.html", "run", Look(), Problems())
+    tab = browser.open(page.resolve().as_uri(), PHONE)
+    tab.ask("Emulation.setTouchEmulationEnabled", enabled=True)
+    x, y = tab.run(TAP)
+    for kind, points in (("touchStart", [{"x": x, "y": y}]), ("touchEnd", [])):
+        tab.ask("Input.dispatchTouchEvent", type=kind, touchPoints=points)
+    tab.until("cards[0].patch !== null")
+    tapped, clicked = tab.run(TAPPED)
+    tab.close()
+    assert tapped == [-1, True, None]
+    assert clicked == [1, False, None]  # as with the keyboard
 
 
 def test_words_at_a_patch_are_ranked_by_what_is_drawn_there(run, browse):
@@ -492,6 +520,17 @@ def test_the_truth_is_outlined_where_and_while_it_holds(run, browse):
     assert seen["box"] is seen["before"] is seen["after"] is None
     assert seen["legends"] == [True, True, False, True]
     assert browse(write_report([folder], page, "run", Look(truth=False), Problems()), OUTLINE)["ball"] is None
+
+
+@pytest.mark.parametrize(("latent", "frames"), [(4, 13), (12, 48), (2, 8), (1, 4)])
+def test_the_page_shows_each_frame_under_the_latent_frame_of_the_pictures(latent, frames, write, tmp_path, browse):
+    folder = write(tmp_path / "000-a", shape=(frames, 48, 64))
+    assert np.load(next((folder / "npy").glob("*.npy"))).shape[1] == latent
+    page = write_report([folder], tmp_path / "report.html", "run", Look(), Problems())
+    script = (
+        "await cards[0].load(); const { sample } = cards[0]; return range(sample.frames).map(f => sample.latent(f))"
+    )
+    assert browse(page, script) == [latent_frame(frame, latent, frames) for frame in range(frames)]
 
 
 HEADS = """

@@ -8,7 +8,7 @@ class Card {
     this.script = script;
     this.name = script.dataset.caption || script.dataset.name;
     this.root = make("article", { tabindex: 0, "aria-label": this.name }, make("h2", {}, script.dataset.caption + " ", make("small", {}, script.dataset.name)));
-    this.frame = 0; this.text = ALL; this.timer = null; this.loaded = null; this.patch = null;
+    this.frame = 0; this.text = ALL; this.timer = null; this.loaded = null; this.patch = null; this.tapped = false;
     this.root.addEventListener("keydown", event => this.keyed(event));
   }
   load() { return this.loaded ??= this.show().catch(error => this.fail(error.message)); }
@@ -44,8 +44,9 @@ class Card {
       const screen = make("canvas", { class: "screen", style: `aspect-ratio: ${this.size.join(" / ")}` }), label = make("span", {});
       const box = t === ALL ? make("button", { class: "panel" }, label, screen) : word(t, make("button", { class: "panel" }, label, screen));
       for (const kind of ["pointermove", "pointerdown"]) screen.addEventListener(kind, event => this.point(event));
-      screen.addEventListener("pointerleave", () => { this.patch = null; this.draw(); });
-      return { t, screen, label, box: pressed(box, () => t === ALL ? this.play() : this.turn(this.text === t ? ALL : t)) };
+      screen.addEventListener("pointerleave", event => { if (event.pointerType !== "touch") this.unmark(); });
+      const act = () => t === ALL ? this.play() : this.turn(this.text === t ? ALL : t);
+      return { t, screen, label, box: pressed(box, () => { if (!this.tapped) act(); this.tapped = false; }) };  // a tap marks a patch
     });
     this.box = make("div", { class: "panels" }, ...this.panels.map(panel => panel.box));
     this.range = make("input", { type: "range", min: 0, max: d.frames - 1, value: 0, "aria-label": "Frame" });
@@ -69,7 +70,8 @@ class Card {
   }
   // keys of the maps that are shown
   kinds() { return new Set((this.text === ALL ? this.sample.words : [this.text]).map(t => this.sample.key(t))); }
-  turn(t) { this.text = t; this.draw(); }
+  turn(t) { this.text = t; this.unmark(); }
+  unmark() { this.patch = null; this.draw(); }
 
   draw() {
     if (!this.video) return;
@@ -135,6 +137,7 @@ class Card {
   point(event) {
     const box = event.target.getBoundingClientRect(), [h, w] = this.sample.grid;
     const cell = (at, from, length, cells) => Math.min(cells - 1, Math.max(0, Math.floor((at - from) / length * cells)));
+    if (event.type === "pointerdown") this.tapped = event.pointerType === "touch";
     this.patch = [cell(event.clientY, box.top, box.height, h), cell(event.clientX, box.left, box.width, w)];
     this.draw();
   }

@@ -17,10 +17,7 @@ class Sample {
     const wanted = look.key === "auto" ? this.shown[t] : look.key;
     return wanted in this.bytes ? wanted : Object.keys(this.bytes)[0];
   }
-  latent(frame) {
-    const { latent_frames: count, frames } = this;
-    return count === 1 || frame === 0 ? 0 : 1 + Math.floor((frame - 1) * (count - 1) / (frames - 1));
-  }
+  latent(frame) { return this.latent_of[frame]; }
   // which bytes of a word's map become 0 and 1, and their values
   limits(t, latent) {
     const key = this.key(t), name = [key, t, look.scale, look.scale === "frame" ? latent : ""].join();

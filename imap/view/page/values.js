@@ -74,9 +74,9 @@ const limitsOf = (frames, latent, pairs, t, scale) => {
   }
   let from = 0, to = 255;
   if (scale === "frame") { from = Math.min(...frames[latent]); to = Math.max(...frames[latent]); }
-  if (scale === "percentile" || scale === "median") {
+  if (scale in SHARED.percentiles) {
     const sorted = Uint8Array.from(frames.flatMap(cells => [...cells])).sort();
-    [from, to] = (scale === "median" ? [0.5, 0.995] : [0.01, 0.99]).map(part => percentile(sorted, part));
+    [from, to] = SHARED.percentiles[scale].map(part => percentile(sorted, part / 100));
     if (scale === "median" && to <= from) to = sorted[sorted.length - 1];  // bright in a few cells only
   }
   return { from, to, values: [value(from), value(to)] };
