@@ -166,13 +166,12 @@ class Backbone(ABC):
     def video_size(self, grid: Grid) -> tuple[int, int, int]:
         """Frames, height and width in pixels of the video of a token grid."""
         high, wide = self.size_multiple(self.transformer.config.patch_size)
-        own = (
-            getattr(self.pipe, "vae_scale_factor_spatial", None) or self.spatial_factor
-        )  # a checkpoint may have its own
+        # a checkpoint may have another factor than its family
+        factor = getattr(self.pipe, "vae_scale_factor_spatial", None) or self.spatial_factor
         return (
             (grid.frames * self.latent_frames_per_patch - 1) * self.temporal_factor + 1,
-            grid.height * high * own // self.spatial_factor,
-            grid.width * wide * own // self.spatial_factor,
+            grid.height * high * factor // self.spatial_factor,
+            grid.width * wide * factor // self.spatial_factor,
         )
 
     def set_schedule(self, num_inference_steps: int) -> None:

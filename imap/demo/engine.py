@@ -15,7 +15,7 @@ from imap.config.model import model_settings
 from imap.config.run import run_settings
 from imap.demo.settings import Configs
 from imap.errors import ImapError
-from imap.jobs.timing import Watch
+from imap.jobs.timing import Progress
 from imap.map_files import VIEW, read_meta, set_shown
 from imap.methods.registry import PUBLISHED
 from imap.runs.batch import write_sample
@@ -95,25 +95,25 @@ class Engine:
         """The configuration of the model."""
         return self.configs[False]["backbone"]
 
-    def run(self, form: Form, watch: Watch) -> Result:
-        """Do a job, after the one before. What `watch` raises ends it, and nothing of it is left.
+    def run(self, form: Form, progress: Progress) -> Result:
+        """Do a job, after the one before. What `progress` raises ends it, and nothing of it is left.
 
         Raises:
             ImapError: for what the command refuses, with the same words.
         """
         with self._one_job, self._home() as home:
-            watch("check", 0, 0)
+            progress("check", 0, 0)
             todo = plan(self.values(form, home), form.renoising)
             (task,) = todo.tasks
             run = todo.run
             if run.chooses_layers:
-                run = choose_layers(self.pipe, todo, form.renoising, watch=watch)
-            output = one_sample(self.pipe, task.sample, run, form.renoising, watch=watch)
-            watch("write", 0, 0)
+                run = choose_layers(self.pipe, todo, form.renoising, progress=progress)
+            output = one_sample(self.pipe, task.sample, run, form.renoising, progress=progress)
+            progress("write", 0, 0)
             write_sample(home / task.name, output, task.request, facts_of(todo.model, run))
-            watch("pictures", 0, 0)
+            progress("pictures", 0, 0)
             _draw(home / task.name, todo)
-            watch("archive", 0, 0)
+            progress("archive", 0, 0)
             archive = shutil.make_archive(str(home / task.name), "zip", home, task.name)
             return Result(home / task.name, Path(archive))
 

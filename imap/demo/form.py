@@ -85,11 +85,11 @@ def settings(engine: Engine, mode: Any) -> dict[str, Any]:
             times = [("after the video is made", "after"), ("while it is made", "during"), ("both", "both")]
             read = gr.Radio(times, value=sampling["read"], label="Maps are read", elem_id="read")
         with gr.Column(visible=False) as of_clips:
-            sizes = [("crop the centre", "crop"), ("stretch", "stretch"), ("refuse", "none")]
+            sizes = [("crop the centre", "crop"), ("stretch", "stretch"), ("show an error", "none")]
             resize = gr.Radio(
                 sizes, value=renoising["video"]["resize"], label="A clip of another size", elem_id="resize"
             )
-            lengths = [("take frames evenly", "uniform"), ("take the first frames", "first"), ("refuse", "none")]
+            lengths = [("take frames evenly", "uniform"), ("take the first frames", "first"), ("show an error", "none")]
             frames = gr.Radio(
                 lengths, value=renoising["video"]["frames"], label="A clip of another length", elem_id="frames"
             )

@@ -1,10 +1,10 @@
-"""A job in a thread of its own, which can be stopped at its next step."""
+"""A job in a separate thread, which can be stopped at its next step."""
 
 import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from imap.jobs.timing import Watch
+from imap.jobs.timing import Progress
 from imap.runs.interrupts import BACKGROUND
 
 T = TypeVar("T")
@@ -15,16 +15,16 @@ class Stopped(Exception):
 
 
 class Job(Generic[T]):
-    """Runs `work`, which gets a `Watch`, at once.
+    """Runs `work`, which gets a `Progress`, at once.
 
     Attributes:
-        place: stage, steps that are done and all steps, as of `Watch`.
+        place: stage, steps that are done and all steps, as of `Progress`.
         stages: all stages until now.
         result: what `work` has returned; None before.
         error: what `work` has raised; None otherwise.
     """
 
-    def __init__(self, work: Callable[[Watch], T]) -> None:
+    def __init__(self, work: Callable[[Progress], T]) -> None:
         self.place: tuple[str, int, int] = ("wait", 0, 0)
         self.stages: set[str] = set()
         self.result: T | None = None
@@ -44,13 +44,13 @@ class Job(Generic[T]):
 
     def _run(self) -> None:
         try:
-            self.result = self._work(self._watch)
+            self.result = self._work(self._progress)
         except BaseException as error:  # also an interrupt of the command, which is the main thread's to raise
             self.error = Stopped() if self._stop.is_set() or isinstance(error, KeyboardInterrupt) else error
         finally:
             self._ended.set()
 
-    def _watch(self, stage: str, done: int, steps: int) -> None:
+    def _progress(self, stage: str, done: int, steps: int) -> None:
         if self._stop.is_set():
             raise Stopped
         self.stages.add(stage)

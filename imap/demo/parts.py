@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-STAGES = {  # of `Watch`, and of the engine
+STAGES = {  # of `Progress`, and of the engine
     "wait": "Waiting for the job before this one",
     "check": "Checking the settings",
     "encode_clip": "Encoding the clip",
@@ -51,7 +51,7 @@ def finished(seconds: float) -> str:
 
 def stopped() -> str:
     """What is shown after the user has stopped a job."""
-    return _status("done", "Cancelled", "nothing was kept")
+    return _status("done", "Cancelled", "Results were discarded")
 
 
 def refused(message: str) -> str:

@@ -41,7 +41,7 @@ class Page(gr.Blocks):
 
     def run(self, filled: Form) -> Iterator[Job[Result]]:
         """Do a job: yields it until it has ended. A generator that is closed before stops its job."""
-        job = Job(lambda watch: self.engine.run(filled, watch))
+        job = Job(lambda progress: self.engine.run(filled, progress))
         self.jobs.add(job)
         try:
             while not job.ended(TICK):

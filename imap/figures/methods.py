@@ -25,7 +25,8 @@ def draw(study: Study) -> None:
                 x = output.maps.of(word, key)
                 # in a model with cross attention, text attention is cross attention: one row is enough
                 if not any(text == word and np.array_equal(x, drawn) for text, drawn in maps):
-                    rows.append(row(word, key, x))
+                    ap = f", AP {truths[word].ap(x):.2f}" if word in truths else ""
+                    rows.append(row(word, labels[key] + ap, x))
                 maps.append((word, x))
                 scores = truths[word].scores(x) if word in truths else {"": float("nan")}
                 numbers += [(word, labels[key], score, value) for score, value in scores.items()]

@@ -71,6 +71,7 @@ def draw(study: Study) -> None:
     try:
         sample_video(study.pipe, sample, study.run)
         output = sample_video(study.pipe, sample, study.run)
+        inference(study, sample)
         plain = inference(study, sample)
     finally:
         study.pipe.maybe_free_model_hooks()

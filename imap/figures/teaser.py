@@ -20,7 +20,11 @@ def draw(study: Study) -> None:
         words = sample.motions or sample.concepts
         key = default_key("motions" if sample.motions else "things")  # the paper's maps, whatever the run shows
         maps = [output.maps.of(word, key) for word in words]
-        rows = [row(word, key, x) for word, x in zip(words, maps, strict=True)]
+        truths, label = study.truths(sample, output), output.maps.names[key]
+        scores = [
+            f", AP {truths[word].ap(x):.2f}" if word in truths else "" for word, x in zip(words, maps, strict=True)
+        ]
+        rows = [row(word, label + ap, x) for word, ap, x in zip(words, scores, maps, strict=True)]
         blocks.append((study.shown(sample, output), rows))
         for word, x in zip(words, maps, strict=True):
             numbers += [(sample.prompt, word, frame, float(mean)) for frame, mean in enumerate(x.mean(axis=(1, 2)))]

@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from imap.jobs.renoising import RenoiseSettings, renoise_clip
-from imap.jobs.timing import Watch
+from imap.jobs.timing import Progress
 from imap.media.clips import FittedClip
 from imap.methods.registry import AFTER_LABEL, EFFECT, after_key
 from imap.saliency import Maps
@@ -35,7 +35,7 @@ def read_finished(
     source: FittedClip | Tensor,
     settings: RenoiseSettings,
     noise: Tensor | None = None,
-    watch: Watch | None = None,
+    progress: Progress | None = None,
 ) -> Maps:
     """Maps of a finished video.
 
@@ -44,9 +44,9 @@ def read_finished(
         source: the finished latents, or a clip.
         settings: how the video is noised.
         noise: of the latents' shape; None draws it from the seed.
-        watch: as in `sample_video`.
+        progress: as in `sample_video`.
     """
-    maps = renoise_clip(tracing, settings, source, noise, watch).maps
+    maps = renoise_clip(tracing, settings, source, noise, progress).maps
     read = {
         "when": "after",
         "renoise_timestep": list(settings.renoise_timestep),

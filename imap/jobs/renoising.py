@@ -1,7 +1,7 @@
 """The renoising job: noise a real clip to a step of the schedule, read one forward pass (docs/method.md, 7)."""
 
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from inspect import signature
 from typing import Any
@@ -22,7 +22,7 @@ from imap.jobs.clean_latents import clean_and_noise
 from imap.jobs.noise_schedule import add_noise_at, truncated_schedule
 from imap.jobs.output import Output
 from imap.jobs.sample_clip import read_sample, read_truth
-from imap.jobs.timing import Stages, Watch, no_progress_bar
+from imap.jobs.timing import Progress, Stages
 from imap.media.clips import FittedClip, to_pixels
 from imap.saliency import Maps
 from imap.tracing.prompt_cache import PromptCache
@@ -114,20 +114,20 @@ def renoise_clip(
     settings: RenoiseSettings,
     source: FittedClip | Tensor,
     noise: Tensor | None = None,
-    watch: Watch | None = None,
+    progress: Progress | None = None,
 ) -> Renoised:
     """Noise a clip to each index, run one forward pass each, and read it. See `imap.renoise`.
 
     Args:
         source: a clip, or clean latents.
         noise: of the latents' shape; None draws it from the seed.
-        watch: as in `sample_video`.
+        progress: as in `sample_video`.
     """
     pipe, clip = tracing.backbone.pipe, source if isinstance(source, FittedClip) else None
     for note in clip.notes if clip else ():
         tracing.text_slots.note(note)
     pixels_or_latents = source.frames if isinstance(source, FittedClip) else source
-    stages, generator = Stages(pipe._execution_device, watch), torch.Generator("cpu").manual_seed(settings.seed)
+    stages, generator = Stages(pipe._execution_device, progress), torch.Generator("cpu").manual_seed(settings.seed)
     clean, noise = clean_and_noise(tracing.backbone, pixels_or_latents, noise, generator, stages)
     if tracing.effect is not None and not settings.test_full_denoise:
         tracing.effect.every_step = True
@@ -138,7 +138,7 @@ def renoise_clip(
             opened.enter_context(tracing)
             text = tracing.encode_prompt(settings.prompt, settings.negative_prompt if guided else None)
         if not settings.test_full_denoise:
-            opened.enter_context(no_progress_bar(pipe))
+            opened.enter_context(_no_progress_bar(pipe))
         job = _Denoising(tracing, text, settings, generator, stages)
         indices = settings.renoise_timestep
         for index in tqdm(indices, "renoising", leave=False, disable=len(indices) == 1):
@@ -201,14 +201,14 @@ def renoise_video(
     observe: Callable[..., None] | None = None,
     clip: Callable[[], tuple[FittedClip, float]] | None = None,
     prompt_cache: PromptCache | None = None,
-    watch: Watch | None = None,
+    progress: Progress | None = None,
 ) -> Output:
     """Maps of a sample's clip, with the video: the clip as the model got it, or the result of `test_full_denoise`.
 
     Args:
         observe, prompt_cache: as in `imap.trace`.
         clip: returns the result of `read_sample`, for a clip that is already being read.
-        watch: as in `sample_video`.
+        progress: as in `sample_video`.
     """
     fitted, seconds = clip() if clip is not None else read_sample(sample, run.fit)
     words = (sample.prompt, sample.concepts, sample.motions)
@@ -223,7 +223,7 @@ def renoise_video(
         run.negative_prompt,
         run.seed,
     )
-    result = renoise_clip(tracing, settings, fitted, watch=watch)
+    result = renoise_clip(tracing, settings, fitted, progress=progress)
     kind = "denoised from the noised clip" if run.test_full_denoise else "the clip"
     record = {"video": kind, "seconds": {**result.seconds, "decode_clip": round(seconds, 4)}}
     frames = fitted.frames if result.frames is None else result.frames
@@ -231,3 +231,17 @@ def renoise_video(
     # a denoised video need not show what the clip does
     truth = {} if run.test_full_denoise else read_truth(sample, result.maps.texts, fitted, run.fit)
     return Output(frames, result.maps, record, times, truth)
+
+
+@contextmanager
+def _no_progress_bar(pipe: Any) -> Iterator[None]:
+    """Disable the pipeline's progress bar: one step of fifty would leave it at 2 %."""
+    before = getattr(pipe, "_progress_bar_config", None)
+    pipe.set_progress_bar_config(**{**(before or {}), "disable": True})
+    try:
+        yield
+    finally:
+        if before is None:
+            del pipe._progress_bar_config
+        else:
+            pipe._progress_bar_config = before

@@ -10,7 +10,7 @@ from imap.config.samples import Sample
 from imap.jobs.output import Output
 from imap.jobs.reading import READING, both_readings, read_finished, trace_of_finished
 from imap.jobs.renoising import RenoiseSettings
-from imap.jobs.timing import Stages, Watch
+from imap.jobs.timing import Progress, Stages
 from imap.media.clips import to_pixels
 from imap.saliency import Maps
 from imap.tracing.prompt_cache import PromptCache
@@ -19,15 +19,16 @@ from imap.tracing.trace import Trace
 
 
 def sample_video(
-    pipe: Any, sample: Sample, run: Run, prompt_cache: PromptCache | None = None, watch: Watch | None = None
+    pipe: Any, sample: Sample, run: Run, prompt_cache: PromptCache | None = None, progress: Progress | None = None
 ) -> Output:
     """Sample one video with its maps. One CPU generator draws everything, so noise is the same on every device.
 
     Args:
         prompt_cache: of the list that the sample is in, as in `imap.trace`.
-        watch: is told each stage and step, and may end the job.
+        progress: is called at each stage and step, with the stage, the steps done and all steps. Its error
+            ends the job.
     """
-    stages, generator = Stages(pipe._execution_device, watch), torch.Generator("cpu").manual_seed(run.seed)
+    stages, generator = Stages(pipe._execution_device, progress), torch.Generator("cpu").manual_seed(run.seed)
     tracing = start_trace(pipe, sample.prompt, sample.concepts, sample.motions, run.method, prompt_cache=prompt_cache)
     # of both readings, that of the finished video has the effect
     reading = trace_again(tracing, effect=False) if run.read == BOTH else tracing
@@ -67,4 +68,4 @@ def _read_after(tracing: Trace, sample: Sample, run: Run, stages: Stages) -> Map
         negative_prompt="",
         seed=run.seed + READING,
     )
-    return read_finished(trace_of_finished(tracing), stages.latents, settings, watch=stages.watch)
+    return read_finished(trace_of_finished(tracing), stages.latents, settings, progress=stages.progress)

@@ -9,21 +9,21 @@ import torch
 
 # is called at the start of a stage (name, 0, 0), and in "denoise" with (name, steps that are done, all steps).
 # What it raises ends the job.
-Watch = Callable[[str, int, int], None]
+Progress = Callable[[str, int, int], None]
 
 
 class Stages:
     """Seconds by stage. Waits for the device at the ends of a stage, so never inside the denoising loop."""
 
-    def __init__(self, device: torch.device, watch: Watch | None = None) -> None:
+    def __init__(self, device: torch.device, progress: Progress | None = None) -> None:
         self.device = device
-        self.watch: Watch = watch or _nobody
+        self.progress: Progress = progress or _no_progress
         self.seconds: dict[str, float] = {}
         self.latents: Any = None  # Tensor, of the last step of the latest call
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        self.watch(name, 0, 0)
+        self.progress(name, 0, 0)
         start = now(self.device)
         try:
             yield
@@ -44,16 +44,16 @@ class Stages:
             place: for one call of several, the steps of the calls before it, and of all calls.
         """
         before, steps = place or (0, last_step + 1)
-        self.watch("denoise", before, steps)
+        self.progress("denoise", before, steps)
         start, loop_end = now(self.device), None
 
         def at_step_end(pipe: Any, step: int, timestep: Any, tensors: dict) -> dict:
             nonlocal loop_end
             if step == last_step:
                 loop_end, self.latents = now(self.device), tensors.get("latents")
-            self.watch("denoise", before + step + 1, steps)
+            self.progress("denoise", before + step + 1, steps)
             if step == last_step:
-                self.watch(after, 0, 0)
+                self.progress(after, 0, 0)
             return tensors
 
         yield {"callback_on_step_end": at_step_end}
@@ -63,7 +63,7 @@ class Stages:
         self.seconds[after] = round(self.seconds.get(after, 0.0) + end - loop_end, 4)
 
 
-def _nobody(stage: str, done: int, steps: int) -> None:
+def _no_progress(stage: str, done: int, steps: int) -> None:
     pass
 
 
@@ -72,17 +72,3 @@ def now(device: torch.device) -> float:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()
-
-
-@contextmanager
-def no_progress_bar(pipe: Any) -> Iterator[None]:
-    """One step of a schedule of fifty would leave the pipeline's own bar standing at 2 %."""
-    before = getattr(pipe, "_progress_bar_config", None)
-    pipe.set_progress_bar_config(**{**(before or {}), "disable": True})
-    try:
-        yield
-    finally:
-        if before is None:
-            del pipe._progress_bar_config
-        else:
-            pipe._progress_bar_config = before

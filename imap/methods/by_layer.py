@@ -30,6 +30,8 @@ class ByLayerAndStep:
     def by_layer(self: Any, text: str, key: str | None = None, step: int | None = None) -> dict[int, np.ndarray]:
         """Maps of a text by layer, each (frames, height, width). Their mean over the layers is `of(text, key)`.
 
+        With `softmax` it is not, as a second softmax follows the mean over layers.
+
         Args:
             text, key: as in `Maps.of`. The layers are those of the key: `imap_layer`, or `maps_layers`.
             step: take the maps at one step. Default: their mean over steps.

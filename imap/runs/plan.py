@@ -119,12 +119,15 @@ def check_model(config: Mapping[str, Any], model: Model, run: Run, renoising: bo
 
 
 def check_keep(samples: Sequence[Sample], checkpoint: Checkpoint, run: Run, method: Method, renoising: bool) -> None:
-    """Tell how much memory the maps of single layers and steps take, and refuse more than there is.
+    """Log how much memory the maps of single layers and steps take, and refuse more than there is.
 
     Args:
         samples: that are to be done; the one with the most words counts.
         checkpoint, run, method: of the run.
         renoising: `imap renoise`, not `imap sample`.
+
+    Raises:
+        ImapError: as `check_memory`.
     """
     if not samples or not method.keep:
         return

@@ -168,7 +168,7 @@ def do_tasks(
 
 
 def one_sample(pipe: Any, sample: Sample, run: Run, renoising: bool, **prepared: Any) -> Output:
-    """Sample or renoise one sample. prepared: its decoded clip, the prompt cache, and who watches."""
+    """Sample or renoise one sample. prepared: its decoded clip, the prompt cache, the progress callback."""
     try:
         return (renoise_video if renoising else sample_video)(pipe, sample, run, **prepared)
     finally:

@@ -1,4 +1,4 @@
-"""The memory that maps of single layers and steps take: told and checked before they are read."""
+"""Log and check the memory that maps of single layers and steps take, before they are read."""
 
 import logging
 from functools import cache
@@ -8,6 +8,7 @@ import torch
 
 from imap.config.method import Method
 from imap.errors import ImapError
+from imap.methods.by_layer import LAYERS
 from imap.methods.keep import kept_bytes
 
 log = logging.getLogger("imap")
@@ -34,12 +35,16 @@ def check_memory(
     if not method.keep:
         return
     layers, name = len(method.layers), f"keep=[{','.join(method.keep)}]"
+    keys += bool(method.effect)
     needed = kept_bytes(method.keep, layers, steps, texts, keys, cells)
     counts = [_counted(*x) for x in ((layers, "layer"), (steps, "step"), (texts, "word"))]
     line = "{}: maps of {}, {} and {} take {}".format(name, *counts, _gib(needed))
     places = [("memory", needed, psutil.virtual_memory().available)]
     if device is not None and device.type == "cuda":
         on_device = sum(kept_bytes([one], layers, steps, texts, keys, cells) for one in method.keep)
+        on_device += (
+            kept_bytes([LAYERS], layers, steps, texts, keys, cells) if LAYERS in method.keep else 0
+        )  # of a step
         cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # torch gives it out again
         places.append(("memory of the GPU", on_device, torch.cuda.mem_get_info(device)[0] + cached))
     for where, bytes_there, free in places:
@@ -48,12 +53,12 @@ def check_memory(
                 f"{line}, and {_gib(free)} of {where} are free; keep layers or steps alone, name fewer words, or "
                 "narrow maps_layers or maps_timesteps"
             )
-    _tell(f"{line} of memory, and as much on disk")
+    _log_once(f"{line} of memory, and as much on disk")
 
 
 @cache
-def _tell(line: str) -> None:
-    log.info("%s", line)  # once, and not for every sample of a list
+def _log_once(line: str) -> None:
+    log.info("%s", line)
 
 
 def _counted(count: int, what: str) -> str:

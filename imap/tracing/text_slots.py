@@ -71,7 +71,7 @@ class TextSlots:
         read = {text: [self.prompt_text.ids[i] for i in self.matched[text]] or ids[text] for text in self.texts}
         self._add(notes.of_unknown_tokens(read, getattr(tokenizer, "unk_token_id", None)))
         written = {text: self.places[text].as_written if self.matched[text] else (text,) for text in self.texts}
-        self._add(notes.of_untaught_words(written, known))
+        self._add(notes.of_untaught_words(written, prompt or "", known))
         self.standardize = self._standardize(method) if attention else False
 
     def _match(self) -> dict[str, tuple[int, ...]]:

@@ -168,7 +168,7 @@ class Trace:
         self.text_slots.check_call(len(text), ids)
 
     def _check_memory(self) -> None:
-        """Tell how much memory the maps of single layers and steps take, and refuse more than there is."""
+        """Log how much memory the maps of single layers and steps take, and refuse more than there is."""
         wanted = self.method.maps_timesteps or (0, self.steps.count)
         steps = len(range(max(self.steps.index, wanted[0]), min(self.steps.count, wanted[1])))
         keys, cells = self.backbone.maps_of_layer(self.config.maps), self.grid.frames * self.grid.patches

@@ -37,8 +37,8 @@ def of_unknown_tokens(ids: Mapping[str, Sequence[int]], unknown: int | None) -> 
         )
 
 
-def of_untaught_words(written: Mapping[str, Sequence[str]], known: Sequence[str] | None) -> Iterator[str]:
-    """A note for words that a small model was never taught. known: all that it was taught; None for any."""
+def of_untaught_words(written: Mapping[str, Sequence[str]], prompt: str, known: Sequence[str] | None) -> Iterator[str]:
+    """Notes for words that a small model was never taught. known: all that it was taught; None for any."""
     if known is None:
         return
     words = {text: re.findall(r"\w+", " ".join(forms).lower()) for text, forms in written.items()}
@@ -48,3 +48,7 @@ def of_untaught_words(written: Mapping[str, Sequence[str]], known: Sequence[str]
             f"this small model was never taught: {', '.join(untaught)}; maps of these words mean nothing. "
             f"Its words are {', '.join(known)}"
         )
+    named = {word for one in words.values() for word in one}
+    rest = [word for word in dict.fromkeys(re.findall(r"\w+", prompt.lower())) if word not in {*known, *named}]
+    if rest:
+        yield f"of the prompt, this small model was never taught: {', '.join(rest)}; a video need not show them"

@@ -33,18 +33,16 @@ def main(argv: Sequence[str] | None = None, program: str = "python -m imap.view"
             different = settings_in(samples)
             if different > 1:
                 print(f"{folder} holds samples of {different} runs with different settings", file=sys.stderr)
-        problems = Problems()
-        written = (
-            []
-            if arguments.no_pictures
-            else show_samples([sample for samples in runs.values() for sample in samples], look, problems)
-        )
-        if not arguments.no_report:
-            all_keys = getattr(arguments, "all_keys", None)
-            if len(folders) == 1:
-                written.append(show_report(folders[0], runs[folders[0]], look, problems, all_keys))
-            else:
-                written.append(show_comparison(runs, look, problems, all_keys))
+        if len(folders) > 1 and (arguments.masks or arguments.gif or arguments.no_report):
+            raise ImapError("several folders are compared on one page and not drawn; draw them one by one")
+        problems, all_keys = Problems(), getattr(arguments, "all_keys", None)
+        if len(folders) > 1:
+            written = [show_comparison(runs, look, problems, all_keys)]
+        else:
+            ((folder, samples),) = runs.items()
+            written = [] if arguments.no_pictures else show_samples(samples, look, problems)
+            if not arguments.no_report:
+                written.append(show_report(folder, samples, look, problems, all_keys))
         print("\n".join(map(str, written)))
         sys.exit(1 if problems else 0)
     except ImapError as error:
@@ -75,7 +73,8 @@ def _parser(program: str) -> argparse.ArgumentParser:
         nargs="+",
         metavar="FOLDER",
         help=f"output_dir of a run, or a sample's folder in it; several of them are compared in {COMPARISON} in the "
-        "first one: samples of the same name beside each other, with the settings in which they differ",
+        "first one, and not drawn: samples of the same name beside each other, with the settings in which they "
+        "differ",
     )
     parser.add_argument("--key", default=default.key, help=f"maps to show: auto, {', '.join(labels())} or another key")
     rules = "; ".join(f"{kind}: {rule}" for kind, rule in KINDS.items())
@@ -88,7 +87,11 @@ def _parser(program: str) -> argparse.ArgumentParser:
     parser.add_argument("--truth", action=argparse.BooleanOptionalAction, default=default.truth, help=known)
     parser.add_argument("--gif", action="store_true", help="overlays as gif too")
     shares = RULES.replace("%", "%%")
-    parser.add_argument("--masks", action="store_true", help="masks of every word too: a PNG per frame, and COCO RLE")
+    parser.add_argument(
+        "--masks",
+        action="store_true",
+        help="masks of every word too: a PNG per frame, and COCO RLE; drawing again without it removes them",
+    )
     parser.add_argument("--mask-threshold", type=_threshold, default=default.mask_threshold, help=f"of masks: {shares}")
     parser.add_argument(
         "--all-keys",

@@ -6,11 +6,11 @@ import numpy as np
 
 PERCENTILES = {"median": (50, 99.5), "percentile": (1, 99)}  # that become 0 and 1
 SCALES = {
-    "median": "from the median to the 99.5th percentile of the video",
-    "video": "from the lowest to the highest value of the video",
-    "frame": "from the lowest to the highest value of each frame",
-    "percentile": "from the 1st to the 99th percentile of the video",
-    "shared": "from the lowest to the highest value of all words",
+    "median": "median to 99.5th percentile of the video",
+    "video": "lowest to highest value of the video",
+    "frame": "lowest to highest value of each frame",
+    "percentile": "1st to 99th percentile of the video",
+    "shared": "lowest to highest value of all words",
 }
 _REMARKS = {
     "median": "a quiet ground is clear, and frames compare",

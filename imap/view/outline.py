@@ -25,7 +25,7 @@ def contours(mask: np.ndarray) -> list[np.ndarray]:
 
     Returns:
         Polygons (points, 2), x and y in fractions of the frame's width and height; the first point is also the last.
-        Holes have polygons of their own. Empty for a mask without a true pixel.
+        Each hole is a separate polygon. Empty for a mask without a true pixel.
     """
     height, width = mask.shape
     lines = contour_generator(z=np.pad(mask, 1).astype(np.float32)).lines(0.5)  # the border closes what it cuts

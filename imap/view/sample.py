@@ -125,7 +125,7 @@ def _times(meta: Mapping[str, Any], frames: int) -> Sequence[float]:
 
 
 def time_labels(times: Sequence[float], frames: Sequence[int]) -> list[str]:
-    """Labels of frames, with as many digits as tell them apart."""
+    """Labels of frames, with as many digits as make them different."""
     for digits in (1, 2, 3):
         labels = [f"{times[frame]:.{digits}f} s" for frame in frames]
         if len(set(labels)) == len(labels):

@@ -61,11 +61,11 @@ def test_one_job_runs_at_a_time(built):
 def test_a_closed_generator_stops_its_job(built, monkeypatch):
     begun, ended = threading.Event(), []
 
-    def run(form, watch):
+    def run(form, progress):
         begun.set()
         try:
             while True:
-                watch("denoise", 0, 1)
+                progress("denoise", 0, 1)
                 time.sleep(0.01)
         except Stopped:
             ended.append(form)

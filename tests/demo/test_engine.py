@@ -147,17 +147,17 @@ def test_notes_are_those_of_the_sample(engine, undrawn):
 def test_one_job_runs_at_a_time_and_one_that_is_stopped_while_it_waits_does_not_begin(engine, undrawn):
     at_step, go_on, seen = threading.Event(), threading.Event(), []
 
-    def hold(watch):
+    def hold(progress):
         def told(*place):
-            watch(*place)
+            progress(*place)
             if place == ("denoise", 1, 3):
                 at_step.set()
                 assert go_on.wait(20)
 
         return engine.run(FORM, told)
 
-    def second(watch):
-        return engine.run(FORM, lambda *place: (watch(*place), seen.append(place)))
+    def second(progress):
+        return engine.run(FORM, lambda *place: (progress(*place), seen.append(place)))
 
     first = Job(hold)
     assert at_step.wait(20)

@@ -92,7 +92,7 @@ def opened(browser, served, size=LAPTOP, dark=False):
 
 
 def test_a_prompt_gives_maps(browser, served, tmp_path):
-    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/ \(Ctrl-C ends it\)\n", served.line) and served.seconds < MOST
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/ \(Ctrl-C ends it\)\n", served.line)
     tab = opened(browser, served)
     tab.run(FILL + "fill('prompt', 'a cross dips while a box grows'); fill('concepts', 'cross, box')")
     tab.run(FILL + "fill('motions', 'dips, grows'); await press('start')")

@@ -31,12 +31,12 @@ def test_a_stage_counts_also_what_failed():
 def test_a_watcher_is_told_stages_and_steps_and_may_end_the_job():
     seen = []
 
-    def watch(*place):
+    def progress(*place):
         seen.append(place)
         if place == ("denoise", 2, 4):
             raise KeyError("enough")
 
-    stages = Stages(torch.device("cpu"), watch)
+    stages = Stages(torch.device("cpu"), progress)
     with stages.stage("encode_text"), stages.denoise_then(0, "finish", (0, 4)) as timing:
         timing["callback_on_step_end"](None, 0, None, {})
     with pytest.raises(KeyError, match="enough"), stages.denoise_then(0, "finish", (1, 4)) as timing:

@@ -233,7 +233,7 @@ def test_memory_of_a_trace_does_not_grow_with_steps(pipes, family):
     assert sizes[0] > 5 * score_and_choice  # the maps are among what was found
 
 
-class Watch(TorchDispatchMode):
+class Progress(TorchDispatchMode):
     """What hooks of a trace do to tensors: operations that wait for the device, and results of patches x patches."""
 
     def __init__(self, trace):
@@ -260,7 +260,7 @@ class Watch(TorchDispatchMode):
 def test_hooks_wait_for_no_value_and_form_no_matrix_of_patches(pipes, family, score, target):
     pipe = pipes(family)
     method = {"imap_sep_score": score, "imap_qk_matching_target": target, "imap_sep_topk": 2}
-    with imap.trace(pipe, PROMPT, **WORDS, **method) as trace, Watch(trace) as watch:
+    with imap.trace(pipe, PROMPT, **WORDS, **method) as trace, Progress(trace) as watch:
         call(pipe, steps=2, height=96, width=96)  # more patches than a head is wide
     assert {"bmm", "argmax", "gather"} <= watch.operations
     assert not watch.waits and not watch.square, (watch.waits, watch.square)

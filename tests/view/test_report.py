@@ -170,23 +170,23 @@ def test_a_reader_scrubs_and_switches_words_maps_and_scales(run, size, browse):
     assert seen["texts"] == ["ball", "box", "rises & </script> falls"] and seen["text"] == -1
     shown, about, lines, heading = seen["all"]
     assert shown == ["Video", "ball GramCol", "box GramCol", "rises & </script> falls IMAP"] and lines == 3
-    assert about == "Each word: from the lowest to the highest value of the video. Low High"
+    assert about == "Each word. Scale: lowest to highest value of the video. Low High"
     assert heading.startswith("Mean of each map by frame, divided by its peak. Dots: peaks.")
     assert seen["text_up"] == seen["texts"][2] and seen["one"] == ["Video", "rises & </script> falls "]
     assert seen["heading"].startswith("A ball rises.") and seen["other"].startswith('A "box" <b>falls</b> & stays.')
-    scale = "from the lowest to the highest value of the video"
-    assert seen["about"].startswith(f"“rises & </script> falls”, IMAP: {scale}. Low ")
+    scale = "Scale: lowest to highest value of the video"
+    assert seen["about"].startswith(f"“rises & </script> falls”. Map: IMAP. {scale}. Low ")
     assert seen["opened"] == [peak_frame(run / name) for name in ("000-sample", "001-sample")]
     assert seen["time_opened"].endswith(f" s, frame {seen['opened'][0]}")
     assert seen["frame"] == 1 and seen["last"] == 12
     assert seen["scrubbed"] == [12, "1.50 s, frame 12", 3, 1, 2]
     assert seen["sought"] == [9, 4] and seen["coloured"]
     assert seen["all_again"] == -1 and seen["clicked"] == [1, 2] and seen["clicked_again"] == -1
-    assert seen["turned"] == "ball" and seen["turned_about"] == f"“ball”, GramCol: {scale}. Low 0 High 714"
-    assert seen["cross"] == f"“ball”, cross attention: {scale}. Low 0 High 1070"
+    assert seen["turned"] == "ball" and seen["turned_about"] == f"“ball”. Map: GramCol. {scale}. Low 0 High 714"
+    assert seen["cross"] == f"“ball”. Map: cross attention. {scale}. Low 0 High 1070"
     low, high = map(float, re.findall(r"(?:Low|High) ([\d.]+)", seen["by_frame"]))
     assert (low, high) == (pytest.approx(900, abs=5), pytest.approx(1071, abs=5))
-    assert seen["shared"].endswith("Low -1070 High 1070") and "1st to the 99th percentile" in seen["percentile"]
+    assert seen["shared"].endswith("Low -1070 High 1070") and "1st to 99th percentile" in seen["percentile"]
     assert seen["distinct"] == 7
     assert seen["smooth"] == [[0, 63.75, 191.25, 255], [0, 0, 255, 255]]
     assert seen["size"] == [384, 288] and seen["released"] and seen["again"]
@@ -344,7 +344,7 @@ def test_five_hundred_samples_open_at_once_as_only_those_near_are_read(page_of_5
     assert all(1 <= held < 30 for held in seen["held"]), seen["held"]
     assert seen["drawn"] == seen["held"] and seen["built"] < 60
     about, grown = seen["last"]
-    assert about.startswith("“rises & </script> falls”, IMAP: ") and abs(grown) < 1
+    assert about.startswith("“rises & </script> falls”. Map: IMAP. ") and abs(grown) < 1
     assert seen["found"] == ["1 of 500 samples", ["A ball rises 1 times."]] and seen["again"] > 0
 
 
@@ -573,8 +573,8 @@ def test_the_page_opens_in_the_given_look(run, browse):
     page = write_report(samples_in(run), run / "report.html", "run", look, Problems())
     *seen, about = browse(page, script)
     assert seen == ["cross_attention_maps_layers", "frame", "viridis", "40", False]
-    scale = "from the lowest to the highest value of each frame"
-    assert about.startswith(f"“rises & </script> falls”, cross attention: {scale}.")
+    scale = "Scale: lowest to highest value of each frame"
+    assert about.startswith(f"“rises & </script> falls”. Map: cross attention. {scale}.")
 
 
 def test_a_key_that_no_sample_has_is_logged(run, caplog):

@@ -61,8 +61,8 @@ class Card {
     this.curve.addEventListener("pointermove", event => { if (event.buttons) this.seek(event); });
     if (d.line) this.root.append(make("p", { class: "about line" }, d.line));
     this.root.append(make("div", { class: "words" }, ...this.chips),
-      make("div", { class: "view" }, this.box, make("div", { class: "scrub" }, this.button, this.range, this.time), this.bar, this.ranking, this.about, this.legend,
-        ...d.notes.map(note => make("p", { class: "note" }, "Note: " + note))),
+      make("div", { class: "view" }, ...d.notes.map(note => make("p", { class: "note" }, "Note: " + note)),
+        this.box, make("div", { class: "scrub" }, this.button, this.range, this.time), this.bar, this.ranking, this.about, this.legend),
       make("div", { class: "more" }, this.heading, this.curve, this.headPicture(), this.settings()));
     if (d.texts.length === 1) this.text = 0;
     this.frame = d.opening();
@@ -87,9 +87,8 @@ class Card {
     [low.textContent, high.textContent] = [`Low${values[0]}`, `High${values[1]}`];
     strip.style.background = gradient();
     this.legend.hidden = !d.words.some(t => d.texts[t] in d.truth && [ALL, t].includes(text));
-    const map = kinds.size === 1 ? SHARED.keys[[...kinds][0]] : "";
-    this.about.textContent = (text === ALL ? `Each word${map && ", " + map}: ` : `“${d.texts[text]}”, ${map}: `)
-      + `${SHARED.scales[look.scale]}.${text === ALL ? "" : d.agreement(text)}`;
+    const map = kinds.size === 1 ? ` Map: ${SHARED.keys[[...kinds][0]]}.` : "";
+    this.about.textContent = `${text === ALL ? "Each word" : `“${d.texts[text]}”`}.${map} Scale: ${SHARED.scales[look.scale]}.${text === ALL ? "" : d.agreement(text)}`;
     this.rank(latent);
     this.drawCurve();
   }
@@ -100,7 +99,7 @@ class Card {
     const room = this.box.clientWidth, most = Math.min(window.innerHeight, screen.height) * (phone ? 0.9 : 0.58), shape = this.size[1] / this.size[0];
     const sizes = range(n).map(i => i + 1).map(rows => {
       const columns = Math.ceil(n / rows), across = (room - GAP * (columns - 1)) / columns, down = ((most + GAP) / rows - GAP - LABEL) / shape;
-      return { columns, width: Math.floor(Math.min(across, Math.max(down, LEAST))) };
+      return { columns, width: Math.floor(Math.min(across, Math.max(down, phone ? LEAST : 1.5 * LEAST))) };
     });
     const { columns, width } = sizes.reduce((best, size) => size.width > best.width ? size : best);
     this.box.style.gridTemplateColumns = `repeat(${columns}, ${width}px)`;
@@ -158,7 +157,7 @@ class Card {
     this.frame = range(this.sample.frames).reduce((best, f) => away(f) < away(best) ? f : best);
     this.draw();
   }
-  // all words; one map for all of them if one word is large. Words whose values do not compare are shares of their own peaks.
+  // all words; one map for all of them if one word is large. Words whose values do not compare are divided by their peaks.
   drawCurve() {
     const { sample: d, text } = this, keys = d.words.map(t => d.key(text === ALL ? t : text)), kinds = [...new Set(keys)];
     const own = kinds.length > 1 || SHARED.quiet.includes(kinds[0]), frames = range(d.frames);
