@@ -139,7 +139,7 @@ class Maps(ByLayerAndStep, Mapping[str, np.ndarray]):
 
         Args:
             text: a word of `texts`.
-            video: what diffusers returns: frames as an array or tensor, or PIL images. None gives the map in colours.
+            video: what diffusers returns: an array, a tensor or PIL images; or a file's path. None gives the map in colours.
             key: of another map, or its label.
             **look: fields of `imap.view.look.Look`, such as colormap="magma" or opacity=0.6.
 

@@ -3,9 +3,10 @@
 from collections import defaultdict
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
+from matplotlib.colors import BoundaryNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from tqdm import tqdm
@@ -66,20 +67,25 @@ def plot(heads: list[Head], means: dict[str, np.ndarray], kinds: list[str], clip
         kinds: "verb", "noun", or both.
         clips: number of clips in the means.
     """
-    figure = Figure(figsize=(3.1 * len(kinds) + 0.6, 2.6), dpi=200, layout="constrained")
+    figure = Figure(figsize=(3.1 * len(kinds) + 0.6, 2.7), dpi=200, layout="constrained")
     FigureCanvasAgg(figure)
-    layers = [layer for layer, _ in heads]
-    colours = ScalarMappable(Normalize(min(layers), max(layers)), "viridis")
+    layers = sorted({layer for layer, _ in heads})
+    norm = BoundaryNorm(np.arange(len(layers) + 1) - 0.5, len(layers))
+    colours = ScalarMappable(norm, colormaps["viridis"].resampled(len(layers)))
+    dots = {"c": [layers.index(layer) for layer, _ in heads], "cmap": colours.cmap, "norm": norm}
     panels = figure.subplots(1, len(kinds), squeeze=False)[0]
     for axes, kind in zip(panels, kinds, strict=True):
-        axes.scatter(means["chi"], means[kind], c=layers, cmap=colours.cmap, norm=colours.norm, s=14, linewidths=0)
+        axes.scatter(means["chi"], means[kind], **dots, s=14, linewidths=0)
         linear, logarithmic = (correlation(x, means[kind]) for x in (means["chi"], np.log(means["chi"])))
         axes.set(xscale="log", xlabel="CHI of the head", ylabel=f"AP of its GramCol, {kind}s")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.set_title(f"{len(heads)} heads, {clips} clips: $r = {linear:.2f}$ ($r = {logarithmic:.2f}$ with log CHI)")
+        axes.set_title(f"$r = {linear:.2f}$; with log CHI, $r = {logarithmic:.2f}$")
         axes.title.set_fontsize(8)
         axes.spines[["top", "right"]].set_visible(False)
-    figure.colorbar(colours, ax=panels, label="layer", ticks=sorted(set(layers))[:: -(-len(set(layers)) // 8)])
+    figure.suptitle(f"{len(heads)} heads of the layers in imap_layer, {clips} clips", fontsize=8)
+    bar = figure.colorbar(colours, ax=panels, label="layer", ticks=range(0, len(layers), -(-len(layers) // 8)))
+    bar.set_ticklabels([str(layers[i]) for i in bar.get_ticks().astype(int)])
+    bar.ax.minorticks_off()
     return figure

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from imap.errors import ImapError
 from imap.media.clip_file import LONGEST
 from imap.media.clips import as_frames as as_pixels
+from imap.media.clips import read_clip
 from imap.media.video_io import RATE, check_fps, mean_rate, times_of, write_video
 from imap.saliency import Maps
 from imap.view.lengths import check_length
@@ -40,7 +41,7 @@ def as_frames(video: Any, maps: Maps) -> np.ndarray:
 
     Args:
         video: an array (frames, height, width, 3) of uint8 or of floats in [0, 1], a tensor (frames, 3, height, width),
-            PIL images, or a batch of one of these.
+            PIL images, or a batch of one of these; or the path of a video file.
         maps: whose latent frames the video must fit.
 
     Raises:
@@ -55,7 +56,7 @@ def as_frames(video: Any, maps: Maps) -> np.ndarray:
     if isinstance(video, Sequence) and len(video) == 1 and isinstance(video[0], Sequence | np.ndarray):
         video = video[0]
     if isinstance(video, str | Path):
-        raise ImapError(f"video={str(video)!r} is a path; give the frames, such as imap.media.clips.read_clip(path)")
+        video = read_clip(video)
     frames = as_pixels(video)
     check_length(maps, len(frames))
     return frames

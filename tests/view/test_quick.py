@@ -67,12 +67,18 @@ def test_a_video_is_taken_as_diffusers_returns_it(maps, video, convert):
         (lambda video: video[:8], "8 frames, which do not fit maps of 4 latent frames; expected 13"),
         (lambda video: video[..., :2], "is not"),
         (lambda video: video.astype(np.float32), "must lie in"),
-        (lambda video: "clip.mp4", "is a path; give the frames"),
+        (lambda video: "clip.mp4", "there is no file"),
     ],
 )
 def test_a_video_that_does_not_fit_is_refused(maps, video, make, said):
     with pytest.raises(imap.ImapError, match=said):
         maps.overlay("ball", make(video))
+
+
+def test_a_path_is_read_as_its_video(maps, run):
+    folder = next(run.iterdir())
+    shown = maps.overlay("ball", folder / "output.mp4", opacity=0.0)
+    np.testing.assert_array_equal(shown, read_video(folder / "output.mp4"))
 
 
 @pytest.mark.parametrize("frames", [25, 29])
