@@ -139,7 +139,7 @@ class Maps(ByLayerAndStep, Mapping[str, np.ndarray]):
 
         Args:
             text: a word of `texts`.
-            video: what diffusers returns: an array, a tensor or PIL images; or a file's path. None gives the map in colours.
+            video: frames as an array, a tensor or PIL images, or a file's path. None gives the map in colours.
             key: of another map, or its label.
             **look: fields of `imap.view.look.Look`, such as colormap="magma" or opacity=0.6.
 
@@ -159,7 +159,7 @@ class Maps(ByLayerAndStep, Mapping[str, np.ndarray]):
         Args:
             text, video, key: as in `overlay`. Without a video, the size is that of the video that was traced.
             threshold: from 0 to 1 on the scale of the pictures: 0 is the map's median, 1 its 99.5th percentile. Or a
-                rule over the whole video: "otsu", or a share of the map's cells such as "top 10%".
+                rule over the whole video: "otsu", or a share of the pixels such as "top 10%".
             **more: size=(height, width) or (frames, height, width) in place of a video; normalization; space.
 
         Raises:

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import gradio as gr  # pyright: ignore[reportMissingImports] (an extra)
@@ -103,7 +104,7 @@ def _connect(page: Page, inputs: dict[str, Any], outputs: dict[str, Any], contro
             if not job.ended():
                 yield {status: parts.progress(job.place, reads)}
         if job.result is None:
-            yield {status: _failure(job.error), **at_work(False)}
+            yield {status: _failure(job.error, filled.clip), results: gr.Column(visible=False), **at_work(False)}
             return
         yield {
             status: parts.finished(time.perf_counter() - begun),
@@ -125,11 +126,13 @@ def _connect(page: Page, inputs: dict[str, Any], outputs: dict[str, Any], contro
     )
 
 
-def _failure(error: BaseException | None) -> str:
+def _failure(error: BaseException | None, clip: str | None) -> str:
+    """Why a job has no result. A clip is called by its name, and not by the path of its upload."""
     if isinstance(error, Stopped):
         return parts.stopped()
     if isinstance(error, ImapError):
         log.error("%s", error)
     else:
         log.error("the job failed", exc_info=error)
-    return parts.refused(one_line(error) if isinstance(error, Exception) else str(error))
+    message = one_line(error) if isinstance(error, Exception) else str(error)
+    return parts.refused(message.replace(clip, Path(clip).name) if clip else message)

@@ -12,13 +12,14 @@ from PIL import Image
 
 from imap.map_files import FAITHFULNESS
 from imap.saliency import Maps
-from imap.view.normalization import six_digits
+from imap.view.normalization import PERCENTILES, six_digits
 from imap.view.outline import contours
 from imap.view.sample import Shown
 from imap.view.upsampling import latent_frame
 
 SMALL = 200  # pixels of width: the cells of such a video stay cells when it is enlarged
 FINE = 1000  # parts of a frame's side in which outlines are given
+SPIKY = 0.2  # of the range: below it, a byte would leave the colours in steps
 COLUMNS = 7  # frames in a row of the picture that holds a video
 
 
@@ -85,12 +86,22 @@ def _video(frames: np.ndarray, width: int) -> dict[str, Any]:
 
 
 def _map(maps: np.ndarray) -> dict[str, Any]:
-    """Maps (texts, frames, h, w) as bytes in one PNG, texts down and frames across, and the values of 0 and 255."""
+    """Maps (texts, frames, h, w) in one PNG, texts down and frames across, and the values of its 0 and 255.
+
+    Values are bytes. If single cells take most of the range, further bytes follow in the green and blue channels.
+    """
     low, high = (bound(axis=(1, 2, 3), keepdims=True) for bound in (maps.min, maps.max))
-    scaled = np.divide(maps - low, high - low, out=np.zeros_like(maps), where=high > low)
-    cells = rearrange((255 * scaled).round().astype(np.uint8), "t f h w -> (t h) (f w)")
+    scaled = np.divide(maps - low, high - low, out=np.zeros(maps.shape), where=high > low)
+    cells = 255 * rearrange(scaled, "t f h w -> (t h) (f w)")
+    middle, top = np.percentile(scaled, PERCENTILES["median"], axis=(1, 2, 3))
+    if ((top > middle) & (top - middle < SPIKY)).any():
+        first = np.floor(cells)
+        second = np.floor(256 * (cells - first))
+        third = np.floor(256 * (256 * (cells - first) - second))
+        cells = np.stack([first, second, third], axis=-1)
     limits = np.stack([low.ravel(), high.ravel()], axis=1)
-    return {"source": _picture(Image.fromarray(cells), "png", optimize=True), "limits": six_digits(limits)}
+    picture = Image.fromarray((cells.round() if cells.ndim == 2 else cells).astype(np.uint8))
+    return {"source": _picture(picture, "png", optimize=True), "limits": six_digits(limits)}
 
 
 def _settings(meta: Mapping[str, Any]) -> dict[str, dict[str, str]]:

@@ -28,7 +28,11 @@ def show_comparison(
         The path of the page.
     """
     titles = dict(zip(runs, _unique([run.resolve() for run in runs]), strict=True))
-    entries = [(folder.name, i, run, folder) for i, run in enumerate(runs) for folder in runs[run]]
+    each: dict[Path, tuple[str, int, Path, Path]] = {}  # once, also where a run and its sample are named
+    for i, run in enumerate(runs):
+        for folder in runs[run]:
+            each.setdefault(folder.resolve(), (folder.name, i, run, folder))
+    entries = list(each.values())
     if not any((run / META).is_file() for run in runs):  # samples' folders are shown in the given order
         entries.sort(key=lambda entry: entry[:2])
     folders = [folder for *_, folder in entries]
@@ -44,7 +48,7 @@ def differing(folders: Sequence[Path]) -> list[str]:
     """The settings of each sample that are not the same in all of them, as a line. Empty without any."""
     requests = [(read_meta(folder) or {}).get("request", {}) for folder in folders]
     settings = [{name: plain(x) for name, x in flat(request.get("settings", {})).items()} for request in requests]
-    names = sorted({name for one in settings for name in one})
+    names = sorted({name for one in settings for name in one}, key=lambda name: (name.count("."), name))
     differ = [name for name in names if len({one.get(name) for one in settings}) > 1]
     more = f" and {len(differ) - MOST} more" if len(differ) > MOST else ""
     return [", ".join(f"{name}={one[name]}" for name in differ[:MOST] if name in one) + more for one in settings]

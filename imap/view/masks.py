@@ -13,7 +13,7 @@ from imap.saliency import Maps
 from imap.view.lengths import check_length, lengths
 from imap.view.look import Look
 from imap.view.normalization import normalize_text
-from imap.view.threshold import lowest_of
+from imap.view.threshold import OTSU, lowest_of_top, otsu
 from imap.view.upsampling import enlarge, latent_frame
 
 Size = tuple[int, int, int]  # frames, height, width
@@ -31,6 +31,8 @@ class Masked:
 def masked(maps: Maps, text: str, key: str, threshold: float | str, size: Size, look: Look) -> Masked:
     """Masks of a text. A pixel belongs to them if the enlarged map is at or above the threshold there.
 
+    Pixels at the lowest value of the map never do.
+
     Args:
         maps: all maps.
         text: one of their texts.
@@ -41,21 +43,22 @@ def masked(maps: Maps, text: str, key: str, threshold: float | str, size: Size, 
         look: whose normalization and space are taken.
     """
     frames, height, width = size
-    index = maps.texts.index(text)
+    index, by_frame = maps.texts.index(text), look.normalization == "frame" and not isinstance(threshold, str)
     x = maps[key][index]
     if np.ptp(x) == 0:
         return Masked(np.zeros(size, bool), None)
-    if isinstance(threshold, str):
-        lowest = lowest_of(x, threshold)
-        values = [lowest]
+    if threshold == OTSU:
+        values = [otsu(x)]
+    elif isinstance(threshold, str):
+        values = [lowest_of_top(np.stack([enlarge(one, height, width, look.space) for one in x]), threshold)]
     else:
-        normalized = normalize_text(maps[key], index, look.normalization)
-        x, lowest = normalized.values[0], threshold
-        low, high = normalized.limits[0, : None if look.normalization == "frame" else 1].T
+        low, high = normalize_text(maps[key], index, look.normalization).limits[0, : None if by_frame else 1].T
         values = (low + threshold * (high - low)).tolist()
     masks = np.empty(size, bool)
     for latent, covered in groupby(range(frames), lambda frame: latent_frame(frame, len(x), frames)):
-        masks[list(covered)] = enlarge(x[latent], height, width, look.space) >= np.float32(lowest)
+        picture, lowest = enlarge(x[latent], height, width, look.space), (x[latent] if by_frame else x).min()
+        value = np.float32(values[latent if by_frame else 0])
+        masks[list(covered)] = picture >= value if value > lowest else picture > lowest
     return Masked(masks, values)
 
 

@@ -24,7 +24,7 @@ from imap.view.overview import PANEL, Word, overview
 from imap.view.sample import Shown
 
 FACTS = "view.json"
-SUFFIXES = (".mp4", ".gif", ".png", ".pdf", ".json", ".html", ".part")  # of all that pictures and reports write
+SUFFIXES = (".mp4", ".gif", ".png", ".pdf", ".json", ".html", ".csv", ".part")  # of all that pictures and reports write
 OVERVIEW = "overview"
 WORD_PANEL = 400  # pixels of width, in the video of one word
 PRESET = "veryfast"  # of x264: a fifth of the time of its default, and files of the same size
@@ -84,7 +84,8 @@ def row_of(shown: Shown, text: str, look: Look) -> tuple[str, str, np.ndarray, N
 
 def _write_masks(folder: Path, shown: Shown, words: Sequence[tuple[str, str, str]], look: Look) -> None:
     """Write masks/: those of every word, each (text, key, name of its folder)."""
-    size = shown.frames.shape[:3] if shown.has_video else video_size(shown.maps)
+    known = not shown.has_video and "pixels" in shown.maps.facts
+    size = video_size(shown.maps) if known else shown.frames.shape[:3]
     record = {"threshold": look.mask_threshold, "normalization": look.normalization, "space": look.space}
     cut = ((*word, masked(shown.maps, *word[:2], look.mask_threshold, size, look)) for word in words)
     folder.mkdir()

@@ -25,7 +25,7 @@ from imap.view.masks import masked, video_size
 from imap.view.moving import animated_png, gif, over
 from imap.view.overview import PANEL, overview
 from imap.view.pictures import OVERVIEW, WORD_PANEL, file_names, limits_of, row_of
-from imap.view.sample import Shown, blank_frames
+from imap.view.sample import Shown, blank_frames, check_finite
 from imap.view.strip import strip
 from imap.view.threshold import check_threshold
 
@@ -89,6 +89,7 @@ def mask(
 ) -> np.ndarray:
     """As `Maps.mask`."""
     threshold = check_threshold(threshold)
+    check_finite(maps)
     settings = _look(None, look, SCALE, "masks")
     if video is not None and size is not None:
         raise ImapError("give either video= or size=, and not both: a mask has the size of its video")
@@ -157,6 +158,7 @@ def _look(
 
 
 def _shown(maps: Maps, video: Any, caption: str | None = None, fps: Any = None) -> Shown:
+    check_finite(maps)
     frames = blank_frames(maps) if video is None else as_frames(video, maps)
     meta = {"prompt": caption or maps.facts.get("prompt", ""), "notes": maps.facts.get("notes", ())}
     times = times_of(clock(maps, len(frames), fps), len(frames))
@@ -165,10 +167,10 @@ def _shown(maps: Maps, video: Any, caption: str | None = None, fps: Any = None) 
 
 def _write(path: Path, frames: Sequence[np.ndarray], times: Sequence[float], colormap: str) -> None:
     """Write a gif or an mp4."""
-    if path.suffix not in (".gif", ".mp4"):
+    if path.suffix.lower() not in (".gif", ".mp4"):
         raise ImapError(f"path={str(path)!r} ends in {path.suffix!r}; expected .gif or .mp4")
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".mp4":
+    if path.suffix.lower() == ".mp4":
         write_video(path, frames, times)
     else:
         path.write_bytes(gif(frames, times, colormap))

@@ -102,6 +102,7 @@ def open_sample(folder: Path) -> Shown:
             )
         raise ImapError(f"{folder} holds no finished sample: there is no readable {META}; {AGAIN}")
     maps = Maps.load(folder)
+    check_finite(maps)
     if not (folder / VIDEO).is_file():
         if "fps" in meta:  # it was written with a video
             raise ImapError(f"{folder} has no {VIDEO}; {AGAIN}")
@@ -116,6 +117,13 @@ def open_sample(folder: Path) -> Shown:
         raise ImapError(f"{folder}: {broken[0]} is not the file that was written; {AGAIN}")
     truth = load_truth(folder, frames.shape[:3])
     return Shown(folder, frames, _times(meta, len(frames)), maps, meta, truth=truth)
+
+
+def check_finite(maps: Maps) -> None:
+    """Raise ImapError for maps with values that are NaN or infinite: no colour would be true."""
+    for key, array in maps.items():
+        if not np.isfinite(array).all():
+            raise ImapError(f"the maps {key!r} have values that are NaN or infinite, which no picture can show")
 
 
 def _times(meta: Mapping[str, Any], frames: int) -> Sequence[float]:

@@ -27,15 +27,8 @@ def check_threshold(value: Any) -> float | str:
     raise ImapError(f"threshold={brief(value)} is not known; it can be {RULES}")
 
 
-def lowest_of(x: np.ndarray, rule: str) -> float:
-    """The lowest value of a map that belongs to the mask, over all frames. The map has spread.
-
-    Args:
-        x: map, any shape.
-        rule: "otsu" or "top 10%", as `check_threshold` returns it.
-    """
-    if rule == OTSU:
-        return otsu(x)
+def lowest_of_top(x: np.ndarray, rule: str) -> float:
+    """The lowest value of the highest share of a map. rule: such as "top 10%", as `check_threshold` returns it."""
     count = max(1, round(float(rule[len("top ") : -1]) / 100 * x.size))
     return float(np.partition(x.ravel(), x.size - count)[x.size - count])
 

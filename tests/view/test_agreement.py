@@ -8,6 +8,7 @@ import pytest
 
 from imap import Maps
 from imap.map_files import set_shown
+from imap.view.__main__ import main
 from imap.view.agreement import write_agreement
 from imap.view.card import card
 from imap.view.sample import open_sample
@@ -61,3 +62,12 @@ def test_a_table_that_cannot_be_written_leaves_the_earlier_one(tmp_path, monkeyp
     with pytest.raises(TypeError):
         write_agreement([folder], table)
     assert before and table.read_bytes() == before and sorted(x.name for x in tmp_path.iterdir()) == ["a", table.name]
+
+
+def test_pictures_are_drawn_again_beside_the_table_of_a_single_sample(tmp_path):
+    folder = sample(tmp_path / "a", 0.25)
+    for options in (["--no-pictures"], []):
+        with pytest.raises(SystemExit) as ended:
+            main([str(folder), *options])
+        assert ended.value.code == 0
+    assert (folder / "view/faithfulness.csv").is_file() and (folder / "view/strip.png").is_file()

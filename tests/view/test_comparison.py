@@ -39,10 +39,10 @@ def test_samples_of_the_same_name_are_beside_each_other_with_what_differs(runs, 
     page = runs[0] / "comparison.html"
     assert capsys.readouterr().out.split() == [str(page)]
     assert cards(page.read_text()) == [
-        ("a/000-ball", "A ball.", "method.imap_layer=[4, 7], seed=42"),
-        ("b/000-ball", "A ball.", "method.imap_layer=[7], seed=43"),
-        ("a/001-box", "A box.", "method.imap_layer=[4, 7], seed=42"),
-        ("b/001-box", "A box.", "method.imap_layer=[4, 7], seed=43"),
+        ("a/000-ball", "A ball.", "seed=42, method.imap_layer=[4, 7]"),
+        ("b/000-ball", "A ball.", "seed=43, method.imap_layer=[7]"),
+        ("a/001-box", "A box.", "seed=42, method.imap_layer=[4, 7]"),
+        ("b/001-box", "A box.", "seed=43, method.imap_layer=[4, 7]"),
     ]
     assert not (runs[0] / "report.html").exists() and not (runs[0] / "000-ball/view").exists()
 
@@ -60,6 +60,23 @@ def test_the_same_folder_twice_is_one_run(runs, capsys):
     with pytest.raises(SystemExit):
         main([str(runs[0]), f"{runs[0]}/../a", "--no-pictures"])
     assert (runs[0] / "report.html").is_file() and not (runs[0] / "comparison.html").exists()
+
+
+def test_a_sample_that_is_named_twice_is_shown_once(runs, capsys):
+    with pytest.raises(SystemExit):
+        main([str(runs[0]), str(runs[0] / "000-ball"), str(runs[1] / "001-box"), "--no-pictures"])
+    assert [name for name, *_ in cards((runs[0] / "comparison.html").read_text())] == [
+        "a/000-ball",
+        "a/001-box",
+        "001-box",
+    ]
+
+
+@pytest.mark.parametrize("option", ["--masks", "--gif", "--no-report"])
+def test_runs_that_are_compared_are_not_drawn(runs, option):
+    with pytest.raises(SystemExit) as ended:
+        main([*map(str, runs), option])
+    assert "draw them one by one" in str(ended.value.code)
 
 
 def test_a_folder_without_samples_is_named(runs, tmp_path):

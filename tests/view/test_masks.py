@@ -15,7 +15,7 @@ from imap.view.look import Look
 from imap.view.normalization import normalize
 from imap.view.pictures import write_pictures
 from imap.view.sample import open_sample
-from imap.view.threshold import check_threshold, lowest_of, otsu
+from imap.view.threshold import check_threshold, lowest_of_top, otsu
 from imap.view.upsampling import enlarge, latent_frame
 
 FRAMES, LATENT, HEIGHT, WIDTH = 13, 4, 48, 64  # of the run in conftest; a cell of its maps is 8x8 pixels
@@ -81,13 +81,29 @@ def test_the_first_video_frame_has_the_first_latent_frame_and_the_next_four_the_
     assert [int(x.sum()) // 64 for x in got] == [1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4]
 
 
-def test_a_share_marks_that_share_of_the_cells(maps):
-    got = cells(maps.mask("rises & </script> falls", "top 10%", size=SIZE, key="imap_layers", space="nearest"))
+def test_a_share_marks_that_share_of_the_pixels(maps):
+    word, x = "rises & </script> falls", maps["imap_layers"][2]
+    got = maps.mask(word, "top 10%", size=SIZE, key="imap_layers")[[0, 1, 5, 9]]
+    pixels = np.stack([enlarge(one, *SIZE) for one in x])
+    assert got.sum() == round(0.1 * got.size) and pixels[got].min() > pixels[~got].max()
+    by_cell = cells(maps.mask(word, "top 10%", size=SIZE, key="imap_layers", space="nearest"))[[0, 1, 5, 9]]
+    assert by_cell.sum() == np.ceil(0.1 * x.size) == 20 and x[by_cell].min() > x[~by_cell].max()
+
+
+def test_what_is_at_the_lowest_value_belongs_to_no_mask(maps):
+    sparse = np.zeros((3, LATENT, 6, 8), np.float32)
+    sparse[:, 2, 3, 4] = 1
+    sparse = replace(maps, arrays={"imap_layers": sparse})
+    for threshold in (0, "top 1%", "top 50%", "otsu"):
+        got = cells(sparse.mask("ball", threshold, size=SIZE, space="nearest"))
+        assert got.sum() == 4 and got[5:9, 3, 4].all(), threshold
+
+
+def test_the_ends_of_the_scale_are_the_values_of_the_pictures(maps):
     x = maps["imap_layers"][2]
-    by_latent = got[[0, 1, 5, 9]]
-    assert by_latent.sum() == round(0.1 * x.size) == 19
-    assert x[by_latent].min() > x[~by_latent].max()
-    assert maps.mask("ball", "top 100%", size=SIZE).all()
+    for end, percent in ((0, 50), (1, 99.5)):
+        got = cells(maps.mask("rises & </script> falls", end, size=SIZE, key="imap_layers", space="nearest"))
+        assert np.array_equal(got[[0, 1, 5, 9]], x >= np.percentile(x, percent))
 
 
 def test_otsu_looks_at_the_whole_video(maps):
@@ -104,8 +120,9 @@ def test_scales_of_pictures_change_masks(maps):
     assert np.array_equal(by_frame[[0, 1, 5, 9]], (x - low) / (high - low) >= 0.5)
     shared = cells(maps.mask("ball", 0.5, size=SIZE, normalization="shared", space="nearest"))
     every = maps["imap_layers"]
-    assert np.array_equal(shared[[0, 1, 5, 9]], (x - every.min()) / (every.max() - every.min()) >= 0.5)
-    assert shared.all() and not by_frame.all()  # "box" is -"ball"
+    expected = ((x - every.min()) / (every.max() - every.min()) >= 0.5) & (x > x.min())
+    assert np.array_equal(shared[[0, 1, 5, 9]], expected)
+    assert shared.sum() == shared.size - 1 and not by_frame.all()  # "box" is -"ball"
 
 
 def test_a_map_without_spread_has_an_empty_mask(maps):
@@ -161,7 +178,7 @@ def test_a_share_is_recorded_in_one_form(text):
 
 
 def test_a_share_of_equal_values_takes_them_all():
-    assert lowest_of(np.array([0.0, 1, 1, 1]), "top 25%") == 1
+    assert lowest_of_top(np.array([0.0, 1, 1, 1]), "top 25%") == 1
 
 
 # what pycocotools 2.0.11 writes
@@ -301,9 +318,9 @@ def test_maps_without_a_video_get_masks_of_the_size_that_the_trace_has_seen(maps
     folder = known.save(tmp_path / "known")
     assert viewed(folder, "--masks", "--no-report") == 0
     assert np.asarray(Image.open(folder / "view/masks/ball/0012.png")).shape == (40, 56)
-    unknown = open_sample(maps.save(tmp_path / "unknown"))
-    with pytest.raises(ImapError, match="do not know the size of their video"):
-        write_pictures(replace(unknown, maps=replace(maps, texts=("ball",))), Look(masks=True))
+    unknown = maps.save(tmp_path / "unknown")  # masks have the size of its pictures
+    assert viewed(unknown, "--masks", "--no-report") == 0
+    assert np.asarray(Image.open(unknown / "view/masks/ball/0012.png")).shape == open_sample(unknown).frames.shape[1:3]
 
 
 @pytest.mark.parametrize(

@@ -634,6 +634,41 @@ def test_maps_are_in_the_page_to_a_256th_of_their_range(maps):
     assert np.abs(back - maps).max() <= (high - low).max() / 255
 
 
+SPIKY = """
+await cards[0].load();
+const { sample } = cards[0], limits = sample.limits(0, 1);
+return [limits.values, sample.bytes["imap_layers"][0].map(cells => [...cells].map(byte => share(byte, limits)))];
+"""
+
+
+def test_a_single_high_cell_does_not_leave_the_colours_in_steps(run, browse):
+    folder = samples_in(run)[0]
+    path = folder / "npy/imap_layers.npy"
+    values = np.load(path)
+    values[0] = np.random.default_rng(3).random(values[0].shape)
+    values[0, 1, 2, 3] = 1e4
+    np.save(path, values)
+    page = write_report([folder], run / "report.html", "run", Look(key="imap_layers"), Problems())
+    limits, seen = browse(page, SPIKY)
+    expected = normalize(values, "median")
+    np.testing.assert_allclose(limits, expected.limits[0, 0], atol=2e-3)
+    np.testing.assert_allclose(np.array(seen).reshape(values[0].shape), expected.values[0], atol=5e-3)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_maps_that_are_not_finite_are_named(run, bad):
+    folder = samples_in(run)[0]
+    path = folder / "npy/imap_layers.npy"
+    values = np.load(path)
+    values[1, 0, 0, 0] = bad
+    np.save(path, values)
+    problems = Problems()
+    write_report(samples_in(run), run / "report.html", "run", Look(), problems)
+    assert problems == {
+        folder: "the maps 'imap_layers' have values that are NaN or infinite, which no picture can show"
+    }
+
+
 def test_small_values_keep_their_limits(maps):
     limits = np.array(_map(maps["imap_layers"] * np.float32(1e-6))["limits"])
     assert limits[0].tolist() == [0, pytest.approx(714e-6, rel=1e-5)] and limits[2, 0] < 0 < limits[2, 1]

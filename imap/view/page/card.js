@@ -86,7 +86,7 @@ class Card {
     const values = known ? d.limits(Math.max(text, 0), latent).values.map(value => " " + number(value)) : ["", ""];
     [low.textContent, high.textContent] = [`Low${values[0]}`, `High${values[1]}`];
     strip.style.background = gradient();
-    this.legend.hidden = !d.words.some(t => d.texts[t] in d.truth && [ALL, t].includes(text));
+    this.legend.hidden = !d.words.some(t => Object.hasOwn(d.truth, d.texts[t]) && [ALL, t].includes(text));
     const map = kinds.size === 1 ? ` Map: ${SHARED.keys[[...kinds][0]]}.` : "";
     this.about.textContent = `${text === ALL ? "Each word" : `“${d.texts[text]}”`}.${map} Scale: ${SHARED.scales[look.scale]}.${text === ALL ? "" : d.agreement(text)}`;
     this.rank(latent);
@@ -98,8 +98,8 @@ class Card {
     for (const { t, box } of this.panels) { box.hidden = one && t !== ALL && t !== this.text; box.setAttribute("aria-pressed", one && t === this.text); }
     const room = this.box.clientWidth, most = Math.min(window.innerHeight, screen.height) * (phone ? 0.9 : 0.58), shape = this.size[1] / this.size[0];
     const sizes = range(n).map(i => i + 1).map(rows => {
-      const columns = Math.ceil(n / rows), across = (room - GAP * (columns - 1)) / columns, down = ((most + GAP) / rows - GAP - LABEL) / shape;
-      return { columns, width: Math.floor(Math.min(across, Math.max(down, phone ? LEAST : 1.5 * LEAST))) };
+      const columns = Math.ceil(n / rows), least = Math.min(phone ? LEAST : 1.5 * LEAST, most / shape), across = (room - GAP * (columns - 1)) / columns, down = ((most + GAP) / rows - GAP - LABEL) / shape;
+      return { columns, width: Math.floor(Math.min(across, Math.max(down, least))) };
     });
     const { columns, width } = sizes.reduce((best, size) => size.width > best.width ? size : best);
     this.box.style.gridTemplateColumns = `repeat(${columns}, ${width}px)`;

@@ -31,14 +31,17 @@ const image = source => new Promise((done, failed) => {
   picture.onerror = () => failed(new Error("a picture cannot be decoded"));
   picture.src = source;
 });
-// maps of a key, from a picture with words down and latent frames across: [word][latent frame] holds bytes of h x w cells
+// maps of a key, from a picture with words down and latent frames across: [word][latent frame] holds h x w cells, 0 to 255,
+// from the red channel; the others hold further bytes where they differ from it
 const decoded = async (source, words, latentFrames, [h, w]) => {
   const picture = await image(source), width = w * latentFrames;
   const context = new OffscreenCanvas(width, h * words).getContext("2d", { willReadFrequently: true });
   context.drawImage(picture, 0, 0);
   const rgba = context.getImageData(0, 0, width, h * words).data;
+  const grey = rgba.every((value, i) => i % 4 === 3 || value === rgba[i - i % 4]);
+  const cell = i => grey ? rgba[i] : rgba[i] + rgba[i + 1] / 256 + rgba[i + 2] / 65536;
   return range(words).map(t => range(latentFrames).map(f =>
-    Uint8Array.from({ length: h * w }, (_, i) => rgba[4 * ((t * h + Math.floor(i / w)) * width + f * w + i % w)])));
+    Float32Array.from({ length: h * w }, (_, i) => cell(4 * ((t * h + Math.floor(i / w)) * width + f * w + i % w)))));
 };
 
 // where `large` pixels lie in `small` cells: the cell before, the cell after, and the share of the latter
@@ -75,7 +78,7 @@ const limitsOf = (frames, latent, pairs, t, scale) => {
   let from = 0, to = 255;
   if (scale === "frame") { from = Math.min(...frames[latent]); to = Math.max(...frames[latent]); }
   if (scale in SHARED.percentiles) {
-    const sorted = Uint8Array.from(frames.flatMap(cells => [...cells])).sort();
+    const sorted = Float32Array.from(frames.flatMap(cells => [...cells])).sort();
     [from, to] = SHARED.percentiles[scale].map(part => percentile(sorted, part / 100));
     if (scale === "median" && to <= from) to = sorted[sorted.length - 1];  // bright in a few cells only
   }
