@@ -4,12 +4,12 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
 from imap.atomic import replaced
 from imap.errors import ImapError, first_line
+from imap.media.truth import Truth, read_truth
 from imap.methods.by_layer import Kept
 
 LAYOUT = 1  # version of a sample folder's layout
@@ -63,28 +63,18 @@ def write_arrays(folder: Path, arrays: Mapping[str, np.ndarray]) -> None:
         np.save(path, np.ascontiguousarray(array, dtype=np.float32))
 
 
-def write_truth(folder: Path, truth: Mapping[str, np.ndarray]) -> None:
-    """Write booleans (frames, height, width) by word into truth.npz, if there are any."""
-    if truth:
-        np.savez_compressed(folder / TRUTH, words=np.array(list(truth)), masks=np.stack(list(truth.values())))
-
-
-def load_truth(folder: Path, size: Sequence[int]) -> dict[str, np.ndarray]:
-    """Booleans of `size`, the (frames, height, width) of the sample's video, by word. Empty without truth.npz.
+def load_truth(folder: Path, size: Sequence[int]) -> Truth | None:
+    """Truth of a sample, of `size`, the (frames, height, width) of its video. None without truth.npz.
 
     Raises:
         ImapError: for a damaged file, or masks of another size.
     """
     if not (folder / TRUTH).is_file():
-        return {}
-    try:
-        with np.load(folder / TRUTH, allow_pickle=False) as arrays:
-            words, masks = arrays["words"].tolist(), arrays["masks"] != 0
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
-        raise ImapError(f"{folder / TRUTH} is damaged ({first_line(error)}); {AGAIN}") from None
-    if masks.shape != (len(words), *size):
-        raise ImapError(f"{folder / TRUTH} has masks {masks.shape}, and {(len(words), *size)} are expected; {AGAIN}")
-    return dict(zip(words, masks, strict=True))
+        return None
+    truth = read_truth(folder / TRUTH)
+    if truth.masks.shape[1:] != tuple(size):
+        raise ImapError(f"{folder / TRUTH} has masks {truth.masks.shape[1:]}, and {tuple(size)} are expected; {AGAIN}")
+    return truth
 
 
 def sizes_of(folder: Path) -> dict[str, int]:

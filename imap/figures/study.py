@@ -83,10 +83,8 @@ class Study:
     def shown(self, sample: Sample, output: Output, rows: Mapping[str, str] | None = None) -> Shown:
         """A clip that was read, as pictures need it. rows: the word of each row that has another name."""
         meta = {"request": {"sample": {"prompt": sample.prompt}}}
-        truth = {
-            **output.truth,
-            **{name: output.truth[word] for name, word in (rows or {}).items() if word in output.truth},
-        }
+        masks = output.truth.by_word(output.maps.texts) if output.truth else {}
+        truth = masks | {name: masks[word] for name, word in (rows or {}).items() if word in masks}
         times = output.times or steady_times(len(output.frames), self.run.fps or RATE)
         return Shown(_clip_of(sample), output.frames, times, output.maps, meta, truth=truth)
 

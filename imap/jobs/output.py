@@ -1,11 +1,12 @@
 """What a job makes of one sample."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from imap.media.truth import Truth
 from imap.saliency import Maps
 
 
@@ -18,11 +19,11 @@ class Output:
         maps: the maps.
         record: what to record of them.
         times: seconds at which each frame is shown, and at which the last one ends. None takes the run's rate.
-        truth: of words that have one, booleans (frames, height, width).
+        truth: of the frames, if it is known.
     """
 
     frames: np.ndarray
     maps: Maps
     record: Mapping[str, Any]
     times: Sequence[float] | None = None
-    truth: Mapping[str, np.ndarray] = field(default_factory=dict)
+    truth: Truth | None = None

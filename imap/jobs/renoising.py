@@ -229,7 +229,7 @@ def renoise_video(
     frames = fitted.frames if result.frames is None else result.frames
     times = None if run.fps is not None else fitted.times_of(len(frames))
     # a denoised video need not show what the clip does
-    truth = {} if run.test_full_denoise else read_truth(sample, result.maps.texts, fitted, run.fit)
+    truth = None if run.test_full_denoise else read_truth(sample, fitted, run.fit)
     return Output(frames, result.maps, record, times, truth)
 
 

@@ -11,7 +11,7 @@ from imap.config.checks import check_path
 from imap.config.samples import Sample
 from imap.errors import ImapError
 from imap.media.clips import Fit, FittedClip, as_clip, fit_clip
-from imap.media.truth import fitted_truth
+from imap.media.truth import Truth, fitted_truth
 
 
 def read_clip(clip: str | Path | np.ndarray | Sequence[Any], fit: Fit) -> tuple[FittedClip, float]:
@@ -28,6 +28,6 @@ def read_sample(sample: Sample, fit: Fit) -> tuple[FittedClip, float]:
     return read_clip(sample.video_path, fit)
 
 
-def read_truth(sample: Sample, texts: Sequence[str], fitted: FittedClip, fit: Fit) -> dict[str, np.ndarray]:
-    """Truth of words in the clip of a sample as it was read, as `fitted_truth` returns it."""
-    return fitted_truth(sample.video_path, texts, fitted, fit.resize) if sample.video_path else {}
+def read_truth(sample: Sample, fitted: FittedClip, fit: Fit) -> Truth | None:
+    """Truth of the clip of a sample as it was read, as `fitted_truth` returns it."""
+    return fitted_truth(sample.video_path, fitted, fit.resize) if sample.video_path else None

@@ -28,12 +28,14 @@ class Truth:
         verbs: what each thing does.
         masks: booleans (things, frames, height, width), the visible pixels of each thing.
         moving: booleans (things, frames), whether its verb happens.
+        void: booleans (frames, height, width), pixels of which nothing is known; None for none.
     """
 
     nouns: Sequence[str]
     verbs: Sequence[str]
     masks: np.ndarray
     moving: np.ndarray
+    void: np.ndarray | None = None
 
     def of(self, text: str) -> np.ndarray | None:
         """Booleans (frames, height, width): where the things of this noun are, or where and while this verb happens.
@@ -46,6 +48,10 @@ class Truth:
         things, actions = self.masks[named], self.masks[acting] & self.moving[acting][..., None, None]
         return np.asarray(np.concatenate([things, actions]).any(axis=0))
 
+    def by_word(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
+        """`of` for each of some words that the truth has."""
+        return {text: mask for text in texts if (mask := self.of(text)) is not None}
+
 
 def truth_path(clip: Path) -> Path:
     """Path of a clip's truth, whether the file exists or not."""
@@ -57,21 +63,30 @@ def read_truth(path: Path) -> Truth:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             masks, nouns = arrays["masks"], arrays["nouns"]
-            things, frames, _, _ = masks.shape
+            things, frames, height, width = masks.shape
             verbs = arrays["verbs"] if "verbs" in arrays else np.full(things, "")
             moving = arrays["moving"] if "verbs" in arrays else np.zeros((things, frames), bool)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, BadZipFile):
+            void = arrays.get("void")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, BadZipFile):
         raise ImapError(f"{path} is not a truth file; {_EXPECTED}") from None
     parts: list[tuple[str, Any, tuple[int, ...], str]] = [
         ("masks", masks, masks.shape, "bui"),
         ("moving", moving, (things, frames), "bui"),
         ("nouns", nouns, (things,), "U"),
         ("verbs", verbs, (things,), "U"),
+        *([] if void is None else [("void", void, (frames, height, width), "bui")]),
     ]
     for name, array, shape, kinds in parts:
         if array.shape != shape or array.dtype.kind not in kinds:
             raise ImapError(f"{path} is not a truth file ({name} are {array.dtype} {array.shape}); {_EXPECTED}")
-    return Truth(nouns.tolist(), verbs.tolist(), masks != 0, moving != 0)
+    return Truth(nouns.tolist(), verbs.tolist(), masks != 0, moving != 0, None if void is None else void != 0)
+
+
+def write_truth(path: Path, truth: Truth) -> None:
+    """Write a truth file."""
+    arrays: dict[str, Any] = {"masks": truth.masks, "moving": truth.moving}
+    arrays |= {"nouns": np.array(truth.nouns, str), "verbs": np.array(truth.verbs, str)}
+    np.savez_compressed(path, **arrays, **({} if truth.void is None else {"void": truth.void}))
 
 
 _EXPECTED = (
@@ -87,28 +102,25 @@ def check_truth(clip: Path, opened: Clip) -> None:
         _check_size(path, read_truth(path), opened.shape[:3], clip)
 
 
-def fitted_truth(clip: Path, texts: Sequence[str], fitted: FittedClip, resize: str) -> dict[str, np.ndarray]:
-    """Truth of words in the frames of a clip that was read.
+def fitted_truth(clip: Path, fitted: FittedClip, resize: str) -> Truth | None:
+    """Truth in the frames of a clip that was read, taken and resampled like them. None without a truth file.
 
     Args:
         clip: path of the video file.
-        texts: the words.
-        fitted: the clip as it was read. The truth is taken and resampled like its frames.
+        fitted: the clip as it was read.
         resize: as in `Fit`.
-
-    Returns:
-        Booleans (frames, height, width) by word. Empty without a truth file; without words that the truth lacks.
 
     Raises:
         ImapError: as `check_truth`.
     """
     path = truth_path(clip)
     if not path.is_file():
-        return {}
-    truth = read_truth(path)
+        return None
+    truth, taken, size = read_truth(path), list(fitted.taken), fitted.frames.shape[1:3]
     _check_size(path, truth, tuple(fitted.record[name] for name in ("frames", "height", "width")), clip)
-    masks = {text: mask for text in texts if (mask := truth.of(text)) is not None}
-    return {text: _fitted(mask[list(fitted.taken)], fitted.frames.shape[1:3], resize) for text, mask in masks.items()}
+    masks = [_fitted(mask[taken], size, resize) for mask in truth.masks]
+    void = None if truth.void is None else _fitted(truth.void[taken], size, resize)
+    return Truth(truth.nouns, truth.verbs, np.stack(masks), truth.moving[:, taken], void)
 
 
 def _fitted(mask: np.ndarray, size: tuple[int, ...], resize: str) -> np.ndarray:

@@ -17,7 +17,8 @@ from imap.claims import each_claimed
 from imap.config.samples import Sample
 from imap.errors import ImapError
 from imap.jobs.output import Output
-from imap.map_files import ARRAYS, META, TRUTH, VIDEO, VIEW, read_meta, write_truth
+from imap.map_files import ARRAYS, META, TRUTH, VIDEO, VIEW, read_meta
+from imap.media.truth import write_truth
 from imap.media.video_io import clock_facts, write_video
 from imap.runs import interrupts
 from imap.runs.failures import record_failure
@@ -149,7 +150,8 @@ def write_sample(folder: Path, output: Output, wanted: Mapping[str, Any], facts:
         start = time.perf_counter()
         clock = facts["fps"] if output.times is None else output.times
         write_video(partial / VIDEO, output.frames, clock)
-        write_truth(partial, output.truth)
+        if output.truth is not None:
+            write_truth(partial / TRUTH, output.truth)
         record = {**output.record, **facts, **clock_facts(clock), "versions": versions(), "request": wanted}
         record["seconds"] = {**output.record["seconds"], "write": round(time.perf_counter() - start, 4)}
         output.maps.write(partial, record)

@@ -116,7 +116,8 @@ def open_sample(folder: Path) -> Shown:
     if broken:
         raise ImapError(f"{folder}: {broken[0]} is not the file that was written; {AGAIN}")
     truth = load_truth(folder, frames.shape[:3])
-    return Shown(folder, frames, _times(meta, len(frames)), maps, meta, truth=truth)
+    masks = truth.by_word(maps.texts) if truth else {}
+    return Shown(folder, frames, _times(meta, len(frames)), maps, meta, truth=masks)
 
 
 def check_finite(maps: Maps) -> None:

@@ -69,7 +69,7 @@ def test_things_without_verbs_need_no_times(tmp_path):
 def test_the_truth_lies_on_the_pixels_of_the_clip_as_it_is_read(fit, tmp_path):
     path = write_clip(tmp_path / "a.mp4")
     fitted = fit_clip(as_clip(path), fit)
-    truth = fitted_truth(path, ["box", "ball", "jumps"], fitted, fit.resize)
+    truth = fitted_truth(path, fitted, fit.resize).by_word(["box", "ball", "jumps"])
     seen = fitted.frames.mean(axis=-1) > 127
     assert list(truth) == ["box", "jumps"] and truth["box"].shape == seen.shape and 0.03 < seen.mean() < 0.5
     assert (truth["box"] != seen).sum() <= 0.02 * seen.sum()
@@ -81,7 +81,7 @@ def test_a_clip_without_a_truth_has_none(tmp_path):
     path = write_clip(tmp_path / "a.mp4")
     truth_path(path).unlink()
     check_truth(path, as_clip(path))
-    assert fitted_truth(path, ["box"], fit_clip(as_clip(path), Fit()), "none") == {}
+    assert fitted_truth(path, fit_clip(as_clip(path), Fit()), "none") is None
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_a_truth_that_does_not_fit_is_refused(changes, said, tmp_path):
     fitted = fit_clip(as_clip(path), Fit())
     for refuses in (
         lambda: check_truth(path, as_clip(path)),
-        lambda: fitted_truth(path, ["box"], fitted, "none"),
+        lambda: fitted_truth(path, fitted, "none"),
     ):
         with pytest.raises(ImapError, match=said):
             refuses()

@@ -8,7 +8,8 @@ import pytest
 from matplotlib.collections import LineCollection
 
 from imap import ImapError
-from imap.map_files import META, TRUTH, load_truth, read_meta, write_meta, write_truth
+from imap.map_files import META, TRUTH, load_truth, read_meta, write_meta
+from imap.media.truth import Truth, write_truth
 from imap.view.look import Look
 from imap.view.normalization import normalize
 from imap.view.outline import LEGEND, contours, outlined
@@ -29,11 +30,10 @@ def square() -> np.ndarray:
     return mask
 
 
-def truth() -> dict[str, np.ndarray]:
+def truth() -> Truth:
     """The ball is always there. What rises does so while it acts. The box has no truth."""
     ball = np.repeat(square()[None], FRAMES, axis=0)
-    acting = np.isin(np.arange(FRAMES), ACTING)
-    return {"ball": ball, "rises & </script> falls": ball & acting[:, None, None]}
+    return Truth(["ball"], ["rises & </script> falls"], ball[None], np.isin(np.arange(FRAMES), ACTING)[None])
 
 
 def test_the_contour_of_a_square_lies_on_its_edges():
@@ -95,7 +95,7 @@ def test_pictures_without_masks_are_as_they_were():
 def shown(tmp_path, write):
     """A sample with a truth."""
     folder = write(tmp_path / "000-sample")
-    write_truth(folder, truth())
+    write_truth(folder / TRUTH, truth())
     meta = read_meta(folder)
     (folder / META).unlink()  # it lists all other files
     write_meta(folder, {key: value for key, value in meta.items() if key not in ("layout", "files")})
@@ -153,11 +153,11 @@ def test_a_look_without_truth_draws_the_pictures_of_a_sample_without_one(shown, 
 def test_masks_of_another_size_or_length_are_refused(shown):
     folder, size = shown.folder, (FRAMES, HEIGHT, WIDTH)
     for shape in ((FRAMES - 1, HEIGHT, WIDTH), (FRAMES, WIDTH, HEIGHT)):
-        write_truth(folder, {"ball": np.zeros(shape, bool)})
-        with pytest.raises(ImapError, match=rf"truth.npz has masks \(1, {shape[0]}, .*\(1, 13, 48, 64\) are expected"):
+        write_truth(folder / TRUTH, Truth(["ball"], [""], np.zeros((1, *shape), bool), np.zeros((1, shape[0]), bool)))
+        with pytest.raises(ImapError, match=rf"truth.npz has masks \({shape[0]}, .*\(13, 48, 64\) are expected"):
             load_truth(folder, size)
     (folder / TRUTH).write_bytes(b"nothing")
-    with pytest.raises(ImapError, match=r"truth.npz is damaged"):
+    with pytest.raises(ImapError, match=r"truth.npz is not a truth file"):
         load_truth(folder, size)
     with pytest.raises(ImapError, match=r"truth.npz is not the file that was written"):
         open_sample(folder)

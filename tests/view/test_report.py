@@ -13,7 +13,8 @@ import pytest
 from browser import NAMES, Browser, find
 from PIL import Image
 
-from imap.map_files import write_truth
+from imap.map_files import TRUTH
+from imap.media.truth import Truth, write_truth
 from imap.view.card import _map
 from imap.view.look import Look
 from imap.view.normalization import KINDS, normalize
@@ -512,7 +513,8 @@ def test_the_truth_is_outlined_where_and_while_it_holds(run, browse):
     folder = samples_in(run)[0]
     masks = np.zeros((13, 48, 64), bool)
     masks[:, 12:30, 16:48] = True
-    write_truth(folder, {"ball": masks, "rises & </script> falls": masks & (np.arange(13) // 4 == 1)[:, None, None]})
+    moving = (np.arange(13) // 4 == 1)[None]
+    write_truth(folder / TRUTH, Truth(["ball"], ["rises & </script> falls"], masks[None], moving))
     page = write_report([folder], run / "report.html", "run", Look(), Problems())
     seen = browse(page, OUTLINE)
     for found in (seen["ball"], seen["during"]):

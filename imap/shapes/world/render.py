@@ -2,12 +2,10 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
-from imap.media.truth import truth_path
+from imap.media.truth import Truth, truth_path, write_truth
 from imap.media.video_io import write_video
 from imap.shapes.world.drawing import draw
 from imap.shapes.world.scenes import Conditions, scenes
@@ -39,13 +37,8 @@ def render(folder: Path, count: int, size: tuple[int, int, int], fps: int, seed:
         name = f"{index:03}-{scene.caption.replace(' ', '-')}"
         clip = folder / f"{name}.mp4"
         write_video(clip, drawn.frames[0].numpy(), fps)
-        arrays: dict[str, Any] = {
-            "masks": drawn.masks[0].numpy(),
-            "moving": drawn.moving[0].numpy(),
-            "nouns": np.array([thing.noun for thing in scene.things]),
-            "verbs": np.array([thing.verb for thing in scene.things]),
-        }
-        np.savez_compressed(truth_path(clip), **arrays)
+        nouns, verbs = [thing.noun for thing in scene.things], [thing.verb for thing in scene.things]
+        write_truth(truth_path(clip), Truth(nouns, verbs, drawn.masks[0].numpy(), drawn.moving[0].numpy()))
         entries.append(
             {
                 "caption": scene.caption,
