@@ -86,7 +86,9 @@ def write_truth(path: Path, truth: Truth) -> None:
     """Write a truth file."""
     arrays: dict[str, Any] = {"masks": truth.masks, "moving": truth.moving}
     arrays |= {"nouns": np.array(truth.nouns, str), "verbs": np.array(truth.verbs, str)}
-    np.savez_compressed(path, **arrays, **({} if truth.void is None else {"void": truth.void}))
+    if truth.void is not None:
+        arrays["void"] = truth.void
+    np.savez_compressed(path, **arrays)
 
 
 _EXPECTED = (
