@@ -89,6 +89,13 @@ def view(argv: Sequence[str], program: str = "imap view") -> None:
     main(argv, program)
 
 
+def score(argv: Sequence[str], program: str = "imap score") -> None:
+    """Score the maps of finished runs."""
+    from imap.evaluation.__main__ import main
+
+    main(argv, program)
+
+
 def demo(argv: Sequence[str], program: str = "imap demo") -> None:
     """Serve a web page: words and a prompt or a clip in, maps out."""
     from imap.demo.command import main

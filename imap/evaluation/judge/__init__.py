@@ -1,0 +1,1 @@
+"""The Motion Localization Score: a vision language model grades maps."""
