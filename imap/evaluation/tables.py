@@ -1,0 +1,219 @@
+"""Tables of scores: means over clips with 95 % bootstrap intervals, and paired differences between maps."""
+
+import csv
+import io
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+
+from imap.errors import ImapError
+from imap.evaluation.scores import interval
+from imap.methods.registry import labels
+
+FILES = ("scores.csv", "judge.csv", "segment.csv")  # of scores in a run's folder
+COLUMNS = ("sample", "word", "kind", "map", "metric", "value")
+FORMATS = ("text", "markdown", "csv", "latex")
+PUBLISHED = "published"  # starts the names of rows that the paper reports
+
+Interval = tuple[float, float, float]  # mean, lower and upper end
+
+
+@dataclass(frozen=True)
+class Score:
+    """One number: run, sample, word, kind of word, map, metric, value."""
+
+    run: str
+    sample: str
+    word: str
+    kind: str
+    map: str
+    metric: str
+    value: float
+
+
+@dataclass(frozen=True)
+class Table:
+    """Means over clips.
+
+    Attributes:
+        rows: names of the rows.
+        metrics: names of the columns.
+        cells: by (row, metric), mean, lower and upper end, and the number of clips. Missing where nothing is known.
+    """
+
+    rows: Sequence[str]
+    metrics: Sequence[str]
+    cells: Mapping[tuple[str, str], tuple[Interval, int]]
+
+
+def read_scores(paths: Sequence[Path]) -> list[Score]:
+    """Scores of files, or of the files in runs' folders.
+
+    Raises:
+        ImapError: for a path without scores, or a file of other columns or values.
+    """
+    found: list[Score] = []
+    for path, name in zip(paths, _names(paths), strict=True):
+        listed = [path / file for file in FILES if (path / file).is_file()] if path.is_dir() else [path]
+        if not listed:
+            raise ImapError(f"{path} has no {' or '.join(FILES)}; make them with imap score run, judge or segment")
+        for file in listed:
+            found += _read(file, name)
+    return found
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    """The shortest last parts of paths that differ."""
+    resolved = [path.resolve() for path in paths]
+    for parts in range(1, max((len(path.parts) for path in resolved), default=1) + 1):
+        names = ["/".join(path.parts[-parts:]) for path in resolved]
+        if len(set(names)) == len(names):
+            break
+    return names
+
+
+def _read(path: Path, run: str) -> list[Score]:
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            lines = csv.DictReader(file)
+            if not set(COLUMNS) <= set(lines.fieldnames or ()):
+                raise ImapError(f"{path} has columns {lines.fieldnames}; expected {', '.join(COLUMNS)}")
+            return [Score(run, *(line[name] for name in COLUMNS[:-1]), float(line["value"])) for line in lines]
+    except OSError as error:
+        raise ImapError(f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, TypeError, UnicodeDecodeError) as error:
+        raise ImapError(f"{path} is no table of scores: {error}") from None
+
+
+def row_names(scores: Iterable[Score]) -> dict[tuple[str, str], str]:
+    """Names of rows by run and map: the map's label, after the run where there are several runs."""
+    pairs = list(dict.fromkeys((score.run, score.map) for score in scores))
+    known, several = labels(), len({run for run, _ in pairs}) > 1
+    return {(run, key): (f"{run}: " if several else "") + known.get(key, key) for run, key in pairs}
+
+
+def by_clip(scores: Iterable[Score], kind: str) -> dict[tuple[str, str], dict[str, float]]:
+    """Mean over the words of a clip, by (row, metric) and clip. kind: concept or motion. NaN is left out."""
+    scores = [score for score in scores if score.kind == kind]
+    names = row_names(scores)
+    values: dict[tuple[str, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for score in scores:
+        if not np.isnan(score.value):
+            values[names[score.run, score.map], score.metric][score.sample].append(score.value)
+    return {place: {clip: float(np.mean(x)) for clip, x in clips.items()} for place, clips in values.items()}
+
+
+def table(scores: Sequence[Score], kind: str, less: str | None = None) -> Table:
+    """Means over clips of every row and metric.
+
+    Args:
+        scores: as `read_scores` returns them.
+        kind: of the words: concept or motion.
+        less: name of a row or map. Cells are then differences from it, clip by clip, over the clips that both have.
+
+    Raises:
+        ImapError: for a row that does not exist.
+    """
+    clips = by_clip(scores, kind)
+    rows, metrics = (list(dict.fromkeys(place[i] for place in clips)) for i in (0, 1))
+    if less is not None:
+        less = labels().get(less, less)
+        if rows and less not in rows:
+            raise ImapError(f"there is no row {less!r} to compare with; there are {', '.join(rows)}")
+        base = {metric: clips.get((less, metric), {}) for metric in metrics}
+        clips = {
+            (row, metric): {clip: x - base[metric][clip] for clip, x in values.items() if clip in base[metric]}
+            for (row, metric), values in clips.items()
+            if row != less
+        }
+        rows = [row for row in rows if row != less]
+    cells = {place: (interval(list(x.values())), len(x)) for place, x in clips.items() if x}
+    return Table(rows, metrics, cells)
+
+
+def published(metrics: Sequence[str]) -> Table:
+    """What the paper reports, for the metrics of a table. Its values have no intervals."""
+    text = files("imap.evaluation").joinpath("published.csv").read_text(encoding="utf-8")
+    lines = [line for line in csv.DictReader(io.StringIO(text)) if line["metric"] in metrics]
+    nan = float("nan")
+    cells = {
+        (f"{PUBLISHED}, {line['model']}: {line['map']}", line["metric"]): ((float(line["value"]), nan, nan), 0)
+        for line in lines
+    }
+    return Table(list(dict.fromkeys(row for row, _ in cells)), metrics, cells)
+
+
+def joined(first: Table, second: Table) -> Table:
+    """Rows of one table under those of another."""
+    return Table([*first.rows, *second.rows], first.metrics, {**first.cells, **second.cells})
+
+
+def chosen(one: Table, metrics: Sequence[str] | None, maps: Sequence[str] | None) -> Table:
+    """Some columns and rows, in the given order. maps: labels or keys.
+
+    Raises:
+        ImapError: for a metric that the table does not have, or a map without a row.
+    """
+    known = labels()
+    unknown = [name for name in metrics or () if name not in one.metrics]
+    if unknown:
+        raise ImapError(f"no metric {unknown[0]!r}; there are {', '.join(one.metrics)}")
+    rows = one.rows
+    if maps is not None:
+        names = [known.get(name, name) for name in maps]
+        rows = [row for name in names for row in one.rows if row == name or row.endswith(f": {name}")]
+        missing = [name for name in names if not any(row == name or row.endswith(f": {name}") for row in one.rows)]
+        if missing:
+            raise ImapError(f"no row {missing[0]!r}; there are {', '.join(one.rows)}")
+    return Table(rows, metrics or one.metrics, one.cells)
+
+
+def formatted(one: Table, how: str, signed: bool = False) -> str:
+    """A table as text, Markdown, CSV or LaTeX (booktabs). signed: values are differences."""
+    if how == "csv":
+        return _csv(one)
+    header = ["map", *one.metrics]
+    lines = [[row, *(_cell(one.cells.get((row, metric)), signed) for metric in one.metrics)] for row in one.rows]
+    if how == "markdown":
+        rows = [header, ["---", *["--:"] * len(one.metrics)], *lines]
+        return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    if how == "latex":
+        body = "".join(f"{' & '.join(map(_escaped, line))} \\\\\n" for line in lines)
+        columns, head = "l" + "r" * len(one.metrics), " & ".join(map(_escaped, header))
+        return f"\\begin{{tabular}}{{{columns}}}\n\\toprule\n{head} \\\\\n\\midrule\n{body}\\bottomrule\n\\end{{tabular}}\n"
+    widths = [max(len(line[i]) for line in [header, *lines]) for i in range(len(header))]
+    return "".join(
+        "  ".join(
+            x.ljust(w) if i == 0 else x.rjust(w) for i, (x, w) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        + "\n"
+        for line in [header, *lines]
+    )
+
+
+def _csv(one: Table) -> str:
+    file = io.StringIO()
+    lines = csv.writer(file, lineterminator="\n")
+    lines.writerow(("map", "metric", "mean", "low", "high", "clips"))
+    for row in one.rows:
+        for metric in one.metrics:
+            if (row, metric) in one.cells:
+                ends, clips = one.cells[row, metric]
+                lines.writerow((row, metric, *("" if np.isnan(x) else f"{x:.6g}" for x in ends), clips or ""))
+    return file.getvalue()
+
+
+def _cell(value: tuple[Interval, int] | None, signed: bool) -> str:
+    if value is None or np.isnan(value[0][0]):
+        return "-"
+    (mean, low, high), _ = value
+    sign = "+" if signed else ""
+    return f"{mean:{sign}.3f}" if np.isnan(low) else f"{mean:{sign}.3f} [{low:{sign}.3f}, {high:{sign}.3f}]"
+
+
+def _escaped(text: str) -> str:
+    return "".join(f"\\{c}" if c in "&%$#_{}" else c for c in text)
