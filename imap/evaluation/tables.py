@@ -182,17 +182,15 @@ def formatted(one: Table, how: str, signed: bool = False) -> str:
         rows = [header, ["---", *["--:"] * len(one.metrics)], *lines]
         return "".join(f"| {' | '.join(row)} |\n" for row in rows)
     if how == "latex":
-        body = "".join(f"{' & '.join(map(_escaped, line))} \\\\\n" for line in lines)
-        columns, head = "l" + "r" * len(one.metrics), " & ".join(map(_escaped, header))
-        return f"\\begin{{tabular}}{{{columns}}}\n\\toprule\n{head} \\\\\n\\midrule\n{body}\\bottomrule\n\\end{{tabular}}\n"
+        head, *body = [f"{' & '.join(map(_escaped, line))} \\\\\n" for line in [header, *lines]]
+        rules = f"\\toprule\n{head}\\midrule\n{''.join(body)}\\bottomrule\n"
+        return f"\\begin{{tabular}}{{l{'r' * len(one.metrics)}}}\n{rules}\\end{{tabular}}\n"
     widths = [max(len(line[i]) for line in [header, *lines]) for i in range(len(header))]
-    return "".join(
-        "  ".join(
-            x.ljust(w) if i == 0 else x.rjust(w) for i, (x, w) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        + "\n"
-        for line in [header, *lines]
-    )
+    text = ""
+    for first, *rest in [header, *lines]:
+        cells = [first.ljust(widths[0]), *(x.rjust(width) for x, width in zip(rest, widths[1:], strict=True))]
+        text += "  ".join(cells).rstrip() + "\n"
+    return text
 
 
 def _csv(one: Table) -> str:
