@@ -11,7 +11,8 @@ from imap.config.checks import check_path
 from imap.config.samples import Sample
 from imap.errors import ImapError
 from imap.media.clips import Fit, FittedClip, as_clip, fit_clip
-from imap.media.truth import Truth, fitted_truth
+from imap.media.fitted_truth import fitted_truth
+from imap.media.truth import Truth
 
 
 def read_clip(clip: str | Path | np.ndarray | Sequence[Any], fit: Fit) -> tuple[FittedClip, float]:

@@ -15,7 +15,7 @@ BY_LAYER, BY_STEP, BY_BOTH = "by_layer", "by_step", "by_layer_and_step"  # folde
 
 @dataclass(frozen=True, eq=False)
 class Kept:
-    """Maps (texts, [layers,] [steps,] frames, height, width), and the numbers of their layers and steps."""
+    """Maps (texts, frames, height, width) with an axis of layers, steps or both after texts, and their numbers."""
 
     array: np.ndarray
     layers: tuple[int, ...] = ()

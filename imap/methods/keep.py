@@ -51,7 +51,7 @@ class Keeper:
         self._step = {}
 
     def kept(self, groups: Mapping[str, frozenset[int]]) -> dict[str, Numbered]:
-        """Maps (texts, [layers,] [steps,] f, p) by the name of their file.
+        """Maps by the name of their file, each (texts, f, p) with an axis of layers, of steps or of both after texts.
 
         groups: layers of the keys' suffixes, as in `RunningMaps`.
         """

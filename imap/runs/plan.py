@@ -17,7 +17,7 @@ from imap.config.run import AFTER, AUTO, DURING, Run, run_settings
 from imap.config.samples import Sample, numbered, samples_of
 from imap.errors import ImapError
 from imap.media.clips import as_clip, check_clip, check_video_size
-from imap.media.truth import check_truth
+from imap.media.fitted_truth import check_truth
 from imap.methods.registry import MAPS
 from imap.runs import interrupts
 from imap.runs.batch import Tally, Task, finished_on_interrupt

@@ -7,7 +7,8 @@ import pytest
 
 from imap import ImapError
 from imap.media.clips import Fit, as_clip, fit_clip
-from imap.media.truth import Truth, check_truth, fitted_truth, read_truth, truth_path
+from imap.media.fitted_truth import check_truth, fitted_truth
+from imap.media.truth import Truth, read_truth, truth_path
 from imap.media.video_io import write_video
 
 FRAMES, HEIGHT, WIDTH = 9, 48, 64
