@@ -18,9 +18,14 @@ BOUNDARY = 0.008  # tolerance of F, as a share of the frame's diagonal
 LEVELS = 100  # thresholds, at most, of which `best_threshold` takes one
 
 
+def counts(masks: np.ndarray) -> np.ndarray:
+    """True pixels of every frame, (frames,). Several times as fast as a sum over axes."""
+    return np.array([np.count_nonzero(frame) for frame in masks])
+
+
 def region_j(found: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """J of every frame, (frames,): intersection over union of two masks."""
-    both, either = (found & truth).sum(axis=(1, 2)), (found | truth).sum(axis=(1, 2))
+    both, either = counts(found & truth), counts(found | truth)
     return np.where(either == 0, 1.0, both / np.maximum(either, 1))
 
 
@@ -77,9 +82,9 @@ class Outline:
 
 def boundary_f(found: Outline, truth: Outline) -> np.ndarray:
     """F of every frame, (frames,): F1 of boundary pixels that have one of the other mask within the tolerance."""
-    found_count, true_count = found.edge.sum(axis=(1, 2)), truth.edge.sum(axis=(1, 2))
-    precision = (found.edge & truth.near).sum(axis=(1, 2)) / np.maximum(found_count, 1)
-    recall = (truth.edge & found.near).sum(axis=(1, 2)) / np.maximum(true_count, 1)
+    found_count, true_count = counts(found.edge), counts(truth.edge)
+    precision = counts(found.edge & truth.near) / np.maximum(found_count, 1)
+    recall = counts(truth.edge & found.near) / np.maximum(true_count, 1)
     f = 2 * precision * recall / np.maximum(precision + recall, np.finfo(float).tiny)
     return np.where((found_count == 0) & (true_count == 0), 1.0, f)
 
@@ -120,6 +125,6 @@ def best_threshold(
     else:
         found = histograms(~void)
     found, hits = (np.cumsum(x[:, :0:-1], axis=1)[:, ::-1] for x in (found, hits))
-    either = found + truth.sum(axis=(1, 2))[:, None] - hits
+    either = found + counts(truth)[:, None] - hits
     mean_j = np.where(either == 0, 1.0, hits / np.maximum(either, 1)).mean(axis=0)
     return float(levels[mean_j.argmax()])

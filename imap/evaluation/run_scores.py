@@ -79,7 +79,7 @@ def jobs_of(run: Path, keys: Sequence[str] | None, baselines: bool) -> list[Job]
     if not known:
         raise ImapError(
             f"no sample of {run} has a truth ({TRUTH}); put truth-<clip>.npz beside every clip "
-            "(docs/guide/real_clips.md), or cut a data set with `imap score prepare`, and run `imap renoise` on the clips"
+            "(docs/guide/real_clips.md), or cut a data set with `imap score prepare`, and run `imap renoise` on them"
         )
     if len(known) < len(samples):
         without = [sample.name for sample in samples if sample not in known]

@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="also score a uniform map, a centre prior, the difference of frames, and each map of another word",
     )
-    parser.add_argument("--workers", type=int, metavar="N", default="auto", help="processes; auto takes one per CPU")
+    parser.add_argument("--workers", type=int, metavar="N", help="processes; if not set, one per CPU")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -32,8 +32,7 @@ def run(arguments: argparse.Namespace) -> None:
     keys = None if arguments.maps == "all" else [key.strip() for key in arguments.maps.split(",") if key.strip()]
     if keys == []:
         raise ImapError("--maps names no map; give keys such as imap_layers,sel_imap_layers, or leave it out for all")
-    workers = None if arguments.workers == "auto" else arguments.workers
-    if workers is not None and workers < 1:
-        raise ImapError(f"--workers={workers} is not a number of processes; expected 1 or more")
-    for path in score_runs(arguments.runs, keys, arguments.baselines, workers):
+    if arguments.workers is not None and arguments.workers < 1:
+        raise ImapError(f"--workers={arguments.workers} is not a number of processes; expected 1 or more")
+    for path in score_runs(arguments.runs, keys, arguments.baselines, arguments.workers):
         print(path)
