@@ -15,7 +15,7 @@ from math import isqrt
 import numpy as np
 
 BOUNDARY = 0.008  # tolerance of F, as a share of the frame's diagonal
-LEVELS = 100  # thresholds, at most, of which `best_threshold` takes one
+LEVELS = 256  # thresholds to choose from, as of maps of 8 bits
 
 
 def counts(masks: np.ndarray) -> np.ndarray:
@@ -90,11 +90,9 @@ def boundary_f(found: Outline, truth: Outline) -> np.ndarray:
 
 
 def levels_of(x: np.ndarray) -> np.ndarray:
-    """Thresholds to try: the values of a map above its lowest one, or quantiles of it where there are many."""
-    values = np.unique(x)
-    if len(values) - 1 > LEVELS:
-        values = np.unique(np.quantile(x, np.linspace(0, 1, LEVELS + 1), method="inverted_cdf"))
-    return values[values > x.min()]
+    """Thresholds to try, float32: LEVELS even steps from the lowest value of a map, left out, to its highest one."""
+    levels = np.linspace(x.min(), x.max(), LEVELS + 1, dtype=np.float32)[1:]
+    return levels[levels > x.min()]
 
 
 def best_threshold(
