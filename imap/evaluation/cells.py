@@ -87,7 +87,7 @@ class TruthOnGrid:
         Args:
             text: the word, in any case of letters.
             motion: whether it is a motion word. Only matters for a word that names a thing and is also what a thing
-                does: the mover is the truth of a motion word, and the thing that of another.
+                does: of a motion word the mover is true, of another word the thing of that name.
         """
         named, acting = (
             np.array([word.casefold() == text.casefold() for word in words], bool)
@@ -97,7 +97,7 @@ class TruthOnGrid:
             return self._motion(acting)
         if not named.any():
             return None
-        masks = self._without_void(self.truth.masks[named].any(axis=0))
+        masks = self._without_void(_any(self.truth.masks[named]))
         return self._word(masks, self._cells(masks))
 
     def _motion(self, acting: np.ndarray) -> WordTruth:
@@ -105,14 +105,14 @@ class TruthOnGrid:
         movers = {nouns[thing] for thing in np.flatnonzero(acting & moving.any(axis=1))}
         alike = np.array([noun in movers for noun in nouns], bool)
         place, moves = self._things, np.stack([to_latent_frames(flags, self.grid[0]) for flags in moving])
-        moves_here, own_moves = moves[..., None, None], moves[acting].any(axis=0)
-        own = (place & moves_here)[acting].any(axis=0)
+        moves_here, own_moves = moves[..., None, None], _any(moves[acting])
+        own = _any((place & moves_here)[acting])
         return self._word(
-            self._without_void((self.truth.masks & moving[..., None, None])[acting].any(axis=0)),
+            self._without_void(_any(self.truth.masks[acting] & moving[acting][..., None, None])),
             own,
             moving=own_moves,
-            still=(place & ~moves_here)[acting].any(axis=0) & ~own,
-            resting=(place & ~moves_here)[alike].any(axis=0) & ~own & own_moves[:, None, None],
+            still=_any((place & ~moves_here)[acting]) & ~own,
+            resting=_any((place & ~moves_here)[alike]) & ~own & own_moves[:, None, None],
         )
 
     def _word(self, masks: np.ndarray, own: np.ndarray, **motion: np.ndarray) -> WordTruth:
@@ -139,3 +139,8 @@ class TruthOnGrid:
 
     def _without_void(self, masks: np.ndarray) -> np.ndarray:
         return masks if self.truth.void is None else masks & ~self.truth.void
+
+
+def _any(things: np.ndarray) -> np.ndarray:
+    """Where at least one of some things is."""
+    return np.asarray(things.any(axis=0))
