@@ -65,34 +65,53 @@ class Outline:
     Attributes:
         edge: booleans (frames, height, width), the boundary pixels.
         near: booleans (frames, height, width), the pixels within the tolerance of one.
+        length: integers (frames,), how many boundary pixels there are.
     """
 
     edge: np.ndarray
     near: np.ndarray
+    length: np.ndarray
 
     @classmethod
     def of(cls, masks: np.ndarray, tolerance: float = BOUNDARY) -> "Outline":
         """Outline of masks. tolerance: as a share of the diagonal; pixels, rounded up, are the radius."""
         edge = edges(masks)
-        return cls(edge, dilated(edge, float(np.ceil(tolerance * np.linalg.norm(masks.shape[-2:])))))
+        radius = float(np.ceil(tolerance * np.linalg.norm(masks.shape[-2:])))
+        return cls(edge, dilated(edge, radius), counts(edge))
 
     def __getitem__(self, frames: np.ndarray) -> "Outline":
-        return Outline(self.edge[frames], self.near[frames])
+        return Outline(self.edge[frames], self.near[frames], self.length[frames])
 
 
 def boundary_f(found: Outline, truth: Outline) -> np.ndarray:
     """F of every frame, (frames,): F1 of boundary pixels that have one of the other mask within the tolerance."""
-    found_count, true_count = counts(found.edge), counts(truth.edge)
-    precision = counts(found.edge & truth.near) / np.maximum(found_count, 1)
-    recall = counts(truth.edge & found.near) / np.maximum(true_count, 1)
+    precision = counts(found.edge & truth.near) / np.maximum(found.length, 1)
+    recall = counts(truth.edge & found.near) / np.maximum(truth.length, 1)
     f = 2 * precision * recall / np.maximum(precision + recall, np.finfo(float).tiny)
-    return np.where((found_count == 0) & (true_count == 0), 1.0, f)
+    return np.where((found.length == 0) & (truth.length == 0), 1.0, f)
 
 
 def levels_of(x: np.ndarray) -> np.ndarray:
     """Thresholds to try, float32: LEVELS even steps from the lowest value of a map, left out, to its highest one."""
     levels = np.linspace(x.min(), x.max(), LEVELS + 1, dtype=np.float32)[1:]
     return levels[levels > x.min()]
+
+
+def levels_reached(x: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """How many of some even levels each value reaches: `np.searchsorted` on the right, several times as fast.
+
+    Args:
+        x: values, float32, any shape.
+        levels: float32, ascending, as of `levels_of`.
+    """
+    step = float(levels[-1] - levels[0]) / max(len(levels) - 1, 1)
+    if step < 16 * np.spacing(np.abs(levels).max()):  # rounded levels are not even
+        return np.searchsorted(levels, x, side="right")
+    bounds = np.r_[np.float32(-np.inf), levels, np.float32(np.inf)]
+    codes = ((x - levels[0]) * np.float32(1 / step) + 1).clip(0, len(levels)).astype(np.intp)
+    codes -= x < bounds[codes]  # a rounded quotient is wrong by one at most
+    codes += x >= bounds[codes + 1]
+    return codes
 
 
 def best_threshold(
@@ -109,7 +128,7 @@ def best_threshold(
         levels: thresholds, ascending; at least one. A pixel is found if it is at or above the threshold.
         void: booleans (frames, height, width), pixels that do not count; None for none.
     """
-    codes = np.searchsorted(levels, pictures, side="right")  # how many thresholds a pixel reaches
+    codes = levels_reached(pictures, levels)
     bins = len(levels) + 1
 
     def histograms(counted: np.ndarray) -> np.ndarray:
