@@ -93,7 +93,8 @@ def score(argv: Sequence[str], program: str = "imap score") -> None:
     """Score the maps of finished runs."""
     from imap.evaluation.__main__ import main
 
-    main(argv, program)
+    with ends_on_signals(CONTINUE):
+        main(argv, program)
 
 
 def demo(argv: Sequence[str], program: str = "imap demo") -> None:

@@ -1,12 +1,38 @@
-"""To be written."""
+"""Score every map of every word against the ground truth of its clip.
+
+Writes RUN/scores.csv in long form: sample, word, kind, map, metric, value. Samples that did not change are not scored
+again, and an interrupted command continues. docs/guide/evaluation.md defines the metrics.
+"""
 
 import argparse
+from pathlib import Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
+    parser.add_argument(
+        "runs", type=Path, nargs="+", metavar="RUN", help="output_dir of a run whose samples have truth"
+    )
+    parser.add_argument(
+        "--maps", metavar="KEY,...", default="all", help="keys of maps, as in npy/, such as imap_layers"
+    )
+    parser.add_argument(
+        "--baselines",
+        action="store_true",
+        help="also score a uniform map, a centre prior, the difference of frames, and each map of another word",
+    )
+    parser.add_argument("--workers", type=int, metavar="N", help="processes; if not set, one per CPU")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Run the command."""
-    raise NotImplementedError
+    from imap.errors import ImapError
+    from imap.evaluation.run_scores import score_runs
+
+    keys = None if arguments.maps == "all" else [key.strip() for key in arguments.maps.split(",") if key.strip()]
+    if keys == []:
+        raise ImapError("--maps names no map; give keys such as imap_layers,sel_imap_layers, or leave it out for all")
+    if arguments.workers is not None and arguments.workers < 1:
+        raise ImapError(f"--workers={arguments.workers} is not a number of processes; expected 1 or more")
+    for path in score_runs(arguments.runs, keys, arguments.baselines, arguments.workers):
+        print(path)

@@ -1,0 +1,151 @@
+"""Scores of whole runs, in several processes, as a CSV file in each run's folder."""
+
+import csv
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+
+from tqdm import tqdm
+
+from imap.atomic import replaced
+from imap.errors import ImapError, UnknownNameError
+from imap.evaluation.sample_scores import Job, kept_scores, names_of_maps, score
+from imap.map_files import META, TRUTH, read_meta
+from imap.view.sample import samples_in
+
+TABLE = "scores.csv"
+COLUMNS = ("sample", "word", "kind", "map", "metric", "value")
+KEPT = ".scores"  # folder in a run: the scores of each sample, so that a command continues
+NAMED = 8  # samples that a line names
+WORTHWHILE = 5.0  # seconds of work that are worth the start of processes
+MOST_WORKERS = 16
+
+
+def score_runs(
+    runs: Sequence[Path], keys: Sequence[str] | None = None, baselines: bool = False, workers: int | None = None
+) -> list[Path]:
+    """Score every map of every word with truth, and write RUN/scores.csv in long form.
+
+    Scores of every sample are kept in RUN/.scores. Samples that did not change since are not scored again.
+
+    Args:
+        runs: output folders of runs.
+        keys: of maps; None for all.
+        baselines: also score maps that need no model, and the maps of other words.
+        workers: processes; None for one per CPU, where the work is worth their start.
+
+    Returns:
+        Paths of the tables.
+
+    Raises:
+        ImapError: for a run without truth, an unknown key, or samples that cannot be scored; of these runs, the other
+            samples are in the tables.
+    """
+    jobs = {run: jobs_of(run, keys, baselines) for run in dict.fromkeys(runs)}
+    _check_keys(jobs, keys)
+    pending = [job for run in jobs.values() for job in run if not set(job.maps) <= set(kept_scores(job))]
+    problems = {}
+    with tqdm(total=len(pending), desc="scores", unit="sample", disable=len(pending) < 3) as bar:
+        for job, problem in _scored(pending, workers):
+            bar.update()
+            if problem:
+                problems[job] = problem
+    tables = [write_table(run / TABLE, run_jobs) for run, run_jobs in jobs.items()]
+    if problems:
+        first = next(iter(problems))
+        total = sum(map(len, jobs.values()))
+        raise ImapError(
+            f"{len(problems)} of {total} samples cannot be scored, and are not in the table: "
+            f"{_some([job.folder.name for job in problems])}; the first: {problems[first]}"
+        )
+    return tables
+
+
+def jobs_of(run: Path, keys: Sequence[str] | None, baselines: bool) -> list[Job]:
+    """The samples of a run that have a truth. Those that have none are named on standard error.
+
+    Raises:
+        ImapError: if there is none.
+    """
+    if (run / META).is_file():
+        raise ImapError(f"{run} is one sample's folder; give the output_dir of its run, {run.resolve().parent}")
+    samples = samples_in(run)
+    known = [sample for sample in samples if (sample / TRUTH).is_file()]
+    if not known:
+        raise ImapError(
+            f"no sample of {run} has a truth ({TRUTH}); put truth-<clip>.npz beside every clip "
+            "(docs/guide/real_clips.md), or cut a data set with `imap score prepare`, and run `imap renoise` on them"
+        )
+    if len(known) < len(samples):
+        without = [sample.name for sample in samples if sample not in known]
+        print(f"{run}: no truth of {len(without)} samples, which get no scores: {_some(without)}", file=sys.stderr)
+    metas = {sample: meta for sample in known if (meta := read_meta(sample)) is not None}
+    return [
+        Job(sample, run / KEPT / f"{sample.name}.json", names_of_maps(meta, keys, baselines))
+        for sample, meta in metas.items()
+    ]
+
+
+def write_table(path: Path, jobs: Sequence[Job]) -> Path:
+    """Write the kept scores of samples as CSV, with the columns of COLUMNS. A score that is not defined is `nan`."""
+    with replaced(path) as part, part.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(COLUMNS)
+        for job in jobs:
+            kept = kept_scores(job)
+            for name in job.maps:
+                rows = kept.get(name, [])
+                table.writerows([job.folder.name, word, kind, name, what, f"{x:.6g}"] for word, kind, what, x in rows)
+    return path
+
+
+def _scored(jobs: Sequence[Job], workers: int | None) -> Iterator[tuple[Job, str | None]]:
+    """Score samples, in several processes where it is worth it. Yields each with why it failed."""
+    for job in jobs:
+        job.kept.parent.mkdir(exist_ok=True)
+    processes, start, rest = min(workers or _cpus(), MOST_WORKERS), time.monotonic(), list(jobs)
+    while rest:
+        spent, done = time.monotonic() - start, len(jobs) - len(rest)
+        if processes > 1 and done and spent / done * len(rest) > WORTHWHILE:
+            yield from _in_processes(rest, processes)
+            return
+        job = rest.pop(0)
+        yield job, score(job)
+
+
+def _in_processes(jobs: Sequence[Job], processes: int) -> Iterator[tuple[Job, str | None]]:
+    context = multiprocessing.get_context("spawn")  # a fork may copy a lock that a thread of a library holds
+    pool = ProcessPoolExecutor(min(processes, len(jobs)), context, initializer=_ignore_interrupts)
+    try:
+        running = {pool.submit(score, job): job for job in jobs}
+        for future in as_completed(running):
+            yield running[future], future.result()
+    finally:  # after an interrupt: samples that are being scored are finished and kept
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _ignore_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _cpus() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _check_keys(jobs: dict[Path, list[Job]], keys: Sequence[str] | None) -> None:
+    """Raise UnknownNameError for a key that no sample has."""
+    metas = [read_meta(job.folder) or {} for run in jobs.values() for job in run]
+    known = dict.fromkeys(key for meta in metas for key in meta.get("keys", ()))
+    unknown = [key for key in keys or () if key not in known]
+    if unknown:
+        raise UnknownNameError(f"no sample has maps {unknown[0]!r}; there are {', '.join(known)}")
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - NAMED
+    return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")
