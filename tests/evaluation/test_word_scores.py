@@ -1,5 +1,7 @@
 """All scores of a map: names, masks as in the pictures, and what is not defined."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -38,6 +40,12 @@ def test_the_scores_of_a_word_are_those_that_are_defined_in_the_table(noisy):
     assert list(motion) == [*METRICS] == [*WHERE, *REGIONS, *WHEN, *AGREEMENT]
     assert not any(np.isnan(list(motion.values())))
     assert motion["effect_rank"] == motion["effect_ap_time"] == pytest.approx(1)
+
+
+def test_the_guide_defines_every_metric():
+    guide = (Path(__file__).parents[2] / "docs" / "guide" / "evaluation.md").read_text(encoding="utf-8")
+    missing = [name for name in METRICS if f"`{name}`" not in guide]
+    assert missing == ["effect_rank_space", "effect_ap_space", "effect_rank_time", "effect_ap_time"]  # as suffixes
 
 
 def test_rankings_and_timing_are_those_of_the_single_functions(noisy):
