@@ -103,6 +103,12 @@ def test_a_word_that_is_true_nowhere_has_no_score(noisy):
     assert {name for name, value in scores.items() if np.isnan(value)} == {*WHERE, *REGIONS, *WHEN}
 
 
+def test_a_video_of_void_pixels_has_no_score(noisy):
+    truth = scene()
+    truth = Truth(truth.nouns, truth.verbs, truth.masks, truth.moving, np.ones(SIZE, bool))
+    assert np.isnan([*word_scores(noisy, TruthOnGrid(truth, GRID).word("jumps", True)).values()]).all()
+
+
 def test_void_cells_change_nothing(noisy):
     truth = scene()
     hidden = np.zeros(SIZE, bool)
