@@ -237,9 +237,20 @@ def test_agreement_with_the_effect_is_scored_where_it_was_read(run):
     assert "effect_rank" not in values(run, "001-ball")
 
 
-def test_several_runs_each_get_a_table(run, tmp_path):
+def test_without_a_video_there_is_no_difference_of_frames(run):
+    meta = json.loads((run / "000-ball" / "meta.json").read_text())
+    (run / "000-ball" / "output.mp4").unlink()
+    (run / "000-ball" / "meta.json").write_text(json.dumps({name: x for name, x in meta.items() if name != "fps"}))
+    score_runs([run], baselines=True)
+    found = {(row["sample"], row["map"]) for row in rows_of(run)}
+    assert ("000-ball", "centre_prior") in found and ("001-ball", "frame_difference") in found
+    assert ("000-ball", "frame_difference") not in found
+
+
+def test_several_runs_each_get_a_table(run, tmp_path, capsys):
     other = shutil.copytree(run, tmp_path / "other")
     assert score_runs([run, other, run]) == [run / "scores.csv", other / "scores.csv"]
+    assert capsys.readouterr().err.count("no truth of") == 2, "a run that is named twice is scored once"
     assert (other / "scores.csv").read_bytes() == (run / "scores.csv").read_bytes()
 
 
