@@ -230,11 +230,19 @@ def test_agreement_with_the_effect_is_scored_where_it_was_read(run):
     (run / "000-ball" / "meta.json").write_text(json.dumps({**meta, "keys": [*meta["keys"], "effect"]}))
     score_runs([run], ["imap_layers"])
     assert values(run)["effect_rank"] == pytest.approx(1)
+    shutil.rmtree(run / ".scores")
     score_runs([run])
     assert np.isnan(values(run, name="flat")["effect_rank"])
     effect = values(run, name="effect")  # the same values as another map
     assert effect["ap"] == values(run)["ap"] and "effect_rank" not in effect
     assert "effect_rank" not in values(run, "001-ball")
+
+
+def test_a_single_word_has_no_other_to_shuffle_with(run):
+    write_sample(run / "000-ball", texts=("ball",))
+    score_runs([run], baselines=True)
+    shuffled = {row["sample"] for row in rows_of(run) if row["map"].startswith("shuffled_")}
+    assert shuffled == {"001-ball"}
 
 
 def test_without_a_video_there_is_no_difference_of_frames(run):

@@ -7,9 +7,10 @@ import pytest
 
 from imap.evaluation.baselines import centre_prior, frame_difference, other_word, uniform
 from imap.evaluation.cells import TruthOnGrid
+from imap.evaluation.faithfulness import faithfulness
 from imap.evaluation.regions import region_j
 from imap.evaluation.scores import auc, average_precision, in_object_auc
-from imap.evaluation.word_scores import AGREEMENT, METRICS, REGIONS, WHEN, WHERE, word_scores
+from imap.evaluation.word_scores import AGREEMENT, METRICS, REGIONS, WHEN, WHERE, reached, word_scores
 from imap.media.truth import Truth
 from imap.saliency import Maps
 from imap.shapes.world import truth as world
@@ -85,6 +86,20 @@ def test_the_best_threshold_is_at_least_as_good_as_the_others(noisy):
     assert scores["j_best"] >= max(scores["j_mean"], scores["j_otsu"])
     assert scores["j_mean"] != scores["j_otsu"]
     assert all(scores[f"jf_{x}"] == (scores[f"j_{x}"] + scores[f"f_{x}"]) / 2 for x in ("best", "mean", "otsu"))
+
+
+def test_agreement_is_that_of_the_map_with_the_effect(noisy):
+    word, effect = TruthOnGrid(scene(), GRID).word("jumps", True), noisy + np.roll(noisy, 1)
+    scores = word_scores(noisy, word, effect)
+    expected = faithfulness(noisy, effect)
+    assert {name: scores[f"effect_{name}"] for name in expected} == expected
+    assert expected != faithfulness(effect, noisy)
+
+
+def test_a_threshold_that_rounds_to_the_lowest_value_does_not_find_all():
+    lowest, above = np.float32(1), np.nextafter(np.float32(1), np.float32(2))
+    found = reached(np.array([lowest, above]), float(lowest) + 1e-9, float(lowest))
+    assert found.tolist() == [False, True]
 
 
 def test_a_constant_map_is_at_chance_and_finds_no_pixel():
