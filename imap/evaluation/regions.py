@@ -53,8 +53,6 @@ def edges(masks: np.ndarray) -> np.ndarray:
     right[..., :-1] = masks[..., 1:]
     below[..., :-1, :] = masks[..., 1:, :]
     both[..., :-1, :-1] = masks[..., 1:, 1:]
-    both[..., -1, :-1] = masks[..., -1, 1:]
-    both[..., :-1, -1] = masks[..., 1:, -1]
     return (masks ^ right) | (masks ^ below) | (masks ^ both)
 
 

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from tqdm import tqdm
@@ -15,7 +16,7 @@ from tqdm import tqdm
 from imap.atomic import replaced
 from imap.errors import ImapError, UnknownNameError
 from imap.evaluation.sample_scores import Job, kept_scores, names_of_maps, score
-from imap.map_files import META, TRUTH, read_meta
+from imap.map_files import AGAIN, META, TRUTH, read_meta
 from imap.view.sample import samples_in
 
 TABLE = "scores.csv"
@@ -84,7 +85,10 @@ def jobs_of(run: Path, keys: Sequence[str] | None, baselines: bool) -> list[Job]
     if len(known) < len(samples):
         without = [sample.name for sample in samples if sample not in known]
         print(f"{run}: no truth of {len(without)} samples, which get no scores: {_some(without)}", file=sys.stderr)
-    metas = {sample: meta for sample in known if (meta := read_meta(sample)) is not None}
+    metas = {sample: read_meta(sample) or {} for sample in known}
+    damaged = [sample.name for sample, meta in metas.items() if not {"keys", "texts", "motions"} <= set(meta)]
+    if damaged:
+        raise ImapError(f"{META} of {len(damaged)} samples of {run} cannot be read: {_some(damaged)}; {AGAIN}")
     return [
         Job(sample, run / KEPT / f"{sample.name}.json", names_of_maps(meta, keys, baselines))
         for sample, meta in metas.items()
@@ -92,7 +96,11 @@ def jobs_of(run: Path, keys: Sequence[str] | None, baselines: bool) -> list[Job]
 
 
 def write_table(path: Path, jobs: Sequence[Job]) -> Path:
-    """Write the kept scores of samples as CSV, with the columns of COLUMNS. A score that is not defined is `nan`."""
+    """Write the kept scores of samples as CSV, with the columns of COLUMNS. A score that is not defined is `nan`.
+
+    Samples whose truth has none of their words are named on standard error.
+    """
+    wordless = []
     with replaced(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow(COLUMNS)
@@ -101,6 +109,10 @@ def write_table(path: Path, jobs: Sequence[Job]) -> Path:
             for name in job.maps:
                 rows = kept.get(name, [])
                 table.writerows([job.folder.name, word, kind, name, what, f"{x:.6g}"] for word, kind, what, x in rows)
+            if kept and not any(kept.values()):
+                wordless.append(job.folder.name)
+    if wordless:
+        print(f"{path.parent}: the truth has no word of {len(wordless)} samples: {_some(wordless)}", file=sys.stderr)
     return path
 
 
@@ -125,6 +137,11 @@ def _in_processes(jobs: Sequence[Job], processes: int) -> Iterator[tuple[Job, st
         running = {pool.submit(score, job): job for job in jobs}
         for future in as_completed(running):
             yield running[future], future.result()
+    except BrokenProcessPool:
+        raise ImapError(
+            "a process was ended from outside, maybe for lack of memory; run the same command again with fewer "
+            "--workers, and it continues"
+        ) from None
     finally:  # after an interrupt: samples that are being scored are finished and kept
         pool.shutdown(wait=True, cancel_futures=True)
 

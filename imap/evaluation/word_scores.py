@@ -105,7 +105,8 @@ def region_scores(x: np.ndarray, truth: WordTruth) -> dict[str, float]:
 
 def reached(pictures: np.ndarray, threshold: float, lowest: float) -> np.ndarray:
     """Pixels at or above a threshold. Those at the map's lowest value never are, as in `imap.view.masks`."""
-    return pictures >= np.float32(threshold) if threshold > lowest else pictures > np.float32(lowest)
+    value = np.float32(threshold)  # rounded as the map is, or a threshold just above the lowest value finds all
+    return pictures >= value if value > lowest else pictures > np.float32(lowest)
 
 
 def when_scores(x: np.ndarray, truth: WordTruth) -> dict[str, float]:

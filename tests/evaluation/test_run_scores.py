@@ -169,6 +169,20 @@ def test_a_damaged_sample_does_not_stop_the_others(run):
         score_runs([run])
 
 
+def test_samples_that_cannot_be_read_are_named(run):
+    (run / "001-ball" / "meta.json").write_text("{")
+    with pytest.raises(ImapError, match=r"meta.json of 1 samples of .*run cannot be read: 001-ball; remove"):
+        score_runs([run])
+
+
+def test_samples_whose_truth_has_none_of_their_words_are_named(run, capsys):
+    truth = planted_truth(4)
+    write_truth(run / "001-ball" / TRUTH, Truth(["cat", "dog"], ["runs", ""], truth.masks, truth.moving))
+    score_runs([run])
+    assert capsys.readouterr().err.splitlines()[1:] == [f"{run}: the truth has no word of 1 samples: 001-ball"]
+    assert {row["sample"] for row in rows_of(run)} == {"000-ball"}
+
+
 def test_masks_of_another_size_than_the_video_are_refused(run):
     write_truth(run / "001-ball" / TRUTH, planted_truth(2))
     with pytest.raises(ImapError, match=r"mp4 is \(5, 32, 32\), and its masks \(5, 16, 16\)"):
@@ -211,19 +225,40 @@ def test_baselines_are_scored_beside_the_maps(run):
 
 
 def test_agreement_with_the_effect_is_scored_where_it_was_read(run):
-    np.save(run / "000-ball" / "npy" / "effect.npy", np.load(run / "000-ball" / "npy" / "imap_layers.npy") ** 3)
+    np.save(run / "000-ball" / "npy" / "effect.npy", np.load(run / "000-ball" / "npy" / "imap_layers.npy"))
     meta = json.loads((run / "000-ball" / "meta.json").read_text())
     (run / "000-ball" / "meta.json").write_text(json.dumps({**meta, "keys": [*meta["keys"], "effect"]}))
-    score_runs([run])
-    assert values(run)["effect_rank"] == pytest.approx(1)
-    assert "effect_rank" not in values(run, name="effect") and "effect_rank" not in values(run, "001-ball")
     score_runs([run], ["imap_layers"])
     assert values(run)["effect_rank"] == pytest.approx(1)
+    shutil.rmtree(run / ".scores")
+    score_runs([run])
+    assert np.isnan(values(run, name="flat")["effect_rank"])
+    effect = values(run, name="effect")  # the same values as another map
+    assert effect["ap"] == values(run)["ap"] and "effect_rank" not in effect
+    assert "effect_rank" not in values(run, "001-ball")
 
 
-def test_several_runs_each_get_a_table(run, tmp_path):
+def test_a_single_word_has_no_other_to_shuffle_with(run):
+    write_sample(run / "000-ball", texts=("ball",))
+    score_runs([run], baselines=True)
+    shuffled = {row["sample"] for row in rows_of(run) if row["map"].startswith("shuffled_")}
+    assert shuffled == {"001-ball"}
+
+
+def test_without_a_video_there_is_no_difference_of_frames(run):
+    meta = json.loads((run / "000-ball" / "meta.json").read_text())
+    (run / "000-ball" / "output.mp4").unlink()
+    (run / "000-ball" / "meta.json").write_text(json.dumps({name: x for name, x in meta.items() if name != "fps"}))
+    score_runs([run], baselines=True)
+    found = {(row["sample"], row["map"]) for row in rows_of(run)}
+    assert ("000-ball", "centre_prior") in found and ("001-ball", "frame_difference") in found
+    assert ("000-ball", "frame_difference") not in found
+
+
+def test_several_runs_each_get_a_table(run, tmp_path, capsys):
     other = shutil.copytree(run, tmp_path / "other")
     assert score_runs([run, other, run]) == [run / "scores.csv", other / "scores.csv"]
+    assert capsys.readouterr().err.count("no truth of") == 2, "a run that is named twice is scored once"
     assert (other / "scores.csv").read_bytes() == (run / "scores.csv").read_bytes()
 
 
@@ -237,6 +272,13 @@ def test_several_processes_write_the_same_table(run, monkeypatch):
     monkeypatch.setattr(run_scores, "WORTHWHILE", 0)
     score_runs([run], workers=2)
     assert (run / "scores.csv").read_bytes() == table
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_gives_one_line(run, monkeypatch):
+    monkeypatch.setattr(run_scores, "_ignore_interrupts", os.abort)
+    with pytest.raises(ImapError, match="ended from outside.*again with fewer --workers"):
+        list(run_scores._in_processes(run_scores.jobs_of(run, None, False), 2))
 
 
 @pytest.mark.slow

@@ -146,7 +146,7 @@ def test_the_energy_of_a_frame_is_of_its_known_cells():
     known[0, 0, 0], known[2] = False, False
     np.testing.assert_array_equal(frame_energy(x), [1.5, 5.5, 9.5])
     np.testing.assert_array_equal(frame_energy(x, known), [2, 5.5, np.nan])
-    assert temporal_auc(frame_energy(x, known), np.array([False, True, False])) == 1
+    assert temporal_auc(frame_energy(x, known), np.array([False, True, True])) == 1, "nan is not the lowest energy"
 
 
 def test_auc_of_no_cells_is_not_defined():

@@ -1,13 +1,16 @@
 """All scores of a map: names, masks as in the pictures, and what is not defined."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from imap.evaluation.baselines import centre_prior, frame_difference, other_word, uniform
 from imap.evaluation.cells import TruthOnGrid
+from imap.evaluation.faithfulness import faithfulness
 from imap.evaluation.regions import region_j
 from imap.evaluation.scores import auc, average_precision, in_object_auc
-from imap.evaluation.word_scores import AGREEMENT, METRICS, REGIONS, WHEN, WHERE, word_scores
+from imap.evaluation.word_scores import AGREEMENT, METRICS, REGIONS, WHEN, WHERE, reached, word_scores
 from imap.media.truth import Truth
 from imap.saliency import Maps
 from imap.shapes.world import truth as world
@@ -38,6 +41,12 @@ def test_the_scores_of_a_word_are_those_that_are_defined_in_the_table(noisy):
     assert list(motion) == [*METRICS] == [*WHERE, *REGIONS, *WHEN, *AGREEMENT]
     assert not any(np.isnan(list(motion.values())))
     assert motion["effect_rank"] == motion["effect_ap_time"] == pytest.approx(1)
+
+
+def test_the_guide_defines_every_metric():
+    guide = (Path(__file__).parents[2] / "docs" / "guide" / "evaluation.md").read_text(encoding="utf-8")
+    missing = [name for name in METRICS if f"`{name}`" not in guide]
+    assert missing == ["effect_rank_space", "effect_ap_space", "effect_rank_time", "effect_ap_time"]  # as suffixes
 
 
 def test_rankings_and_timing_are_those_of_the_single_functions(noisy):
@@ -79,6 +88,20 @@ def test_the_best_threshold_is_at_least_as_good_as_the_others(noisy):
     assert all(scores[f"jf_{x}"] == (scores[f"j_{x}"] + scores[f"f_{x}"]) / 2 for x in ("best", "mean", "otsu"))
 
 
+def test_agreement_is_that_of_the_map_with_the_effect(noisy):
+    word, effect = TruthOnGrid(scene(), GRID).word("jumps", True), noisy + np.roll(noisy, 1)
+    scores = word_scores(noisy, word, effect)
+    expected = faithfulness(noisy, effect)
+    assert {name: scores[f"effect_{name}"] for name in expected} == expected
+    assert expected != faithfulness(effect, noisy)
+
+
+def test_a_threshold_that_rounds_to_the_lowest_value_does_not_find_all():
+    lowest, above = np.float32(1), np.nextafter(np.float32(1), np.float32(2))
+    found = reached(np.array([lowest, above]), float(lowest) + 1e-9, float(lowest))
+    assert found.tolist() == [False, True]
+
+
 def test_a_constant_map_is_at_chance_and_finds_no_pixel():
     word = TruthOnGrid(scene(), GRID).word("jumps", True)
     scores = word_scores(np.full(GRID, 0.3, np.float32), word)
@@ -93,6 +116,12 @@ def test_a_constant_map_is_at_chance_and_finds_no_pixel():
 def test_a_word_that_is_true_nowhere_has_no_score(noisy):
     scores = word_scores(noisy, TruthOnGrid(scene(), GRID).word("rests", True))
     assert {name for name, value in scores.items() if np.isnan(value)} == {*WHERE, *REGIONS, *WHEN}
+
+
+def test_a_video_of_void_pixels_has_no_score(noisy):
+    truth = scene()
+    truth = Truth(truth.nouns, truth.verbs, truth.masks, truth.moving, np.ones(SIZE, bool))
+    assert np.isnan([*word_scores(noisy, TruthOnGrid(truth, GRID).word("jumps", True)).values()]).all()
 
 
 def test_void_cells_change_nothing(noisy):
