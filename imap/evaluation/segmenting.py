@@ -126,7 +126,8 @@ def _scored(shown: Shown, keys: Sequence[str], rule: Rule, pooled: dict[str, Poo
     classes = [name for name in present if name in rows_of]
     lacking = [name for name in present if name not in rows_of]
     if lacking:  # their pixels count, as they are part of the truth, and no prediction hits them
-        notes.append(f"{shown.folder.name} has no map of {', '.join(lacking)}: no pixel is found")
+        consequence = "its pixels count as missed" if classes else "the sample is left out"
+        notes.append(f"{shown.folder.name} has no map of {', '.join(lacking)}; {consequence}")
     if not classes:
         return []
     names = [*classes, BACKGROUND, *lacking]  # the background after the classes that have maps, as in a prediction

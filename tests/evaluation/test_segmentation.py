@@ -9,6 +9,7 @@ from sklearn.metrics import confusion_matrix as by_sklearn
 from sklearn.metrics import jaccard_score
 
 from imap.evaluation.__main__ import main
+from imap.evaluation.long_form import mean_of_known
 from imap.evaluation.segmentation import (
     VOID,
     class_iou,
@@ -111,11 +112,12 @@ def test_void_counts_as_constant_in_the_public_script_alone():
 
 def test_labels_of_a_truth_have_void_where_it_is_not_known_or_not_clear():
     void = thing((1, 1, 2))
-    masks = [thing((0, 0, 0), (1, 1, 2)), thing((0, 0, 1)), thing((0, 0, 1), (0, 0, 2)), thing((0, 0, 0))]
+    both = (0, 1, 0)  # a ball and a ring
+    masks = [thing((0, 0, 0), (1, 1, 2), both), thing((0, 0, 1)), thing((0, 0, 1), (0, 0, 2), both), thing((0, 0, 0))]
     truth = Truth(["Ball", "box", "ring", "ball"], [""] * 4, np.stack(masks), np.zeros((4, 2), bool), void)
     labels = true_labels(truth, {"ball": 0, "box": 1, "ring": 2}, background=3)
     expected = np.full((2, 2, 3), 3)
-    expected[0, 0], expected[1, 1, 2] = [0, VOID, 2], VOID
+    expected[0, 0], expected[1, 1, 2], expected[both] = [0, VOID, 2], VOID, VOID
     np.testing.assert_array_equal(labels, expected)
     assert (true_labels(truth, {"ball": 0})[labels == 3] == VOID).all()
 
@@ -147,8 +149,8 @@ def test_smooth_maps_are_enlarged_before_they_are_compared():
 
 
 def write_sample(run, name, words, maps, truth=None):
-    """A sample of 9 frames of 8x8, with maps (words, 3, 2, 2) under two keys, of which the second is inverted."""
-    frames = np.zeros((9, 8, 8, 3), np.uint8)
+    """A sample of 8x8 pixels with maps (words, latent frames, 2, 2) under two keys, of which the second is inverted."""
+    frames = np.zeros((4 * maps.shape[1] - 3, 8, 8, 3), np.uint8)
     arrays = {"imap_layers": maps, "sel_imap_layers": -maps}
     folder = Maps(arrays, words, facts={"prompt": name}).save(run / name, video=frames, fps=8)
     if truth is not None:
@@ -208,6 +210,11 @@ def test_consistency_of_a_run_is_the_mean_over_the_windows_of_all_clips(run):
     assert scores["all", "", key, "mvc8"] == pytest.approx(0.75) and scores["000-a", "", key, "clip_vc8"] == 0.75
     assert scores["all", "", key, "mvc8_public"] == pytest.approx((0.75 + 1) / 2)
     assert np.isnan(scores["all", "", key, "mvc16"])
+    masks, maps = np.ones((1, 13, 8, 8), bool), np.ones((1, 4, 2, 2), np.float32)
+    write_sample(run, "002-c", ("ball",), maps, Truth(["ball"], [""], masks, np.zeros((1, 13), bool)))
+    main(["segment", str(run)])  # six windows more
+    assert table_of(run)["all", "", key, "mvc8"] == pytest.approx((4 * 0.75 + 6) / 10)
+    assert mean_of_known([1, NAN, 3]) == 2 and np.isnan(mean_of_known([NAN]))
 
 
 def test_maps_and_rule_are_recorded_and_both_keys_scored(run):
@@ -217,6 +224,10 @@ def test_maps_and_rule_are_recorded_and_both_keys_scored(run):
         "sel_imap_layers",
         "imap_layers",
     ]
+    scores = table_of(run)
+    assert ("all", "(background)", "imap_layers", "class_iou") not in scores  # it is predicted, and the truth has none
+    main(["segment", str(run), "--background", "0.5"])
+    assert table_of(run)["all", "", "imap_layers", "miou"] != scores["all", "", "imap_layers", "miou"]
     assert summary["scores"]["sel_imap_layers"]["miou"] < 0.1 < summary["scores"]["imap_layers"]["miou"]
     assert summary["scores"]["imap_layers"]["mvc16"] is None and summary["clips"] == 2
 
@@ -233,6 +244,34 @@ def test_pixels_that_no_thing_covers_are_a_class_only_with_a_background(tmp_path
     assert table_of(tmp_path)["all", "(background)", "imap_layers", "class_iou"] == 1
     main(["segment", str(tmp_path), "--background", "0.5", "--map", "sel_imap_layers"])
     assert table_of(tmp_path)["all", "", "sel_imap_layers", "miou"] == 0
+
+
+def test_background_is_no_class_that_has_no_map(tmp_path):
+    masks = np.zeros((2, 9, 8, 8), bool)
+    masks[0, :, :, :4] = masks[1, :, :, 4:] = True
+    maps = np.zeros((1, 3, 2, 2), np.float32)
+    maps[..., 0] = 1
+    write_sample(tmp_path, "000-a", ("ball",), maps, Truth(["ball", "ring"], [""] * 2, masks, np.zeros((2, 9), bool)))
+    main(["segment", str(tmp_path), "--background", "0.5"])
+    found = {word: x for (_, word, _, metric), x in table_of(tmp_path).items() if metric == "class_iou"}
+    assert found == {"ball": 1, "ring": 0}
+
+
+def test_samples_that_cannot_be_scored_are_left_out_and_noted(run, capsys):
+    truth = Truth(["box"], [""], np.ones((1, 9, 8, 8), bool), np.zeros((1, 9), bool))
+    main(["segment", str(run)])
+    before = table_of(run)
+    write_sample(run, "002-c", ("sky",), np.ones((1, 3, 2, 2), np.float32), truth)
+    write_sample(run, "003-d", ("box",), np.ones((1, 3, 2, 2), np.float32))
+    main(["segment", str(run)])
+    out = capsys.readouterr().out
+    assert (
+        "\n2 clips;" in out and "002-c has no map of box" in out and "1 samples without truth.npz are left out" in out
+    )
+    assert table_of(run) == pytest.approx(before, nan_ok=True)
+    write_sample(run / "alone", "000-a", ("sky",), np.ones((1, 3, 2, 2), np.float32), truth)
+    with pytest.raises(SystemExit, match="no sample has a map of a noun"):
+        main(["segment", str(run / "alone")])
 
 
 @pytest.mark.parametrize(
