@@ -35,7 +35,6 @@ class Server(ThreadingHTTPServer):
     def __init__(self, plan=(), delay=0.0):
         super().__init__(("127.0.0.1", 0), Handler)
         self.plan, self.delay, self.requests, self.lock = list(plan), delay, [], threading.Lock()
-        self.graded = 0
         threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
 
     @property
@@ -56,9 +55,10 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         with self.server.lock:
-            self.server.requests.append((body, {"path": self.path, **self.headers}))
+            self.server.requests.append(
+                (body, {"path": self.path, **{name.lower(): x for name, x in self.headers.items()}})
+            )
             reply = self.server.plan.pop(0) if self.server.plan else GOOD
-            self.server.graded += reply == GOOD
         time.sleep(self.server.delay)
         if reply == SLOW:
             time.sleep(1)

@@ -97,7 +97,6 @@ class Endpoint:
         reply = self._client.chat.completions.with_raw_response.create(
             model=self.model, messages=[{"role": "user", "content": content}], response_format=form, **sampling
         ).text
-        reply = reply if isinstance(reply, str) else reply()
         try:
             has_choices = bool(json.loads(reply)["choices"])
         except (ValueError, KeyError, TypeError):
