@@ -142,6 +142,7 @@ def test_the_published_prompt_has_the_caption_and_ours_the_word_too():
     published, ours = (prompt(PROTOCOLS[name], "A {cat} sits.", "jumping") for name in ("published", "ours"))
     assert "A {cat} sits." in published and "A {cat} sits." in ours
     assert "jumping" not in published and "motion word" not in published.lower() and "Motion word: jumping" in ours
+    assert "lowest value of the frame" in published and "lowest value of the video" in ours
     assert all(name in published for name in CRITERIA)
     assert (PROTOCOLS["published"].scale, PROTOCOLS["ours"].scale) == ("frame", "video")
 

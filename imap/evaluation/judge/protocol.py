@@ -45,7 +45,8 @@ There are three pictures. Each shows the same 12 frames, evenly spaced in time, 
 Time runs from left to right, then from top to bottom.
 Picture 1: the frames of the video.
 Picture 2: the same frames. Pixels where the map is not above its mean are darkened to half.
-Picture 3: the map as colours. Black is the lowest value, then purple, orange, and light yellow for the highest.
+Picture 3: the map as colours. Black is the lowest value of the {scale}, then purple, orange, and light yellow for the \
+highest.
 
 Give a whole number from 1 to 5 for each criterion. 1 is very poor, 3 is partly right, 5 is very good.
 spatial_localization: in each frame, the high values lie on the object or body part that moves, and not elsewhere.
@@ -70,6 +71,7 @@ def prompt(protocol: Protocol, caption: str, word: str) -> str:
     return _PROMPT.format(
         caption=caption,
         word=f"Motion word: {word}\n" if named else "",
-        target="the motion of the motion word" if named else "the motion of the caption",
+        target="the motion that the motion word names" if named else "the motion of the caption",
         text="the motion word" if named else "the caption",
+        scale=protocol.scale,
     )
