@@ -350,6 +350,22 @@ def test_a_kill_in_the_middle_pays_for_nothing_twice(serve, tmp_path):
     assert len(set(hashes)) == 12 and len(hashes) <= 13  # at most the one request that the kill has cut off
 
 
+@pytest.mark.slow
+def test_an_interrupt_ends_waiting_and_keeps_the_reply_under_way(serve, tmp_path):
+    later = (429, "{}", {"Retry-After": "60"})
+    run, server = write_run(tmp_path, 4), serve(later, GOOD, delay=1)
+    command = [sys.executable, "-m", "imap.evaluation", "judge", str(run), "--endpoint", server.url, "--model", "m"]
+    process = subprocess.Popen([*command, "--maps", ",".join(KEYS)], stderr=subprocess.PIPE, text=True)
+    while len(server.requests) < 2:
+        assert process.poll() is None
+        time.sleep(0.01)
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 130 and "replies so far are kept" in errors and "Traceback" not in errors
+    assert len(server.requests) == 2 and len(list((run / "judge/replies").glob("[!.]*.json"))) == 1
+
+
 def test_a_dry_run_writes_pictures_and_prompts_and_sends_nothing(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("socket.socket.connect", None)
     run = write_run(tmp_path, 2)

@@ -5,7 +5,7 @@ import json
 import logging
 import os
 import random
-import time
+import threading
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -58,6 +58,7 @@ class Endpoint:
             raise ImapError(f"{KEY} holds characters that no key has; set it again")
         self._openai, self._retries = openai, retries
         self.model, self.temperature = model, temperature
+        self.stopped = threading.Event()  # ends the waiting of all threads; requests under way are finished
         # a local server needs no key, and the client needs one
         self._client = openai.OpenAI(api_key=self._key or "none", base_url=url, timeout=timeout, max_retries=0)
 
@@ -83,7 +84,8 @@ class Endpoint:
             if attempt < self._retries:
                 delay = _delay(attempt, response)
                 log.warning("no reply (%s); again in %.0f s", reason, delay)
-                time.sleep(delay)
+                if self.stopped.wait(delay):
+                    break
         raise NoReplyError(reason)
 
     def _reply(self, text: str, pictures: Sequence[bytes]) -> str:

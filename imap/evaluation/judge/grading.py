@@ -101,6 +101,7 @@ def ask_all(
                         )
                     yield question.case
             except BaseException:
+                endpoint.stopped.set()
                 for future in pending:
                     future.cancel()  # nothing more is sent, and so nothing is paid
                 raise
