@@ -291,10 +291,11 @@ def test_refused_and_malformed_answers_are_counted_and_kept(serve, tmp_path, cap
     assert len(server.requests) == 5
 
 
-def test_a_request_without_a_reply_is_asked_again_by_the_next_command(serve, tmp_path):
+def test_a_request_without_a_reply_is_asked_again_by_the_next_command(serve, tmp_path, caplog):
     run, server = write_run(tmp_path, 3), serve(GOOD, BROKEN, BROKEN)
     with pytest.raises(SystemExit, match="1 maps had no reply"):
         judge(run, server, "--retries", "1")
+    assert caplog.text.count("; again in") == 1  # there is no wait after the last try
     assert len(server.requests) == 4 and counts(run) == {"graded": 2, "refused": 0, "malformed": 0, "failed": 1}
     judge(run, server)
     assert len(server.requests) == 5 and counts(run)["graded"] == 3
