@@ -1,0 +1,152 @@
+"""When things move, from their masks and the frames, without labels. An estimate, not a truth.
+
+A thing moves in a frame if its pose changes fast there. Its pose is the centroid, the size and the mean colour, each
+relative to the thing's size or to white. The motion of the camera is taken off. A thing also moves if its pixels change
+more than the background's, as those of something that turns in place. And an action lasts until the thing is back: a
+pause between leaving a pose and coming back to it counts as moving, such as the top of a slow jump.
+
+How often it is right: docs/guide/datasets.md, measured by `python -m benchmarks.moving` on the embedded world.
+"""
+
+from collections.abc import Sequence
+from itertools import groupby
+
+import numpy as np
+from scipy import ndimage
+
+SPEED = 0.25  # least change of pose per second, in sizes of the thing
+LEAST = 0.02  # least change of pose from the frame before to the frame after: masks of annotators are not steady
+STEADY = 3  # frames of the median of each pose
+CHANGE = 0.25  # least change of the grey of its pixels per second, beyond the background's, in shares of white
+BACK = 0.12  # largest distance of poses that count as the same
+THUMB = 240  # rows or columns, at most, of the pictures in which the camera's motion is looked for
+BETTER = 0.8  # a camera motion is believed if it leaves at most this share of the background's change
+REFINED = 4  # rounds
+FAR = 0.05  # of the shorter side: at such a shift, later frames are compared with this one
+LEAST_CHANGE = 0.5  # of 255: a background that changes less does not move
+
+
+def estimate_moving(masks: np.ndarray, frames: np.ndarray, times: Sequence[float]) -> np.ndarray:
+    """Booleans (things, frames): in which frames each thing moves. False where its mask is empty.
+
+    Args:
+        masks: booleans (things, frames, height, width).
+        frames: uint8 (frames, height, width, 3).
+        times: seconds of the frames, rising; an end after the last one is not used.
+    """
+    things, count = masks.shape[:2]
+    moving = np.zeros((things, count), bool)
+    if not things or count < 2:
+        return moving
+    clock = np.asarray(times[:count], float)
+    background = ~masks.any(axis=0)
+    camera = camera_path(frames, background)
+    grey = frames.mean(axis=-1)
+    for k, mask in enumerate(masks):
+        seen = mask.any(axis=(1, 2))
+        if seen.sum() < 2:
+            continue
+        at = np.flatnonzero(seen)  # a thing that is hidden for a while neither moves nor stays
+        pose = poses(mask[at], frames[at], camera[at], background[at])
+        fast = _fast(pose, clock[at]) | _changing(mask[at], grey[at], background[at], clock[at])
+        moving[k, at] = until_back(fast, pose)
+    return moving
+
+
+def poses(mask: np.ndarray, frames: np.ndarray, camera: np.ndarray, background: np.ndarray) -> np.ndarray:
+    """Pose of a thing that is seen in all frames, (frames, 6): centroid (2), size (1), colour (3).
+
+    Args:
+        mask: booleans (frames, height, width).
+        frames: uint8 (frames, height, width, 3).
+        camera: pixels by which the background has moved, (frames, 2), rows and columns.
+        background: booleans (frames, height, width), pixels of no thing: their colour is the light's.
+    """
+    area = mask.sum(axis=(1, 2)).astype(float)
+    size = np.sqrt(np.median(area))
+    rows = (mask.sum(axis=2) * np.arange(mask.shape[1])).sum(axis=1) / area
+    columns = (mask.sum(axis=1) * np.arange(mask.shape[2])).sum(axis=1) / area
+    centre = (np.stack([rows, columns], axis=1) - camera) / size
+    light = np.stack([frame[inside].mean(axis=0) for frame, inside in zip(frames, mask, strict=True)])
+    around = np.stack([frame[b].mean(axis=0) if b.any() else np.zeros(3) for frame, b in zip(frames, background, strict=True)])
+    colour = (light - (around - around.mean(axis=0))) / 255
+    pose = np.concatenate([centre, np.log(area / size**2)[:, None] / 2, colour], axis=1)
+    return ndimage.median_filter(pose, (STEADY, 1), mode="nearest")
+
+
+def _fast(pose: np.ndarray, clock: np.ndarray) -> np.ndarray:
+    """Whether the pose changes fast in each frame, from the one before to the one after."""
+    before, after = _neighbours(len(pose))
+    change = np.linalg.norm(pose[after] - pose[before], axis=1)
+    return (change > LEAST) & (change > SPEED * (clock[after] - clock[before]))
+
+
+def _neighbours(count: int) -> tuple[np.ndarray, np.ndarray]:
+    number = np.arange(count)
+    return np.maximum(number - 1, 0), np.minimum(number + 1, count - 1)
+
+
+def _changing(mask: np.ndarray, grey: np.ndarray, background: np.ndarray, clock: np.ndarray) -> np.ndarray:
+    """Whether the pixels that a thing keeps change more than those of the background, from the frame before or to the next."""
+    rate = np.zeros(len(mask))
+    for i in range(1, len(mask)):
+        kept, around = mask[i] & mask[i - 1], background[i] & background[i - 1]
+        change = np.abs(grey[i] - grey[i - 1]) / 255
+        inside, outside = (change[x].mean() if x.any() else 0.0 for x in (kept, around))
+        rate[i] = (inside - outside) / (clock[i] - clock[i - 1])
+    return np.maximum(rate, np.append(rate[1:], 0)) > CHANGE
+
+
+def until_back(fast: np.ndarray, pose: np.ndarray) -> np.ndarray:
+    """Moving frames: fast ones, and those of a pause between leaving a pose and coming back to it."""
+    moving = fast.copy()
+    runs = [list(group) for is_fast, group in groupby(range(len(fast)), lambda i: fast[i]) if not is_fast]
+    still = [(run[0], run[-1], np.median(pose[run], axis=0)) for run in runs]
+    for k, (_, end, rest) in enumerate(still):
+        returns = [begin for begin, _, other in still[k + 1 :] if np.linalg.norm(other - rest) < BACK]
+        if returns:
+            moving[end + 1 : returns[0]] = True
+    return moving
+
+
+def camera_path(frames: np.ndarray, background: np.ndarray) -> np.ndarray:
+    """Pixels by which the background has moved since the first frame, (frames, 2), rows and columns.
+
+    By phase correlation with an earlier frame, of pictures in which things are filled with the background's mean. A shift
+    is believed only if it explains the background's change: a plain wall shows no motion of the camera.
+    """
+    step = max(1, -(-max(frames.shape[1:3]) // THUMB))
+    thumbs = frames[:, ::step, ::step].mean(axis=-1)
+    known = background[:, ::step, ::step]
+    path, anchor = [np.zeros(2)], 0
+    for i in range(1, len(thumbs)):
+        shift = shift_between(thumbs[anchor], thumbs[i], known[anchor] & known[i])
+        path.append(path[anchor] + shift)
+        if np.abs(shift).max() > FAR * min(thumbs.shape[1:]):
+            anchor = i  # seldom, as the errors of anchors add up, and a slow camera moves little from frame to frame
+    return step * np.stack(path)
+
+
+def shift_between(one: np.ndarray, other: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Rows and columns by which a grey picture (height, width) has moved in another, looked for where it is known."""
+    if not known.any():
+        return np.zeros(2)
+    still = np.abs(other - one)[known].mean()
+    if still < LEAST_CHANGE:
+        return np.zeros(2)
+    filled = [np.where(known, x, x[known].mean()) - x[known].mean() for x in (one, other)]
+    window = np.outer(np.hanning(one.shape[0]), np.hanning(one.shape[1]))
+    a, b = (np.fft.rfft2(x * window) for x in filled)
+    cross = b * a.conj()
+    peak = np.fft.irfft2(cross / np.maximum(np.abs(cross), 1e-9), one.shape)
+    found = np.array(np.unravel_index(peak.argmax(), peak.shape))
+    shift = np.where(found > np.array(one.shape) // 2, found - one.shape, found)
+    fine = shift.astype(float)
+    for _ in range(REFINED):  # to parts of a pixel, as errors add up over the frames: Lucas and Kanade's least squares
+        moved = ndimage.shift(one, fine, order=1, mode="nearest")
+        both = known & (ndimage.shift(known.astype(np.float32), fine, order=1) > 0.99)
+        if not both.any():
+            return np.zeros(2)
+        slopes = np.stack(np.gradient(moved), axis=-1)[both]
+        fine -= np.linalg.lstsq(slopes, (other - moved)[both], rcond=None)[0]
+    return fine if np.abs(other - moved)[both].mean() < BETTER * still else np.zeros(2)
