@@ -62,12 +62,20 @@ def main() -> None:
     parser.add_argument("--fps", type=float, default=8)
     parser.add_argument("--jitter", type=int, default=0)
     chosen = parser.parse_args()
-    print("| clips | precision | recall | F1 | " + " | ".join(f"recall {verb}" for verb in MOVING) + " | false alarms stays |")
+    print(
+        "| clips | precision | recall | F1 | "
+        + " | ".join(f"recall {verb}" for verb in MOVING)
+        + " | false alarms stays |"
+    )
     print("|---|" + "---|" * (len(MOVING) + 4))
     for name, conditions in CONDITIONS.items():
         found = counts(conditions, chosen.clips, chosen.seed, tuple(chosen.size), chosen.fps, chosen.jitter)
         stays = found["stays"]
-        cells = [*figures(found["all"]), *(figures(found[verb])[1] for verb in MOVING), stays[1] / max(stays[[1, 3]].sum(), 1)]
+        cells = [
+            *figures(found["all"]),
+            *(figures(found[verb])[1] for verb in MOVING),
+            stays[1] / max(stays[[1, 3]].sum(), 1),
+        ]
         print(f"| {name} | " + " | ".join(f"{cell:.2f}" for cell in cells) + " |")
 
 

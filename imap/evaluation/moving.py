@@ -39,7 +39,7 @@ def estimate_moving(masks: np.ndarray, frames: np.ndarray, times: Sequence[float
     if not things or count < 2:
         return moving
     clock = np.asarray(times[:count], float)
-    background = ~masks.any(axis=0)
+    background = ~np.asarray(masks.any(axis=0))
     camera = camera_path(frames, background)
     grey = frames.mean(axis=-1)
     for k, mask in enumerate(masks):
@@ -68,7 +68,9 @@ def poses(mask: np.ndarray, frames: np.ndarray, camera: np.ndarray, background: 
     columns = (mask.sum(axis=1) * np.arange(mask.shape[2])).sum(axis=1) / area
     centre = (np.stack([rows, columns], axis=1) - camera) / size
     light = np.stack([frame[inside].mean(axis=0) for frame, inside in zip(frames, mask, strict=True)])
-    around = np.stack([frame[b].mean(axis=0) if b.any() else np.zeros(3) for frame, b in zip(frames, background, strict=True)])
+    around = np.stack(
+        [frame[b].mean(axis=0) if b.any() else np.zeros(3) for frame, b in zip(frames, background, strict=True)]
+    )
     colour = (light - (around - around.mean(axis=0))) / 255
     pose = np.concatenate([centre, np.log(area / size**2)[:, None] / 2, colour], axis=1)
     return ndimage.median_filter(pose, (STEADY, 1), mode="nearest")
@@ -87,7 +89,7 @@ def _neighbours(count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _changing(mask: np.ndarray, grey: np.ndarray, background: np.ndarray, clock: np.ndarray) -> np.ndarray:
-    """Whether the pixels that a thing keeps change more than those of the background, from the frame before or to the next."""
+    """Whether the pixels that a thing keeps change more than the background, from the frame before or to the next."""
     rate = np.zeros(len(mask))
     for i in range(1, len(mask)):
         kept, around = mask[i] & mask[i - 1], background[i] & background[i - 1]
@@ -112,8 +114,8 @@ def until_back(fast: np.ndarray, pose: np.ndarray) -> np.ndarray:
 def camera_path(frames: np.ndarray, background: np.ndarray) -> np.ndarray:
     """Pixels by which the background has moved since the first frame, (frames, 2), rows and columns.
 
-    By phase correlation with an earlier frame, of pictures in which things are filled with the background's mean. A shift
-    is believed only if it explains the background's change: a plain wall shows no motion of the camera.
+    By phase correlation with an earlier frame, of pictures in which things are filled with the background's mean. A
+    shift is believed only if it explains the background's change: a plain wall shows no motion of the camera.
     """
     step = max(1, -(-max(frames.shape[1:3]) // THUMB))
     thumbs = frames[:, ::step, ::step].mean(axis=-1)
@@ -124,7 +126,7 @@ def camera_path(frames: np.ndarray, background: np.ndarray) -> np.ndarray:
         path.append(path[anchor] + shift)
         if np.abs(shift).max() > FAR * min(thumbs.shape[1:]):
             anchor = i  # seldom, as the errors of anchors add up, and a slow camera moves little from frame to frame
-    return step * np.stack(path)
+    return step * np.array(path)
 
 
 def shift_between(one: np.ndarray, other: np.ndarray, known: np.ndarray) -> np.ndarray:
@@ -147,6 +149,6 @@ def shift_between(one: np.ndarray, other: np.ndarray, known: np.ndarray) -> np.n
         both = known & (ndimage.shift(known.astype(np.float32), fine, order=1) > 0.99)
         if not both.any():
             return np.zeros(2)
-        slopes = np.stack(np.gradient(moved), axis=-1)[both]
+        slopes = np.stack(list(np.gradient(moved)), axis=-1)[both]
         fine -= np.linalg.lstsq(slopes, (other - moved)[both], rcond=None)[0]
     return fine if np.abs(other - moved)[both].mean() < BETTER * still else np.zeros(2)

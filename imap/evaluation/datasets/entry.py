@@ -14,7 +14,6 @@ from imap.evaluation.datasets.words import Words
 from imap.media.clip_file import Clip
 from imap.media.truth import Truth
 
-MOTION = ("data", "unknown")
 PICTURES = (".jpg", ".jpeg", ".png")
 
 
@@ -54,7 +53,9 @@ class Entry:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
-def still_moving(nouns: Sequence[str], verbs: Sequence[str], masks: np.ndarray, void: np.ndarray | None = None) -> Truth:
+def still_moving(
+    nouns: Sequence[str], verbs: Sequence[str], masks: np.ndarray, void: np.ndarray | None = None
+) -> Truth:
     """A truth of masks (things, frames, height, width) of things of which nobody knows when they move."""
     return Truth(list(nouns), list(verbs), masks, np.ones(masks.shape[:2], bool), void)
 
@@ -120,7 +121,9 @@ def labels(paths: Sequence[Path], size: tuple[int, int]) -> np.ndarray:
     arrays = [_sized(path, _read(path, None), size) for path in paths]
     for path, array in zip(paths, arrays, strict=True):
         if array.ndim != 2:
-            raise ImapError(f"{path} is in colour; expected a grey picture or one with a palette, one number per object")
+            raise ImapError(
+                f"{path} is in colour; expected a grey picture or one with a palette, one number per object"
+            )
     return np.stack(arrays)
 
 

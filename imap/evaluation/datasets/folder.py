@@ -19,7 +19,7 @@ import numpy as np
 from imap.errors import ImapError, brief
 from imap.evaluation.datasets.entry import Entry, Options, labels, pictures, still_moving
 from imap.evaluation.datasets.words import Words, read_json, split
-from imap.media.clip_file import Clip, open_clip
+from imap.media.clip_file import open_clip
 from imap.media.truth import Truth, check_truth, read_truth, truth_path
 
 LISTS = ("clips.json", "list.json")
@@ -65,20 +65,17 @@ def _from_file(video: Path, taken: Sequence[int]) -> Truth:
 def _from_masks(video: Path, folder: Path, words: Words, taken: Sequence[int]) -> Truth:
     paths, clip = pictures(folder), open_clip(video)
     if len(paths) != clip.shape[0]:
-        raise ImapError(f"{folder} has {len(paths)} masks, and {video.name} has {clip.shape[0]} frames; make one of each")
-    return _numbered(labels([paths[i] for i in taken], _size(clip)), words)
-
-
-def _size(clip: Clip) -> tuple[int, int]:
-    return clip.shape[1], clip.shape[2]
-
-
-def _numbered(numbers: np.ndarray, words: Words) -> Truth:
-    """Truth of labels (frames, height, width). Words without an object have no truth."""
-    numbers = numbers.astype(np.uint8)
+        raise ImapError(
+            f"{folder} has {len(paths)} masks, and {video.name} has {clip.shape[0]} frames; make one of each"
+        )
+    numbers = labels(paths, clip.shape[1:3]).astype(np.uint8)  # of all frames, as 255 may be an object in some alone
     if set(np.unique(numbers)) <= {0, VOID}:
         numbers = (numbers == VOID).astype(np.uint8)
-    count = max(int(np.where(numbers == VOID, 0, numbers).max()), 1)
+    return _numbered(numbers[list(taken)], max(1, int(numbers[numbers != VOID].max())), words)
+
+
+def _numbered(numbers: np.ndarray, count: int, words: Words) -> Truth:
+    """Truth of so many objects from their labels (frames, height, width). Words without an object have no truth."""
     nouns, verbs = (
         [texts[k] if k < len(texts) else "" for k in range(count)] for texts in (words.concepts, words.motions)
     )

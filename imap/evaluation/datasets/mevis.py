@@ -17,7 +17,7 @@ import numpy as np
 
 from imap.errors import ImapError, brief
 from imap.evaluation.datasets.entry import Entry, Options, picture_clip, split_of, still_moving, times_at
-from imap.evaluation.datasets.words import Words, read_json, things, words_of
+from imap.evaluation.datasets.words import Words, normal, read_json, things, words_of
 from imap.media.truth import Truth
 
 META = ("meta_expressions_v2.json", "meta_expressions.json")
@@ -37,7 +37,26 @@ def entries(root: Path, options: Options) -> Iterator[Entry]:
         raise ImapError(f"{meta} has no object videos; expected the expressions of MeViS")
     has_masks = (folder / "mask_dict.json").is_file()
     masks = read_json(folder / "mask_dict.json", "masks of MeViS") if has_masks else None
-    return _entries(folder, videos, masks, options)
+    every = _entries(folder, videos, masks, options)
+    listed = [name for name in options.words if name.rpartition("_")[0] in videos]
+    return _of_list(listed, every, options.words) if listed else every
+
+
+def _of_list(names: Sequence[str], every: Iterator[Entry], words: Mapping[str, Words]) -> Iterator[Entry]:
+    """Entries of a list as the release has it, which names a clip <video>_<number>.
+
+    Its captions are written anew for most clips. Where one is an expression of its video, the truth is that of the
+    expression; elsewhere nobody knows which objects are meant, and there is none.
+    """
+    by_video: dict[str, list[Entry]] = {}
+    for entry in every:
+        by_video.setdefault(entry.facts["video"], []).append(entry)
+    for name in names:
+        of_video = by_video[name.rpartition("_")[0]]
+        caption = normal(words[name].caption)
+        same = next((one for one in of_video if normal(one.facts["text"]) == caption), None)
+        record = same.facts if same else {"video": of_video[0].facts["video"]}
+        yield Entry(name, words[name], of_video[0].clip, same.truth if same else None, facts=record)
 
 
 def _entries(
@@ -45,16 +64,16 @@ def _entries(
 ) -> Iterator[Entry]:
     for video, facts in videos.items():
         try:
-            frames, expressions = list(facts["frames"]), dict(facts["expressions"])
-        except (KeyError, TypeError, ValueError):
+            frames, expressions = list(facts["frames"]), {key: (x["exp"], x) for key, x in facts["expressions"].items()}
+        except (KeyError, TypeError, ValueError, AttributeError):
             raise ImapError(f"video {video} of {folder} needs frames and expressions; found {brief(facts)}") from None
         paths = [folder / "JPEGImages" / video / f"{frame}.jpg" for frame in frames]
         clip = partial(picture_clip, paths, times_at(len(paths), options.source_fps))
-        for number, expression in expressions.items():
+        for number, (text, expression) in expressions.items():
             name = f"{video}-{number}"
-            words = words_of(expression["exp"], name, options.words, "motion")
-            numbers = [str(x) for x in expression.get("anno_id", ())]
-            record = {"video": video, "expression": number, "text": expression["exp"], "annotations": numbers}
+            words = words_of(text, name, options.words, "motion")
+            numbers = [str(x) for x in expression.get("anno_id") or ()]
+            record = {"video": video, "expression": number, "text": text, "annotations": numbers}
             runs = None if masks is None else _runs(masks, numbers, len(frames), folder)
             truth = None if runs is None else partial(_truth, runs, words, clip)
             yield Entry(name, words, clip, truth, facts=record | {"no_target": masks is not None and not numbers})

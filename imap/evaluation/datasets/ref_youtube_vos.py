@@ -40,15 +40,18 @@ def _entries(folder: Path, videos: Mapping[str, Any], options: Options) -> Itera
     has_masks = (folder / "Annotations").is_dir()
     for video, facts in videos.items():
         try:
-            frames, expressions = [str(x) for x in facts["frames"]], dict(facts["expressions"])
+            frames, expressions = (
+                [str(x) for x in facts["frames"]],
+                {key: (x["exp"], x) for key, x in facts["expressions"].items()},
+            )
             numbers = [int(frame) for frame in frames]
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, AttributeError):
             raise ImapError(f"video {video} of {folder} needs frames and expressions; found {brief(facts)}") from None
         times = times_at(len(frames), options.source_fps) or _times(numbers)
         clip = partial(picture_clip, [folder / "JPEGImages" / video / f"{frame}.jpg" for frame in frames], times)
-        for number, expression in expressions.items():
+        for number, (text, expression) in expressions.items():
             name = f"{video}-{number}"
-            words = words_of(expression["exp"], name, options.words, "concept")
+            words = words_of(text, name, options.words, "concept")
             is_known = has_masks and "obj_id" in expression
             paths = [folder / "Annotations" / video / f"{frame}.png" for frame in frames]
             truth = partial(_truth, paths, clip, words, int(expression["obj_id"])) if is_known else None

@@ -63,7 +63,9 @@ def _entry(folder: Path, classes: Mapping[int, str], options: Options) -> Entry:
     words = words_of(known.caption, folder.name, options.words, "concept") if known else None
     has_masks = (folder / "mask").is_dir()  # those of the test split are not published
     if not has_masks and words is None:
-        raise ImapError(f"{folder} has no folder mask, from which its words come; choose another --split or set --words")
+        raise ImapError(
+            f"{folder} has no folder mask, from which its words come; choose another --split or set --words"
+        )
     return Entry(folder.name, words, clip, partial(_truth, folder, classes) if has_masks else None)
 
 

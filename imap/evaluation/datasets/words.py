@@ -5,7 +5,7 @@ A CSV of the user's, or a list in the format of the release, says it. Otherwise 
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,7 @@ def read_words(path: Path) -> dict[str, Words]:
         concepts, motions = split(row.get("concepts")), split(row.get("object"))
         name = row.get("name") or Path(row.get("video_path") or "").stem
         caption = " ".join((row.get("caption") or "").split())
-        if not concepts and not motions or not (name or caption):
+        if (not concepts and not motions) or not (name or caption):
             raise ImapError(
                 f"--words: {path}: row {number} needs a name or a caption, and words in concepts or object; "
                 f"found {brief({k: v for k, v in row.items() if v})}"
@@ -78,7 +78,9 @@ def _csv(path: Path) -> list[Any]:
         raise ImapError(f"--words: {path} is not a CSV that can be read: {first_line(error)}") from None
     columns = reader.fieldnames or []
     if not {"concepts", "object"} & set(columns) or not set(KEYS) & set(columns):
-        raise ImapError(f"--words: {path} has the columns {', '.join(columns)}; expected name or caption, concepts, object")
+        raise ImapError(
+            f"--words: {path} has the columns {', '.join(columns)}; expected name or caption, concepts, object"
+        )
     return rows
 
 
@@ -130,8 +132,3 @@ def things(words: Words, objects: int) -> tuple[list[str], list[str], list[int]]
             verbs.append(verb)
             numbers.append(k)
     return nouns, verbs, numbers
-
-
-def listed(words: Sequence[str]) -> list[str]:
-    """Words as a list's entry holds them: one by one, so that a comma inside an expression splits nothing."""
-    return list(words)
