@@ -47,31 +47,26 @@ def estimate_moving(masks: np.ndarray, frames: np.ndarray, times: Sequence[float
         if seen.sum() < 2:
             continue
         at = np.flatnonzero(seen)  # a thing that is hidden for a while neither moves nor stays
-        pose = poses(mask[at], frames[at], camera[at], background[at])
+        pose = poses(mask[at], frames[at], camera[at])
         fast = _fast(pose, clock[at]) | _changing(mask[at], grey[at], background[at], clock[at])
         moving[k, at] = until_back(fast, pose)
     return moving
 
 
-def poses(mask: np.ndarray, frames: np.ndarray, camera: np.ndarray, background: np.ndarray) -> np.ndarray:
+def poses(mask: np.ndarray, frames: np.ndarray, camera: np.ndarray) -> np.ndarray:
     """Pose of a thing that is seen in all frames, (frames, 6): centroid (2), size (1), colour (3).
 
     Args:
         mask: booleans (frames, height, width).
         frames: uint8 (frames, height, width, 3).
         camera: pixels by which the background has moved, (frames, 2), rows and columns.
-        background: booleans (frames, height, width), pixels of no thing: their colour is the light's.
     """
     area = mask.sum(axis=(1, 2)).astype(float)
     size = np.sqrt(np.median(area))
     rows = (mask.sum(axis=2) * np.arange(mask.shape[1])).sum(axis=1) / area
     columns = (mask.sum(axis=1) * np.arange(mask.shape[2])).sum(axis=1) / area
     centre = (np.stack([rows, columns], axis=1) - camera) / size
-    light = np.stack([frame[inside].mean(axis=0) for frame, inside in zip(frames, mask, strict=True)])
-    around = np.stack(
-        [frame[b].mean(axis=0) if b.any() else np.zeros(3) for frame, b in zip(frames, background, strict=True)]
-    )
-    colour = (light - (around - around.mean(axis=0))) / 255
+    colour = np.stack([frame[inside].mean(axis=0) / 255 for frame, inside in zip(frames, mask, strict=True)])
     pose = np.concatenate([centre, np.log(area / size**2)[:, None] / 2, colour], axis=1)
     return ndimage.median_filter(pose, (STEADY, 1), mode="nearest")
 

@@ -99,7 +99,9 @@ def _pick(paths: Sequence[Path], size: tuple[int, int], numbers: Sequence[int]) 
 def _read(path: Path, mode: str | None) -> np.ndarray:
     try:
         with Image.open(path) as picture:
-            return np.asarray(picture.convert(mode) if mode else picture)
+            return np.array(
+                picture.convert(mode) if mode else picture
+            )  # a copy, as torch warns of arrays it cannot write
     except FileNotFoundError:
         raise ImapError(f"{path} is missing; the data set is not complete") from None
     except OSError as error:
