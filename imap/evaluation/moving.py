@@ -14,16 +14,13 @@ from itertools import groupby
 import numpy as np
 from scipy import ndimage
 
+from imap.evaluation.camera import camera_path, thinning
+
 SPEED = 0.25  # least change of pose per second, in sizes of the thing
 LEAST = 0.02  # least change of pose from the frame before to the frame after: masks of annotators are not steady
 STEADY = 3  # frames of the median of each pose
 CHANGE = 0.25  # least change of the grey of its pixels per second, beyond the background's, in shares of white
 BACK = 0.12  # largest distance of poses that count as the same
-THUMB = 240  # rows or columns, at most, of the pictures in which the camera's motion is looked for
-BETTER = 0.8  # a camera motion is believed if it leaves at most this share of the background's change
-REFINED = 4  # rounds
-FAR = 0.05  # of the shorter side: at such a shift, later frames are compared with this one
-LEAST_CHANGE = 0.5  # of 255: a background that changes less does not move
 
 
 def estimate_moving(masks: np.ndarray, frames: np.ndarray, times: Sequence[float]) -> np.ndarray:
@@ -41,14 +38,15 @@ def estimate_moving(masks: np.ndarray, frames: np.ndarray, times: Sequence[float
     clock = np.asarray(times[:count], float)
     background = ~np.asarray(masks.any(axis=0))
     camera = camera_path(frames, background)
-    grey = frames.mean(axis=-1)
+    step = thinning(frames)
+    grey, around = frames[:, ::step, ::step].mean(axis=-1, dtype=np.float32), background[:, ::step, ::step]
     for k, mask in enumerate(masks):
         seen = mask.any(axis=(1, 2))
         if seen.sum() < 2:
             continue
         at = np.flatnonzero(seen)  # a thing that is hidden for a while neither moves nor stays
         pose = poses(mask[at], frames[at], camera[at])
-        fast = _fast(pose, clock[at]) | _changing(mask[at], grey[at], background[at], clock[at])
+        fast = _fast(pose, clock[at]) | _changing(mask[at, ::step, ::step], grey[at], around[at], clock[at])
         moving[k, at] = until_back(fast, pose)
     return moving
 
@@ -104,46 +102,3 @@ def until_back(fast: np.ndarray, pose: np.ndarray) -> np.ndarray:
         if returns:
             moving[end + 1 : returns[0]] = True
     return moving
-
-
-def camera_path(frames: np.ndarray, background: np.ndarray) -> np.ndarray:
-    """Pixels by which the background has moved since the first frame, (frames, 2), rows and columns.
-
-    By phase correlation with an earlier frame, of pictures in which things are filled with the background's mean. A
-    shift is believed only if it explains the background's change: a plain wall shows no motion of the camera.
-    """
-    step = max(1, -(-max(frames.shape[1:3]) // THUMB))
-    thumbs = frames[:, ::step, ::step].mean(axis=-1)
-    known = background[:, ::step, ::step]
-    path, anchor = [np.zeros(2)], 0
-    for i in range(1, len(thumbs)):
-        shift = shift_between(thumbs[anchor], thumbs[i], known[anchor] & known[i])
-        path.append(path[anchor] + shift)
-        if np.abs(shift).max() > FAR * min(thumbs.shape[1:]):
-            anchor = i  # seldom, as the errors of anchors add up, and a slow camera moves little from frame to frame
-    return step * np.array(path)
-
-
-def shift_between(one: np.ndarray, other: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Rows and columns by which a grey picture (height, width) has moved in another, looked for where it is known."""
-    if not known.any():
-        return np.zeros(2)
-    still = np.abs(other - one)[known].mean()
-    if still < LEAST_CHANGE:
-        return np.zeros(2)
-    filled = [np.where(known, x, x[known].mean()) - x[known].mean() for x in (one, other)]
-    window = np.outer(np.hanning(one.shape[0]), np.hanning(one.shape[1]))
-    a, b = (np.fft.rfft2(x * window) for x in filled)
-    cross = b * a.conj()
-    peak = np.fft.irfft2(cross / np.maximum(np.abs(cross), 1e-9), one.shape)
-    found = np.array(np.unravel_index(peak.argmax(), peak.shape))
-    shift = np.where(found > np.array(one.shape) // 2, found - one.shape, found)
-    fine = shift.astype(float)
-    for _ in range(REFINED):  # to parts of a pixel, as errors add up over the frames: Lucas and Kanade's least squares
-        moved = ndimage.shift(one, fine, order=1, mode="nearest")
-        both = known & (ndimage.shift(known.astype(np.float32), fine, order=1) > 0.99)
-        if not both.any():
-            return np.zeros(2)
-        slopes = np.stack(list(np.gradient(moved)), axis=-1)[both]
-        fine -= np.linalg.lstsq(slopes, (other - moved)[both], rcond=None)[0]
-    return fine if np.abs(other - moved)[both].mean() < BETTER * still else np.zeros(2)
