@@ -95,10 +95,17 @@ def _changing(mask: np.ndarray, grey: np.ndarray, background: np.ndarray, clock:
 def until_back(fast: np.ndarray, pose: np.ndarray) -> np.ndarray:
     """Moving frames: fast ones, and those of a pause between leaving a pose and coming back to it."""
     moving = fast.copy()
-    runs = [list(group) for is_fast, group in groupby(range(len(fast)), lambda i: fast[i]) if not is_fast]
-    still = [(run[0], run[-1], np.median(pose[run], axis=0)) for run in runs]
+    runs = [(is_fast, list(group)) for is_fast, group in groupby(range(len(fast)), lambda i: bool(fast[i]))]
+    still = [(run[0], run[-1], np.median(pose[run], axis=0)) for is_fast, run in runs if not is_fast]
     for k, (_, end, rest) in enumerate(still):
         returns = [begin for begin, _, other in still[k + 1 :] if np.linalg.norm(other - rest) < BACK]
         if returns:
             moving[end + 1 : returns[0]] = True
+    for begin, end, rest in still:
+        for beside in (begin - 1, end + 1):  # fast only because of the frame after it, or before
+            if 0 <= beside < len(pose) and not moving[begin] and np.linalg.norm(pose[beside] - rest) < LEAST:
+                moving[beside] = False
+    for is_fast, run in runs:
+        if is_fast and not moving[run].any():
+            moving[run[-1]] = True  # at once in another pose
     return moving
