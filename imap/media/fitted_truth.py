@@ -36,12 +36,13 @@ def fitted_truth(clip: Path, fitted: FittedClip, resize: str) -> Truth | None:
         return None
     truth, taken, size = read_truth(path), list(fitted.taken), fitted.frames.shape[1:3]
     _check_size(path, truth, tuple(fitted.record[name] for name in ("frames", "height", "width")), clip)
-    masks = [_fitted(mask[taken], size, resize) for mask in truth.masks]
-    void = None if truth.void is None else _fitted(truth.void[taken], size, resize)
+    masks = [fitted_mask(mask[taken], size, resize) for mask in truth.masks]
+    void = None if truth.void is None else fitted_mask(truth.void[taken], size, resize)
     return Truth(truth.nouns, truth.verbs, np.stack(masks), truth.moving[:, taken], void)
 
 
-def _fitted(mask: np.ndarray, size: tuple[int, ...], resize: str) -> np.ndarray:
+def fitted_mask(mask: np.ndarray, size: tuple[int, ...], resize: str) -> np.ndarray:
+    """Booleans (frames, height, width) at another size, resampled as the frames are. resize: as in `Fit`."""
     if mask.shape[1:] == size:
         return mask
     grey = np.where(mask, np.uint8(255), np.uint8(0))[..., None]

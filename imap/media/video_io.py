@@ -33,7 +33,11 @@ def read_video(path: Path) -> np.ndarray:
 
 
 def write_video(
-    path: Path, frames: Iterable[np.ndarray], clock: float | Sequence[float], preset: str = "medium"
+    path: Path,
+    frames: Iterable[np.ndarray],
+    clock: float | Sequence[float],
+    preset: str = "medium",
+    crf: int | None = None,
 ) -> None:
     """H.264 mp4 of uint8 frames (height, width, 3) of one size, which are taken one by one.
 
@@ -45,6 +49,7 @@ def write_video(
         frames: at most as many as the clock has.
         clock: frames per second; or the times in seconds at which frames are shown, and at which the last one ends.
         preset: of x264.
+        crf: quality of x264, from 0 (lossless); None is its default, 23.
     """
     frames = iter(frames)
     first = next(frames)
@@ -52,8 +57,9 @@ def write_video(
         raise ImapError(f"a video of {first.shape[0]}x{first.shape[1]}: an mp4 needs an even height and width")
     rate, tick, starts, durations = _clock(clock)
     own = "mbtree=0:bframes=0" if starts else "mbtree=0"  # an mp4 ends where the last frame that it stores does
+    options = {"preset": preset, "x264-params": own} | ({} if crf is None else {"crf": str(crf)})
     with av.open(str(path), "w") as file:
-        stream = file.add_stream("libx264", rate=rate, options={"preset": preset, "x264-params": own})
+        stream = file.add_stream("libx264", rate=rate, options=options)
         stream.height, stream.width = first.shape[:2]
         stream.pix_fmt, stream.thread_count = "yuv420p", 1
         _tag_colours(stream.codec_context)
