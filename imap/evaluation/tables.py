@@ -82,7 +82,12 @@ def _read(path: Path, run: str) -> list[Score]:
             lines = csv.DictReader(file)
             if not set(COLUMNS) <= set(lines.fieldnames or ()):
                 raise ImapError(f"{path} has columns {lines.fieldnames}; expected {', '.join(COLUMNS)}")
-            return [Score(run, *(line[name] for name in COLUMNS[:-1]), float(line["value"])) for line in lines]
+            return [
+                Score(
+                    run, line["sample"], line["word"], line["kind"], line["map"], line["metric"], float(line["value"])
+                )
+                for line in lines
+            ]
     except OSError as error:
         raise ImapError(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, TypeError, UnicodeDecodeError) as error:

@@ -20,7 +20,8 @@ from imap.errors import ImapError, brief
 from imap.evaluation.datasets.entry import Entry, Options, labels, pictures, still_moving
 from imap.evaluation.datasets.words import Words, read_json, split
 from imap.media.clip_file import open_clip
-from imap.media.truth import Truth, check_truth, read_truth, truth_path
+from imap.media.fitted_truth import check_truth
+from imap.media.truth import Truth, read_truth, truth_path
 
 LISTS = ("clips.json", "list.json")
 VOID = 255
