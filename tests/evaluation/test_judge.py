@@ -331,6 +331,10 @@ def test_equal_requests_are_sent_once(serve, tmp_path):
     judge(tmp_path, server, "--maps", ",".join(KEYS))
     assert len(server.requests) == 1 and len(rows(tmp_path)) == 12
     assert json.loads((tmp_path / "judge.json").read_text())["tokens"]["read"] == 1000
+    judge(tmp_path, server, "--temperature", "none")  # another request
+    (first, _), (second, _) = server.requests
+    assert first["temperature"] == 0 and "temperature" not in second
+    assert first["response_format"]["json_schema"]["strict"] is True
 
 
 @pytest.mark.slow
@@ -377,6 +381,9 @@ def test_a_dry_run_writes_pictures_and_prompts_and_sends_nothing(tmp_path, capsy
         "Motion word: jumps" in (folder / "prompt.txt").read_text()
         and "A ball jumps 1." in (folder / "prompt.txt").read_text()
     )
+    ours = (folder / "heat.png").read_bytes()
+    main(["judge", str(run), "--dry-run", "--limit", "2"])
+    assert (folder / "heat.png").read_bytes() != ours  # scaled frame by frame
     assert "2 maps, 2 to ask about (6 pictures" in capsys.readouterr().out and not (run / "judge.csv").exists()
 
 
