@@ -323,14 +323,19 @@ def test_errors_that_all_requests_would_meet_stop_at_once_without_the_key(serve,
     assert SECRET not in f"{stopped.value.code}{capsys.readouterr()}" and "***" in str(stopped.value.code)
 
 
-def test_equal_requests_are_sent_once(serve, tmp_path):
+def test_equal_requests_are_sent_once(serve, tmp_path, capsys):
     x, video = np.random.default_rng(0).normal(size=(2, 2, 2, 3)), np.zeros((5, 16, 24, 3), np.uint8)
     maps = Maps(dict.fromkeys(KEYS, x), ("ball", "jumps"), frozenset(["jumps"]), facts={"prompt": "A ball."})
     maps.save(tmp_path / "000-a", video=video, fps=8)
     server = serve()
-    judge(tmp_path, server, "--maps", ",".join(KEYS))
+    judge(tmp_path, server, "--maps", ",".join([*KEYS, "IMAP"]))  # the label of the first
+    assert "2 maps, 1 to ask about (3 pictures" in capsys.readouterr().out
     assert len(server.requests) == 1 and len(rows(tmp_path)) == 12
     assert json.loads((tmp_path / "judge.json").read_text())["tokens"]["read"] == 1000
+    judge(tmp_path, server, "--temperature", "none")  # another request
+    (first, _), (second, _) = server.requests
+    assert first["temperature"] == 0 and "temperature" not in second
+    assert first["response_format"]["json_schema"]["strict"] is True
 
 
 @pytest.mark.slow
@@ -377,6 +382,11 @@ def test_a_dry_run_writes_pictures_and_prompts_and_sends_nothing(tmp_path, capsy
         "Motion word: jumps" in (folder / "prompt.txt").read_text()
         and "A ball jumps 1." in (folder / "prompt.txt").read_text()
     )
+    ours = (folder / "heat.png").read_bytes()
+    main(["judge", str(run), "--dry-run", "--protocol", "ours", "--maps", "GramCol"])
+    assert (folder.with_name("imap_layers") / "heat.png").read_bytes() != ours
+    main(["judge", str(run), "--dry-run", "--limit", "2"])
+    assert (folder / "heat.png").read_bytes() != ours  # scaled frame by frame
     assert "2 maps, 2 to ask about (6 pictures" in capsys.readouterr().out and not (run / "judge.csv").exists()
 
 
