@@ -126,11 +126,11 @@ def ref_davis(root: Path) -> Path:
 
 def ref_youtube_vos(root: Path) -> Path:
     names = [f"{i:05}" for i in range(10, 10 + 5 * FRAMES, 5)]
-    expressions = {"0": {"exp": "a bar at the bottom", "obj_id": "2"}}
+    expressions = {"0": {"exp": "a square above", "obj_id": "1"}}
     for split in ("train", "valid"):
         write_frames(root / split / "JPEGImages" / "003", names)
         if split == "valid":
-            expressions = {"0": {"exp": "a bar at the bottom"}}
+            expressions = {"0": {"exp": "a square above"}}
         else:
             write_labels(root / split / "Annotations" / "003", names, labelled())
         (root / "meta_expressions" / split).mkdir(parents=True)

@@ -62,7 +62,7 @@ def test_words_of_a_csv_name_the_objects_and_their_motions(tmp_path):
     assert one.words.concepts == ("box", "floor") and one.words.motions == ("moving", "sliding")
     assert both.words.motions == ("both things",)
     truth = one.truth(TAKEN)
-    assert truth.of("floor") is None
+    assert truth.of("floor") is None and truth.nouns == ["box", ""]
     for word in ("box", "moving", "sliding"):
         same(truth.of(word), layouts.square()[TAKEN])
 
@@ -115,7 +115,7 @@ def test_ref_youtube_vos_reads_times_from_frame_numbers(tmp_path):
     (entry,) = listed("ref-youtube-vos", layouts.ref_youtube_vos(tmp_path))
     times = entry.clip().times
     assert times[:3] == (0, 5 / 30, 10 / 30) and times[-1] == 13 / 6 and len(times) == 14
-    same(entry.truth(TAKEN).of("a bar at the bottom"), layouts.bar()[TAKEN])
+    same(entry.truth(TAKEN).of("a square above"), layouts.square()[TAKEN])
     assert listed("ref-youtube-vos", tmp_path, split="valid")[0].truth is None
 
 
@@ -224,6 +224,13 @@ def test_a_data_set_that_is_not_whole_is_refused_with_what_is_missing(name, chan
         for entry in listed(name, root):
             entry.clip()
             entry.truth(TAKEN)
+
+
+def test_a_mask_of_another_size_than_its_frame_is_refused(tmp_path):
+    root = layouts.davis(tmp_path)
+    layouts.Image.new("L", (8, 16)).save(root / "Annotations/480p/bike-packing/00002.png")
+    with pytest.raises(ImapError, match=r"00002.png is 16x8, and 32x48 is expected \(height x width\)"):
+        listed("davis", root)[0].truth(TAKEN)
 
 
 def test_pictures_in_colour_are_no_labels(tmp_path):

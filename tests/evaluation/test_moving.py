@@ -48,6 +48,12 @@ def test_a_still_thing_does_not_move_even_if_its_mask_trembles():
     assert moving(trembling) == []
 
 
+def test_a_pixel_more_in_a_mask_is_no_motion_at_any_rate():
+    masks, frames = clip([30] * FRAMES)
+    masks[0, 8:, 20, 46] = True
+    assert not estimate_moving(masks, frames, TIMES / 100).any()
+
+
 def test_speed_is_per_second():
     columns = 20 + 0.5 * np.arange(FRAMES)  # half a column of 16 per frame
     assert moving(columns, times=TIMES * 4) == []  # at 2 frames per second: 0.06 of its size per second
@@ -67,7 +73,7 @@ def test_a_thing_that_changes_colour_or_size_moves():
     found = moving([30] * FRAMES, colour=flash)
     assert found == [6, 7, 8]
     masks, frames = clip([30] * FRAMES)
-    masks[0, 8:, 20:46, 30:46] = True
+    masks[0, 8:, 15:41, 25:51] = True  # the centre stays
     frames[masks[0]] = 230
     assert np.flatnonzero(estimate_moving(masks, frames, TIMES)[0]).tolist() == [8]
 
