@@ -9,9 +9,11 @@ count=${2:-60}
 out=outputs/tables/table2/$backbone
 [ -f "$out/clips/clips.json" ] || imap shapes render "$out/clips" --count "$count" --seed 50000000
 
-# name: settings that differ from the preset. `default` has all layers, + layers, + motion heads and IMAP in its maps.
+# name: settings that differ from the preset. GramCol is the mean of all heads, IMAP that of the motion heads.
 variants=(
   "default:"
+  "first two layers:imap_layer=[0,1]"
+  "last two layers:imap_layer=[2,3]"
   "one head:imap_sep_topk=1"
   "three heads:imap_sep_topk=3"
   "DBI:imap_sep_score=DBI"
@@ -30,11 +32,12 @@ runs=()
 for variant in "${variants[@]}"; do
   name=${variant%%:*}
   settings=${variant#*:}
-  imap renoise "backbone=$backbone" "input_json=$out/clips/clips.json" "output_dir=$out/$name" pictures=false ${settings:+"$settings"}
-  runs+=("$out/$name")
+  imap renoise "backbone=$backbone" "input_json=$out/clips/clips.json" "output_dir=$out/runs/$name" pictures=false ${settings:+"$settings"}
+  runs+=("$out/runs/$name")
 done
-imap score run --maps imap,imap_layers,sel_imap,sel_imap_layers "${runs[@]}"
+imap score run --maps imap_layers,sel_imap_layers "${runs[@]}"
+imap score table --kind motion --metrics ap,in_object_auc,temporal_correlation,pointing "${runs[@]}"
+imap score table --kind concept --metrics ap,auc,j_best,pointing "${runs[@]}"
 for kind in motion concept; do
   imap score table --kind "$kind" --format csv --output "$out/table2_$kind.csv" "${runs[@]}"
-  imap score table --kind "$kind" "${runs[@]}"
 done
