@@ -301,6 +301,13 @@ def test_a_request_without_a_reply_is_asked_again_by_the_next_command(serve, tmp
     assert len(server.requests) == 5 and counts(run)["graded"] == 3
 
 
+def test_failures_with_replies_between_them_do_not_stop_the_command(serve, tmp_path):
+    run, server = write_run(tmp_path, 6), serve(*[BROKEN, BROKEN, GOOD] * 3)
+    with pytest.raises(SystemExit, match="3 maps had no reply"):
+        judge(run, server, "--retries", "1")
+    assert counts(run)["graded"] == 3
+
+
 def test_an_endpoint_that_is_down_stops_the_command(serve, tmp_path):
     run, server = write_run(tmp_path, 6), serve(GOOD, *[BROKEN] * 50)
     with pytest.raises(SystemExit, match="3 requests in a row had no reply"):
