@@ -33,7 +33,7 @@ SETTINGS = ("height=32", "width=48", "num_frames=5", "num_inference_steps=1", "p
 PER_ROUND = 12  # kills of one folder, at most; then its processes may finish
 DURING_IMPORTS, BOTH = 0.2, 0.2  # of all kills
 JITTER = 0.1  # seconds
-SECONDS = re.compile(r'\["[^"\]]* \(s\)","[^"]*"\],?|"[^"]* \(s\)":"[^"]*",?')  # of a card in the report
+SECONDS = re.compile(r'"Seconds":\{[^}]*\}')  # of a card in the report
 IMPORTS = "imports"
 MOMENTS = {  # by the last line of the log that matches one of them
     "loading": r"^loading|^Loading|RANDOM weights",
