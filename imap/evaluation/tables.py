@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from imap.errors import ImapError
+from imap.evaluation.baselines import BASELINES, SHUFFLED
 from imap.evaluation.scores import interval
 from imap.methods.registry import labels
 
@@ -97,8 +98,16 @@ def _read(path: Path, run: str) -> list[Score]:
 def row_names(scores: Iterable[Score]) -> dict[tuple[str, str], str]:
     """Names of rows by run and map: the map's label, after the run where there are several runs."""
     pairs = list(dict.fromkeys((score.run, score.map) for score in scores))
-    known, several = labels(), len({run for run, _ in pairs}) > 1
-    return {(run, key): (f"{run}: " if several else "") + known.get(key, key) for run, key in pairs}
+    several = len({run for run, _ in pairs}) > 1
+    return {(run, key): (f"{run}: " if several else "") + _label(key) for run, key in pairs}
+
+
+def _label(key: str) -> str:
+    """Label of a map or a baseline, by its name in the file. A label stays as it is."""
+    known = labels()
+    if key.startswith(SHUFFLED):
+        return f"another word's {_label(key.removeprefix(SHUFFLED))}"
+    return key.replace("_", " ") if key in BASELINES else known.get(key, key)
 
 
 def by_clip(scores: Iterable[Score], kind: str) -> dict[tuple[str, str], dict[str, float]]:
@@ -126,7 +135,7 @@ def table(scores: Sequence[Score], kind: str, less: str | None = None) -> Table:
     clips = by_clip(scores, kind)
     rows, metrics = (list(dict.fromkeys(place[i] for place in clips)) for i in (0, 1))
     if less is not None:
-        less = labels().get(less, less)
+        less = _label(less)
         if rows and less not in rows:
             raise ImapError(f"there is no row {less!r} to compare with; there are {', '.join(rows)}")
         base = {metric: clips.get((less, metric), {}) for metric in metrics}
@@ -163,13 +172,12 @@ def chosen(one: Table, metrics: Sequence[str] | None, maps: Sequence[str] | None
     Raises:
         ImapError: for a metric that the table does not have, or a map without a row.
     """
-    known = labels()
     unknown = [name for name in metrics or () if name not in one.metrics]
     if unknown:
         raise ImapError(f"no metric {unknown[0]!r}; there are {', '.join(one.metrics)}")
     rows = one.rows
     if maps is not None:
-        names = [known.get(name, name) for name in maps]
+        names = [_label(name) for name in maps]
         rows = [row for name in names for row in one.rows if row == name or row.endswith(f": {name}")]
         missing = [name for name in names if not any(row == name or row.endswith(f": {name}") for row in one.rows)]
         if missing:

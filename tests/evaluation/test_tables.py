@@ -75,6 +75,14 @@ def test_rows_of_several_runs_name_their_run(tmp_path):
     assert chosen(one, None, ["IMAP"]).rows == ["x/one: IMAP", "y/one: IMAP"]
 
 
+def test_baselines_have_readable_names():
+    keys = ("centre_prior", f"shuffled_{IMAP}", "mine_of_a_kind")
+    scores = [Score("r", "a", "w", "motion", key, "ap", 0.5) for key in keys]
+    assert table(scores, "motion").rows == ["centre prior", "another word's IMAP", "mine_of_a_kind"]
+    assert chosen(table(scores, "motion"), None, ["centre_prior", f"shuffled_{IMAP}"]).rows[1] == "another word's IMAP"
+    assert table(scores, "motion", less="centre_prior").rows == ["another word's IMAP", "mine_of_a_kind"]
+
+
 def test_all_files_of_a_run_are_read(tmp_path):
     folder = write(tmp_path / "run", lines())
     write(folder, [Score("", "a", "jumps", "motion", IMAP, "mls", 0.5)], "judge.csv")
