@@ -63,7 +63,7 @@ def both_readings(during: Maps, after: Maps) -> Maps:
     facts = {**during.facts, "read": {**after.facts["read"], "when": "both"}}
     facts["notes"] = list(dict.fromkeys([*during.facts.get("notes", ()), *after.facts.get("notes", ())]))
     if EFFECT in after.arrays:
-        from imap.evaluation.faithfulness import faithfulness_by_text  # loads scipy and scikit-learn
+        from imap.evaluation.faithfulness import faithfulness_by_text  # loads scipy
 
         facts |= {"effect": after.facts["effect"], "method": {**during.facts["method"], "effect": True}}
         others = {key: x for key, x in arrays.items() if key != EFFECT}

@@ -93,7 +93,7 @@ def collect(
         text_slots.note(f"no head passes the {method.imap_sep_score} threshold: the sel_imap maps are zero")
     settings = vars(method) | {"standardize": "text" if text_slots.standardize else "none"}
     if EFFECT in arrays:
-        from imap.evaluation.faithfulness import faithfulness_by_text  # loads scipy and scikit-learn
+        from imap.evaluation.faithfulness import faithfulness_by_text  # loads scipy
 
         others = {key: x for key, x in arrays.items() if key != EFFECT}
         if others:

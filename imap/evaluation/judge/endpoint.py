@@ -42,7 +42,7 @@ class Endpoint:
 
     def __init__(self, url: str, model: str, temperature: float | None, timeout: float, retries: int) -> None:
         try:
-            import openai
+            import openai  # pyright: ignore[reportMissingImports]  # an extra
         except ImportError:
             raise ImapError(
                 'imap score judge needs the package openai; install it: pip install "imap-video[eval]"'
