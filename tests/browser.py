@@ -138,7 +138,7 @@ class Tab:
         return value
 
     def requests(self) -> list[str]:
-        """Addresses that the page has asked for."""
+        """Addresses that the page has requested."""
         events = [event for event in self.browser.events if event["method"] == "Network.requestWillBeSent"]
         return [event["params"]["request"]["url"] for event in events]
 

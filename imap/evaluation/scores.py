@@ -112,7 +112,7 @@ def temporal_auc(energy: Array, moving: Array) -> float:
 def relevance_mass(x: Array, truth: Array, known: Array | None = None) -> float:
     """Share of the map's mass on true cells (attention alignment). nan without a true cell.
 
-    The map is shifted so that its lowest known value is 0: maps are standardized, and have no zero of their own. A
+    The map is shifted so that its lowest known value is 0: maps are standardized, so their zero has no meaning. A
     constant map has no mass after the shift. It scores the share of true cells, as mass that is spread evenly would.
 
     Args:

@@ -20,7 +20,7 @@ from imap.view.sample import Shown, open_sample
 log = logging.getLogger("imap")
 BACKGROUND = "(background)"  # the class of pixels that no thing covers; no noun is in brackets
 WINDOWS = (8, 16)  # frames
-KIND, ALL = "concept", "all"  # in the table: kind of the words, and the sample that stands for the whole run
+KIND, ALL = "concept", "all"  # in the table: kind of the words, and the sample name for the whole run
 CONSISTENCY = {"": seg.video_consistency, "_public": seg.public_video_consistency}
 
 

@@ -14,10 +14,10 @@ from imap.errors import ImapError
 from imap.evaluation.baselines import BASELINES, SHUFFLED
 from imap.evaluation.scores import interval
 from imap.methods.registry import labels
+from imap.view.sample import run_names
 
 FILES = ("scores.csv", "judge.csv", "segment.csv")  # of scores in a run's folder
 COLUMNS = ("sample", "word", "kind", "map", "metric", "value")
-FORMATS = ("text", "markdown", "csv", "latex")
 PUBLISHED = "published"  # starts the names of rows that the paper reports
 
 Interval = tuple[float, float, float]  # mean, lower and upper end
@@ -58,23 +58,13 @@ def read_scores(paths: Sequence[Path]) -> list[Score]:
         ImapError: for a path without scores, or a file of other columns or values.
     """
     found: list[Score] = []
-    for path, name in zip(paths, _names(paths), strict=True):
+    for path, name in zip(paths, run_names(paths), strict=True):
         listed = [path / file for file in FILES if (path / file).is_file()] if path.is_dir() else [path]
         if not listed:
             raise ImapError(f"{path} has no {' or '.join(FILES)}; make them with imap score run, judge or segment")
         for file in listed:
             found += _read(file, name)
     return found
-
-
-def _names(paths: Sequence[Path]) -> list[str]:
-    """The shortest last parts of paths that differ."""
-    resolved = [path.resolve() for path in paths]
-    for parts in range(1, max((len(path.parts) for path in resolved), default=1) + 1):
-        names = ["/".join(path.parts[-parts:]) for path in resolved]
-        if len(set(names)) == len(names):
-            break
-    return names
 
 
 def _read(path: Path, run: str) -> list[Score]:
@@ -183,48 +173,3 @@ def chosen(one: Table, metrics: Sequence[str] | None, maps: Sequence[str] | None
         if missing:
             raise ImapError(f"no row {missing[0]!r}; there are {', '.join(one.rows)}")
     return Table(rows, metrics or one.metrics, one.cells)
-
-
-def formatted(one: Table, how: str, signed: bool = False) -> str:
-    """A table as text, Markdown, CSV or LaTeX (booktabs). signed: values are differences."""
-    if how == "csv":
-        return _csv(one)
-    header = ["map", *one.metrics]
-    lines = [[row, *(_cell(one.cells.get((row, metric)), signed) for metric in one.metrics)] for row in one.rows]
-    if how == "markdown":
-        rows = [header, ["---", *["--:"] * len(one.metrics)], *lines]
-        return "".join(f"| {' | '.join(row)} |\n" for row in rows)
-    if how == "latex":
-        head, *body = [f"{' & '.join(map(_escaped, line))} \\\\\n" for line in [header, *lines]]
-        rules = f"\\toprule\n{head}\\midrule\n{''.join(body)}\\bottomrule\n"
-        return f"\\begin{{tabular}}{{l{'r' * len(one.metrics)}}}\n{rules}\\end{{tabular}}\n"
-    widths = [max(len(line[i]) for line in [header, *lines]) for i in range(len(header))]
-    text = ""
-    for first, *rest in [header, *lines]:
-        cells = [first.ljust(widths[0]), *(x.rjust(width) for x, width in zip(rest, widths[1:], strict=True))]
-        text += "  ".join(cells).rstrip() + "\n"
-    return text
-
-
-def _csv(one: Table) -> str:
-    file = io.StringIO()
-    lines = csv.writer(file, lineterminator="\n")
-    lines.writerow(("map", "metric", "mean", "low", "high", "clips"))
-    for row in one.rows:
-        for metric in one.metrics:
-            if (row, metric) in one.cells:
-                ends, clips = one.cells[row, metric]
-                lines.writerow((row, metric, *("" if np.isnan(x) else f"{x:.6g}" for x in ends), clips or ""))
-    return file.getvalue()
-
-
-def _cell(value: tuple[Interval, int] | None, signed: bool) -> str:
-    if value is None or np.isnan(value[0][0]):
-        return "-"
-    (mean, low, high), _ = value
-    sign = "+" if signed else ""
-    return f"{mean:{sign}.3f}" if np.isnan(low) else f"{mean:{sign}.3f} [{low:{sign}.3f}, {high:{sign}.3f}]"
-
-
-def _escaped(text: str) -> str:
-    return "".join(f"\\{c}" if c in "&%$#_{}" else c for c in text)

@@ -7,7 +7,7 @@ from imap.map_files import META, VIEW, read_meta
 from imap.view.card import flat, plain
 from imap.view.look import Look
 from imap.view.report import write_report
-from imap.view.sample import Problems
+from imap.view.sample import Problems, run_names
 
 COMPARISON = "comparison.html"
 MOST = 8  # settings in the line of a card
@@ -27,7 +27,7 @@ def show_comparison(
     Returns:
         The path of the page.
     """
-    titles = dict(zip(runs, _unique([run.resolve() for run in runs]), strict=True))
+    titles = dict(zip(runs, run_names(runs), strict=True))
     each: dict[Path, tuple[str, int, Path, Path]] = {}  # once, also where a run and its sample are named
     for i, run in enumerate(runs):
         for folder in runs[run]:
@@ -52,12 +52,3 @@ def differing(folders: Sequence[Path]) -> list[str]:
     differ = [name for name in names if len({one.get(name) for one in settings}) > 1]
     more = f" and {len(differ) - MOST} more" if len(differ) > MOST else ""
     return [", ".join(f"{name}={one[name]}" for name in differ[:MOST] if name in one) + more for one in settings]
-
-
-def _unique(paths: Sequence[Path]) -> list[str]:
-    """The last parts of paths, as many as make the names unique."""
-    for parts in range(1, max(len(path.parts) for path in paths) + 1):
-        names = ["/".join(path.parts[-parts:]) for path in paths]
-        if len(set(names)) == len(names):
-            break
-    return names

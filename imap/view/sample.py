@@ -158,3 +158,14 @@ def settings_in(samples: Iterable[Path]) -> int:
     """How many different settings samples were made with. Maps that no run has made do not count."""
     requests = ((read_meta(folder) or {}).get("request") for folder in samples)
     return len({json.dumps(one.get("settings"), sort_keys=True) for one in requests if isinstance(one, Mapping)})
+
+
+def run_names(paths: Iterable[Path]) -> list[str]:
+    """Names of runs' folders: their last parts, as many as make the names unique."""
+    resolved = [path.resolve() for path in paths]
+    names: list[str] = []
+    for parts in range(1, max((len(path.parts) for path in resolved), default=0) + 1):
+        names = ["/".join(path.parts[-parts:]) for path in resolved]
+        if len(set(names)) == len(names):
+            break
+    return names

@@ -148,13 +148,13 @@ def test_one_job_runs_at_a_time_and_one_that_is_stopped_while_it_waits_does_not_
     at_step, go_on, seen = threading.Event(), threading.Event(), []
 
     def hold(progress):
-        def told(*place):
+        def holding(*place):
             progress(*place)
             if place == ("denoise", 1, 3):
                 at_step.set()
                 assert go_on.wait(20)
 
-        return engine.run(FORM, told)
+        return engine.run(FORM, holding)
 
     def second(progress):
         return engine.run(FORM, lambda *place: (progress(*place), seen.append(place)))

@@ -9,12 +9,12 @@ import pytest
 from imap import ImapError
 from imap.evaluation.__main__ import main
 from imap.evaluation.scores import interval
+from imap.evaluation.table_formats import formatted
 from imap.evaluation.tables import (
     COLUMNS,
     Score,
     by_clip,
     chosen,
-    formatted,
     joined,
     published,
     read_scores,

@@ -308,9 +308,9 @@ def test_more_than_the_free_memory_is_refused_at_the_first_step_and_less_is_told
         monkeypatch.setattr(keep_memory.psutil, "virtual_memory", lambda: SimpleNamespace(available=needed * 1.6))
         for _ in range(2):
             traced(pipe, BOTH)
-        told = [x.getMessage() for x in caplog.records if x.getMessage().startswith("keep=")]
+        logged = [x.getMessage() for x in caplog.records if x.getMessage().startswith("keep=")]
         line = "keep=[layers,steps]: maps of 4 layers, 3 steps and 3 words take 0.1 MiB of memory, and as much on disk"
-        assert told == [line]
+        assert logged == [line]
     traced(pipe, None)  # and nothing is asked without keep
 
 

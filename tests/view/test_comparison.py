@@ -6,7 +6,8 @@ import re
 import pytest
 
 from imap.view.__main__ import main
-from imap.view.comparison import _unique, differing
+from imap.view.comparison import differing
+from imap.view.sample import run_names
 
 
 def settings(folder, **changed):
@@ -100,5 +101,5 @@ def test_a_setting_that_a_run_does_not_have_is_left_out_of_its_line(runs):
 
 
 def test_titles_are_as_long_as_they_must_be(tmp_path):
-    assert _unique([tmp_path / "x/a", tmp_path / "x/b"]) == ["a", "b"]
-    assert _unique([tmp_path / "x/a", tmp_path / "y/a"]) == ["x/a", "y/a"]
+    assert run_names([tmp_path / "x/a", tmp_path / "x/b"]) == ["a", "b"]
+    assert run_names([tmp_path / "x/a", tmp_path / "y/a"]) == ["x/a", "y/a"]

@@ -87,7 +87,7 @@ def _clips(arguments: argparse.Namespace) -> None:
         raise ImapError(f"{arguments.root} has no entries of {arguments.name}")
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise ImapError(f"{arguments.root} has two entries of the name {twice}; give each a clip of its own")
+        raise ImapError(f"{arguments.root} has two entries of the name {twice}; give each a different name")
     cut = Cut(*(getattr(arguments, key) for key in Cut.__dataclass_fields__))
     folder = arguments.out / CLIPS
     folder.mkdir(parents=True, exist_ok=True)

@@ -22,7 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Run the command."""
     from imap.errors import ImapError
-    from imap.evaluation.tables import chosen, formatted, joined, published, read_scores, table
+    from imap.evaluation.table_formats import formatted
+    from imap.evaluation.tables import chosen, joined, published, read_scores, table
 
     one = table(read_scores(arguments.scores), arguments.kind, arguments.less)
     if not one.rows:

@@ -17,7 +17,7 @@ NAMES = {  # module of this folder, and its line in --help
     "davis": ("davis", "DAVIS-2017, objects without words"),
     "ref-davis": ("ref_davis", "Ref-DAVIS-2017, DAVIS with text annotations"),
     "ref-youtube-vos": ("ref_youtube_vos", "Ref-YouTube-VOS"),
-    "folder": ("folder", "clips of your own with masks"),
+    "folder": ("folder", "your clips with masks"),
     "world": ("world", "clips of the embedded world, with their truth"),
 }
 

@@ -135,7 +135,7 @@ def times_at(frames: int, rate: float | None) -> list[float] | None:
 
 
 def split_of(options: Options, found: Sequence[str], default: str, root: Path) -> str:
-    """The split that is asked for. Raises ImapError if it is not among those found."""
+    """The chosen split. Raises ImapError if it is not among those found."""
     split = options.split or default
     if split not in found:
         raise ImapError(f"{root} has no split {split}; found {', '.join(sorted(found)) or 'none'}. Set --split")

@@ -1,4 +1,4 @@
-"""Clips of your own.
+"""Your clips.
 
     <root>/clips.json            or list.json: a list as imap renoise reads it, with a video_path from the root
     <root>/<clip>.mp4

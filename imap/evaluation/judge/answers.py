@@ -19,7 +19,7 @@ class Answer:
     Attributes:
         status: graded, refused (by the model, or by a filter), malformed, or failed (no reply at all).
         grades: points of each criterion, only of a graded answer.
-        tokens: read and written, as far as the reply tells.
+        tokens: read and written, if the reply has them.
     """
 
     status: str
