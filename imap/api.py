@@ -43,6 +43,7 @@ def trace(
     show: str | None = None,
     effect: bool | Sequence[int] | None = None,
     effect_neutral: str | None = None,
+    random_heads: int | None = None,
     keep: str | Sequence[str] | None = None,
     maps: Sequence[SaliencyMap] = (),
     observe: Callable[..., None] | None = None,
@@ -72,13 +73,12 @@ def trace(
         softmax: softmax over texts, per layer and per step.
         concept_token: token that represents a concept: first, last or mean.
         prompt_tokens: with target `prompt`, also return maps of every prompt token.
-        show: the map that `Maps.of` and pictures show: published (IMAP of motion words, GramCol of concepts), or
-            video_col, effect or another key.
+        show: the key that `Maps.of` and pictures show, or published: IMAP of motion words, GramCol of concepts.
         effect: also read the effect of each word on the prediction, with one more forward pass per word and step: True
             (at the noise levels of the model's renoising) or a list of step indices. Words must be in the prompt.
         effect_neutral: replaces the word: mean (of the prompt's token embeddings) or dropped (the prompt without it).
-        keep: also return maps of single layers, of single steps, or of each layer at each step: "layers", "steps" or
-            ("layers", "steps"). Memory grows with their number; the log says how much it is.
+        random_heads: draws of as many random heads as there are motion heads, each a map: a baseline of IMAP.
+        keep: also return maps of single layers, steps, or both: "layers", "steps" or ("layers", "steps").
         maps: maps of your own, computed, saved and shown beside imap's (docs/adding_a_map.md).
         observe: called as observe(layer, step, LayerActivations, SlotWeights, LayerMaps) for each layer that is read.
         prompt_cache: shared by several traces of one pipeline, so that each text is encoded once.

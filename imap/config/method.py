@@ -16,8 +16,9 @@ TARGETS = ("concepts", "prompt")
 STANDARDIZE = ("text", "none")
 SURROGATES = ("per_head", "consensus")
 CONCEPT_TOKENS = ("first", "last", "mean")
-BEYOND = ("show", "effect", "effect_neutral", "keep")  # settings of maps beyond the paper
+BEYOND = ("show", "effect", "effect_neutral", "random_heads", "keep")  # settings of maps beyond the paper
 NEUTRAL = ("mean", "dropped")
+MOST_DRAWS = 100  # of random heads: each draw is a map more
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Method:
     show: str = PUBLISHED  # map that pictures and Maps.of show; published: IMAP of motion words, GramCol of concepts
     effect: bool | tuple[float, ...] = False  # steps of the effect map, as indices or as fractions of the schedule
     effect_neutral: str = "mean"
+    random_heads: int = 0  # draws of random heads, a baseline of motion heads
     keep: tuple[str, ...] = ()  # also the maps of single layers, of single steps, or both
 
     @property
@@ -48,7 +50,7 @@ class Method:
     def recorded(self) -> dict[str, Any]:
         """Settings that change a result; those beyond the paper only where they are used. `show` changes none."""
         used = {"effect": self.effect, "effect_neutral": self.effect_neutral} if self.effect else {}
-        used |= {"keep": self.keep} if self.keep else {}
+        used |= {name: x for name in ("random_heads", "keep") if (x := getattr(self, name))}
         return {name: x for name, x in vars(self).items() if name not in BEYOND} | used
 
     def check_steps(self, num_inference_steps: int) -> None:
@@ -92,6 +94,7 @@ METHOD_DEFAULTS: dict[str, Any] = {
     "show": PUBLISHED,
     "effect": False,
     "effect_neutral": "mean",
+    "random_heads": 0,
     "keep": (),
 }
 
@@ -151,6 +154,7 @@ def method_settings(
             f"set it between 1 and {num_heads}, or to -1 to keep heads by threshold"
         )
     value["imap_sep_topk"] = int(topk)
+    value["random_heads"] = _draws(value["random_heads"])
     return Method(**value)
 
 
@@ -182,6 +186,13 @@ def _keep(value: Any) -> tuple[str, ...]:
     if not isinstance(names, Sequence) or any(name not in KEEP for name in names):
         raise ImapError(f"keep={brief(value)} is not known; it can be layers, steps or [layers,steps]")
     return tuple(name for name in KEEP if name in names)
+
+
+def _draws(value: Any) -> int:
+    """How often heads are drawn."""
+    if not _is_integer(value) or not 0 <= value <= MOST_DRAWS:
+        raise ImapError(f"random_heads={brief(value)} is not a number of draws; expected 0 to {MOST_DRAWS}")
+    return int(value)
 
 
 def _is_integer(x: Any) -> bool:

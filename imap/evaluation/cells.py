@@ -28,12 +28,16 @@ def to_cells(x: np.ndarray, grid: Grid) -> np.ndarray:
 
     Where cells are no whole number of pixels, a pixel belongs to the cell that its centre is in.
     """
-    latents, size = latents_of(len(x), grid[0]), (grid[2], grid[1])
+    latents = latents_of(len(x), grid[0])
     cells = np.zeros(grid, np.float32)
     for latent in np.unique(latents):
-        mean = x[latents == latent].mean(axis=0, dtype=np.float32)
-        cells[latent] = np.asarray(Image.fromarray(mean).resize(size, Image.Resampling.BOX))
+        cells[latent] = over_cells(x[latents == latent].mean(axis=0, dtype=np.float32), grid)
     return cells
+
+
+def over_cells(frame: np.ndarray, grid: Grid) -> np.ndarray:
+    """Means of a frame, float32 (height, width), over the cells of a grid, (rows, columns)."""
+    return np.asarray(Image.fromarray(frame).resize((grid[2], grid[1]), Image.Resampling.BOX))
 
 
 def to_latent_frames(flags: np.ndarray, latent_frames: int) -> np.ndarray:

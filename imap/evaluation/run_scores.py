@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from imap.atomic import replaced
 from imap.errors import ImapError, UnknownNameError
+from imap.evaluation.other_maps import OtherMaps, checked
 from imap.evaluation.sample_scores import Job, kept_scores, names_of_maps, score
 from imap.map_files import AGAIN, META, TRUTH, read_meta
 from imap.view.sample import samples_in
@@ -28,7 +29,11 @@ MOST_WORKERS = 16
 
 
 def score_runs(
-    runs: Sequence[Path], keys: Sequence[str] | None = None, baselines: bool = False, workers: int | None = None
+    runs: Sequence[Path],
+    keys: Sequence[str] | None = None,
+    baselines: bool = False,
+    workers: int | None = None,
+    others: Sequence[OtherMaps] = (),
 ) -> list[Path]:
     """Score every map of every word with truth, and write RUN/scores.csv in long form.
 
@@ -39,6 +44,7 @@ def score_runs(
         keys: of maps; None for all.
         baselines: also score maps that need no model, and the maps of other words.
         workers: processes; None for one per CPU, where the work is worth their start.
+        others: maps of other tools, scored too.
 
     Returns:
         Paths of the tables.
@@ -47,7 +53,7 @@ def score_runs(
         ImapError: for a run without truth, an unknown key, or samples that cannot be scored; of these runs, the other
             samples are in the tables.
     """
-    jobs = {run: jobs_of(run, keys, baselines) for run in dict.fromkeys(runs)}
+    jobs = {run: jobs_of(run, keys, baselines, others) for run in dict.fromkeys(runs)}
     _check_keys(jobs, keys)
     pending = [job for run in jobs.values() for job in run if not set(job.maps) <= set(kept_scores(job))]
     problems = {}
@@ -57,6 +63,8 @@ def score_runs(
             if problem:
                 problems[job] = problem
     tables = [write_table(run / TABLE, run_jobs) for run, run_jobs in jobs.items()]
+    for run_jobs in jobs.values():
+        note_gaps(run_jobs, others)
     if problems:
         first = next(iter(problems))
         total = sum(map(len, jobs.values()))
@@ -67,7 +75,7 @@ def score_runs(
     return tables
 
 
-def jobs_of(run: Path, keys: Sequence[str] | None, baselines: bool) -> list[Job]:
+def jobs_of(run: Path, keys: Sequence[str] | None, baselines: bool, others: Sequence[OtherMaps] = ()) -> list[Job]:
     """The samples of a run that have a truth. Those that have none are named on standard error.
 
     Raises:
@@ -89,10 +97,15 @@ def jobs_of(run: Path, keys: Sequence[str] | None, baselines: bool) -> list[Job]
     damaged = [sample.name for sample, meta in metas.items() if not {"keys", "texts", "motions"} <= set(meta)]
     if damaged:
         raise ImapError(f"{META} of {len(damaged)} samples of {run} cannot be read: {_some(damaged)}; {AGAIN}")
-    return [
-        Job(sample, run / KEPT / f"{sample.name}.json", names_of_maps(meta, keys, baselines))
-        for sample, meta in metas.items()
-    ]
+    taken = {key for meta in metas.values() for key in meta["keys"]}
+    others = checked(others, taken, [sample.name for sample in known])
+    return [_job(run, sample, names_of_maps(meta, keys, baselines), others) for sample, meta in metas.items()]
+
+
+def _job(run: Path, sample: Path, names: tuple[str, ...], others: Sequence[OtherMaps]) -> Job:
+    """A sample with those of other tools' maps that it has."""
+    own = tuple(other for other in others if other.files(sample.name))
+    return Job(sample, run / KEPT / f"{sample.name}.json", (*names, *(other.name for other in own)), own)
 
 
 def write_table(path: Path, jobs: Sequence[Job]) -> Path:
@@ -114,6 +127,23 @@ def write_table(path: Path, jobs: Sequence[Job]) -> Path:
     if wordless:
         print(f"{path.parent}: the truth has no word of {len(wordless)} samples: {_some(wordless)}", file=sys.stderr)
     return path
+
+
+def note_gaps(jobs: Sequence[Job], others: Sequence[OtherMaps]) -> None:
+    """Name on standard error the words of which another tool has no map: its means are over fewer words."""
+    for other in others:
+        lacking = {}
+        for job in jobs:
+            kept = kept_scores(job)
+            words = {row[0] for name, rows in kept.items() if name in job.maps for row in rows}
+            lacking[job.folder.name] = len(words - {row[0] for row in kept.get(other.name, ())})
+        samples = [name for name, count in lacking.items() if count]
+        if samples:
+            print(
+                f"{other.folder}: words without a map: {sum(lacking.values())}, in {_some(samples)}; the means of "
+                f"{other.name!r} are over fewer words",
+                file=sys.stderr,
+            )
 
 
 def _scored(jobs: Sequence[Job], workers: int | None) -> Iterator[tuple[Job, str | None]]:

@@ -13,7 +13,7 @@ import numpy as np
 from imap.errors import ImapError
 from imap.evaluation.baselines import BASELINES, SHUFFLED
 from imap.evaluation.scores import interval
-from imap.methods.registry import labels
+from imap.methods.registry import CHOSEN, RANDOM_HEADS, labels
 from imap.view.sample import run_names
 
 FILES = ("scores.csv", "judge.csv", "segment.csv")  # of scores in a run's folder
@@ -97,6 +97,8 @@ def _label(key: str) -> str:
     known = labels()
     if key.startswith(SHUFFLED):
         return f"another word's {_label(key.removeprefix(SHUFFLED))}"
+    if key.startswith(f"{RANDOM_HEADS}_"):  # one row for all draws
+        return "random heads" if key.endswith(CHOSEN) else "random heads, all layers"
     return key.replace("_", " ") if key in BASELINES else known.get(key, key)
 
 

@@ -18,7 +18,9 @@ class HeadGroup:
         keys: (h, t, d) text keys, one per slot.
         concepts: (h, c, d) head outputs of the concept tokens; None in cross-attention backbones.
         motion_share: (h,) weight of each head in the mean over the layer's motion heads.
+        first: number of the first head in its layer.
         count: heads of the whole layer.
+        motion_heads: (), how many of the layer's heads are motion heads, a float.
         weights: (t,) how many equal texts each slot counts for.
         baseline_weights: (t,) the same for the cross-attention baseline.
         attended: (t,) the weights, without slots that the model's attention does not see.
@@ -35,7 +37,9 @@ class HeadGroup:
     keys: Tensor
     concepts: Tensor | None
     motion_share: Tensor
+    first: int
     count: int
+    motion_heads: Tensor
     weights: Tensor
     baseline_weights: Tensor
     attended: Tensor

@@ -114,7 +114,8 @@ def layer_maps(layer: LayerActivations, texts: SlotWeights, config: MapConfig) -
     for group in groups:  # a walk of its own: the choice of heads needs every head's score
         scores[group] = config.score.function(layer.o[group].float())
     chosen = select_motion_heads(scores, config.score, config.topk)
-    share = chosen / chosen.sum().clamp(min=1)
+    motion_heads = chosen.sum()
+    share = chosen / motion_heads.clamp(min=1)
     whole = WholeLayer(layer, groups, texts, config.rivals_are_words)
 
     reductions = _reductions(layer, texts, config.softmax)
@@ -131,7 +132,9 @@ def layer_maps(layer: LayerActivations, texts: SlotWeights, config: MapConfig) -
             keys=layer.keys[group].to(torch.float32, copy=protect),
             concepts=None if layer.concepts is None else layer.concepts[group].to(torch.float32, copy=protect),
             motion_share=share[group].clone() if protect else share[group],
+            first=group.start,
             count=heads,
+            motion_heads=motion_heads.clone() if protect else motion_heads,
             weights=given.weights,
             baseline_weights=given.baseline_weights,
             attended=given.weights if given.attended is None else given.attended,

@@ -12,6 +12,7 @@ from typing import Any
 from imap.errors import ImapError, brief
 
 SLOTS = ("texts", "words", "baseline", "concepts")
+RANDOM_HEADS = "random_heads"  # starts the keys of maps over random heads (imap.methods.random_heads)
 EFFECT = "effect"  # key of the effect map, which no attention gives (imap.tracing.effect)
 PUBLISHED = "published"  # shows IMAP of motion words and GramCol of concepts
 QUIET = ("video_col", EFFECT)  # maps that are low where a word is not, in space and in time

@@ -183,7 +183,7 @@ def choose_layers(pipe: Any, todo: Plan, renoising: bool, **prepared: Any) -> Ru
     run, sample = todo.run, todo.tasks[0].sample
     step = run.renoise_timestep[0] if renoising else run.num_inference_steps // 2
     method = {**run.method, "maps_timesteps": None if renoising else [step, step + 1]}
-    method |= {"effect": False, "show": PUBLISHED, "keep": None}
+    method |= {"effect": False, "show": PUBLISHED, "keep": None, "random_heads": 0}
     short = replace(run, read=DURING, renoise_timestep=(step,), test_full_denoise=False, method=method)
 
     def measure() -> LayerChoice:

@@ -15,6 +15,7 @@ from imap.config.method import Method
 from imap.errors import ImapError
 from imap.methods.layer_maps import MapConfig
 from imap.methods.motion_heads import SCORES
+from imap.methods.random_heads import random_heads_maps
 from imap.methods.registry import EFFECT, SaliencyMap, check_maps
 from imap.saliency import Maps
 from imap.tracing.blocks import BlockReader, Observer
@@ -74,7 +75,7 @@ class Trace:
             consensus=method.surrogate == "consensus",
             cross_attention_scale=backbone.cross_attention_scale,
             rivals_are_words=backbone.rivals_are_words,
-            maps=check_maps(maps),
+            maps=check_maps((*random_heads_maps(method.random_heads), *maps)),
         )
         self.steps = Steps(backbone, method.maps_timesteps)
         self.blocks = BlockReader(backbone, method, text_slots, self.config, observe)

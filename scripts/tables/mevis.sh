@@ -9,6 +9,6 @@ root=$(realpath "$1") backbone=${2:-cogvideox_5b} words=${3:+$(realpath "$3")}
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 out=outputs/tables/mevis/$backbone
 imap score prepare mevis "$root" "$out/clips" --split valid_u ${words:+--words "$words"}
-imap renoise "backbone=$backbone" "input_json=$out/clips/list.json" "output_dir=$out/run" pictures=false
+imap renoise "backbone=$backbone" "input_json=$out/clips/list.json" "output_dir=$out/run" pictures=false random_heads=5
 imap score run --baselines "$out/run"
 for kind in concept motion; do imap score table --kind "$kind" "$out/run"; done

@@ -75,6 +75,8 @@ def test_a_range_must_lie_within_the_steps():
         ({"imap_layer": [-1]}, "imap_layer names layer -1"),
         ({"imap_layer": []}, "imap_layer is empty"),
         ({"imap_layer": [1, 1]}, "names a layer twice"),
+        ({"random_heads": -1}, "random_heads=-1 is not a number of draws; expected 0 to 100"),
+        ({"random_heads": True}, "random_heads=True is not a number of draws"),
         ({"imap_layer": "all"}, "imap_layer='all' is not a list of whole numbers"),
         ({"imap_layer": [1.0]}, "not a list of whole numbers"),
         ({"imap_layer": [True]}, "not a list of whole numbers"),

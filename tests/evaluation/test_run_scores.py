@@ -15,6 +15,7 @@ import pytest
 from imap.errors import ImapError
 from imap.evaluation import run_scores, sample_scores
 from imap.evaluation.__main__ import main
+from imap.evaluation.other_maps import OtherMaps
 from imap.evaluation.run_scores import COLUMNS, score_runs
 from imap.map_files import TRUTH
 from imap.media.truth import Truth, write_truth
@@ -119,9 +120,9 @@ def test_unchanged_samples_are_not_scored_again(run, monkeypatch):
     scored = []
     score = sample_scores.sample_scores
 
-    def noted(folder, names):
+    def noted(folder, names, others):
         scored.append((folder.name, list(names)))
-        return score(folder, names)
+        return score(folder, names, others)
 
     monkeypatch.setattr(sample_scores, "sample_scores", noted)
     score_runs([run], ["flat"])
@@ -253,6 +254,75 @@ def test_without_a_video_there_is_no_difference_of_frames(run):
     found = {(row["sample"], row["map"]) for row in rows_of(run)}
     assert ("000-ball", "centre_prior") in found and ("001-ball", "frame_difference") in found
     assert ("000-ball", "frame_difference") not in found
+
+
+def other_tool(folder, arrays) -> str:
+    """Write maps of another tool, and return its argument."""
+    for name, array in arrays.items():
+        path = folder / f"{name}.npy"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, np.asarray(array))
+    return f"daam={folder}"
+
+
+def test_maps_of_another_tool_are_scored_in_the_same_cells(run, tmp_path, capsys):
+    pixels = np.zeros(SIZE)  # one value in the first latent frame, the mean of four in the second
+    pixels[0, :4, :4], pixels[1:, :4, 4:], pixels[1, 4:, 4:] = 4, 7, 4 * 8.5
+    arrays = {"000-ball/ball": pixels, "000-ball/rolls": np.array(ROLLS, np.int64), "001-ball/ball": BALL}
+    argument = other_tool(tmp_path / "daam", arrays)
+    main(["run", str(run), "--maps", "imap_layers", "--other", argument])
+    said = capsys.readouterr().err
+    assert f"{tmp_path / 'daam'}: words without a map: 1, in 001-ball; the means of 'daam' are over fewer" in said
+    # cells [[4, 0], [0, 0]], [[0, 7], [0, 8.5]]; the ball is the 4 and the 7, the dog is not the 8.5
+    ap = ((1 / 2) + (2 / 3)) / 2
+    assert values(run, name="daam")["ap"] == pytest.approx(ap)
+    assert values(run, name="daam", sample="001-ball") == values(run)
+    own, daam = (values(run, word="rolls", name=name) for name in ("imap_layers", "daam"))
+    assert own == pytest.approx(daam, nan_ok=True) and len(own) == 19
+    main(["table", str(run), "--kind", "concept", "--maps", "daam", "--metrics", "ap", "--format", "csv"])
+    assert "daam" in capsys.readouterr().out
+
+
+def test_maps_of_another_tool_that_changed_are_scored_again(run, tmp_path):
+    folder = tmp_path / "daam"
+    argument = other_tool(folder, {f"{name}/ball": BALL for name in ("000-ball", "001-ball")})
+    main(["run", str(run), "--other", argument])
+    before = {name: (run / ".scores" / f"{name}.json").stat().st_mtime_ns for name in ("000-ball", "001-ball")}
+    other_tool(folder, {"000-ball/ball": np.negative(BALL)})
+    main(["run", str(run), "--maps", "flat"])
+    assert "daam" not in {row["map"] for row in rows_of(run)}
+    assert before == {name: (run / ".scores" / f"{name}.json").stat().st_mtime_ns for name in before}
+    main(["run", str(run), "--other", argument])
+    assert values(run, name="daam") == values(run, "001-ball")  # of the negative maps
+    assert before["001-ball"] == (run / ".scores" / "001-ball.json").stat().st_mtime_ns
+
+
+@pytest.mark.parametrize(
+    ("argument", "array", "message"),
+    [
+        ("daam", None, "is not NAME=FOLDER"),
+        ("=x", None, "is not NAME=FOLDER"),
+        ("daam=nowhere", None, "there is no folder nowhere"),
+        ("uniform=.", None, "the name of a baseline"),
+        ("imap_layers", BALL, "the name 'imap_layers' of other maps is taken"),
+        ("daam", np.zeros((3, 2, 2)), "(3, 2, 2); expected numbers (frames, height, width), with 2 latent frames or 5"),
+        ("daam", np.zeros((2, 2)), "expected numbers"),
+        ("daam", np.full((2, 2, 2), np.nan), "has values that are NaN"),
+        ("daam", np.array([["a"]]), "expected numbers"),
+    ],
+)
+def test_faulty_maps_of_another_tool_are_refused(argument, array, message, run, tmp_path, capsys):
+    if array is not None:
+        other_tool(tmp_path / "other", {"000-ball/ball": array})
+        argument = f"{argument}={tmp_path / 'other'}"
+    with pytest.raises(SystemExit, match=r"imap: error") as error:
+        main(["run", str(run), "--other", argument])
+    assert message in str(error.value)
+
+
+def test_other_maps_of_no_sample_are_refused(run, tmp_path):
+    with pytest.raises(ImapError, match="has maps of no sample; expected"):
+        score_runs([run], others=[OtherMaps("daam", tmp_path)])
 
 
 def test_several_runs_each_get_a_table(run, tmp_path, capsys):

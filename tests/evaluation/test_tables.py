@@ -75,6 +75,14 @@ def test_rows_of_several_runs_name_their_run(tmp_path):
     assert chosen(one, None, ["IMAP"]).rows == ["x/one: IMAP", "y/one: IMAP"]
 
 
+def test_all_draws_of_random_heads_are_one_row():
+    values = {"random_heads_1_layers": 0.2, "random_heads_2_layers": 0.6, "random_heads_1": 0.9}
+    scores = [Score("r", "a", "w", "motion", key, "ap", value) for key, value in values.items()]
+    one = table(scores, "motion")
+    assert one.rows == ["random heads", "random heads, all layers"]
+    assert one.cells["random heads", "ap"][0][0] == pytest.approx(0.4)
+
+
 def test_baselines_have_readable_names():
     keys = ("centre_prior", f"shuffled_{IMAP}", "mine_of_a_kind")
     scores = [Score("r", "a", "w", "motion", key, "ap", 0.5) for key in keys]

@@ -16,6 +16,7 @@ from tests.fuzz.values import accepted, fuzzed, same, search, texts, values
 
 METHOD = ("imap_layer", "maps_layers", "maps_timesteps", "imap_sep_score", "imap_sep_topk", "imap_qk_matching_target")
 METHOD += ("surrogate", "standardize", "softmax", "concept_token", "prompt_tokens", "effect", "effect_neutral", "show")
+METHOD += ("random_heads",)
 OTHERS = ("prompt", "concepts", "motions", "maps", "observe", "prompt_cache")
 RENOISE = ("num_inference_steps", "renoise_timestep", "test_full_denoise", "guidance_scale", "negative_prompt", "seed")
 FIT = ("height", "width", "num_frames", "resize", "frames", "clip", "latents", "noise")

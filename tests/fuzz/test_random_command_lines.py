@@ -32,6 +32,7 @@ METHOD = {
     "show": ["published", "IMAP", "video_col", "effect", "sel_imap", "imap_layers"],
     "effect": ["true", "[0,1]", "[5.0]", "1", "[]", "{a:1}", "0.5"],
     "effect_neutral": ["mean", "dropped", "none"],
+    "random_heads": ["0", "2", "-1", "101", "two", "1.5"],
 }
 BACKBONE = ("dtype", "vae_dtype", "device", "offload", "vae_tiling", "attention_backend", "flow_shift", "path", "id")
 BACKBONE += (

@@ -8,9 +8,12 @@ from sklearn.metrics import calinski_harabasz_score
 from imap.methods import chunking
 from imap.methods.layer_maps import LayerActivations, MapConfig, SlotWeights, layer_maps
 from imap.methods.motion_heads import SCORES, Score
+from imap.methods.random_heads import random_heads_maps, random_order
+from imap.methods.registry import MAPS
 
 HEADS, FRAMES, PATCHES, WIDTH = 5, 3, 6, 4
 CHI = SCORES["CHI"]
+DRAWS = (1, 2, 3)
 RULE = MapConfig(CHI, topk=2, standardize=True, softmax=False)
 
 
@@ -78,6 +81,11 @@ def oracle(case, texts, rule):
     maps = {
         "imap": (z.sum(axis=0), texts.weights, texts.rows),
         "sel_imap": (z[heads].sum(axis=0) / max(len(heads), 1), texts.weights, texts.rows),
+        **{
+            f"random_heads_{draw}": (z[some].sum(axis=0) / max(len(heads), 1), texts.weights, texts.rows)
+            for draw in DRAWS[: len(rule.maps) - len(MAPS)]
+            for some in [np.flatnonzero(np.random.default_rng(draw).permutation(HEADS) < len(heads))]
+        },
         "text_attention": (attention.mean(axis=0), texts.weights, texts.rows),
         "cross_attention_maps": (logits.mean(axis=0), texts.baseline_weights, texts.baseline_rows),
     }
@@ -156,6 +164,19 @@ def test_a_threshold_keeps_the_heads_beyond_it():
     chosen = layer_maps(*CASES["concepts"], rule).chosen
     assert 0 < chosen.sum() < HEADS  # that is what this test is about
     assert_like_oracle(*CASES["concepts"], rule)
+
+
+@pytest.mark.usefixtures("_groups")
+@pytest.mark.parametrize("softmax", [False, True], ids=["", "softmax"])
+@pytest.mark.parametrize(("score", "topk"), [(CHI, 2), (CHI, HEADS), (Score(CHI.function, True, 3.0), -1), (CHI, -1)])
+def test_random_heads_are_as_many_as_motion_heads(score, topk, softmax):
+    rule = MapConfig(score, topk, True, softmax, maps=(*MAPS, *random_heads_maps(len(DRAWS))))
+    assert_like_oracle(*CASES["prompt"], rule)
+
+
+def test_every_head_is_drawn_as_often_as_the_others():
+    first = [int(random_order(12, draw, torch.device("cpu")).argmin()) for draw in range(1, 1201)]
+    assert abs(np.bincount(first, minlength=12) - 100).max() < 40  # four standard deviations
 
 
 def test_a_threshold_that_keeps_no_head_gives_a_zero_map_and_no_nan():

@@ -21,12 +21,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="also score a uniform map, a centre prior, the difference of frames, and each map of another word",
     )
+    parser.add_argument(
+        "--other",
+        action="append",
+        default=[],
+        metavar="NAME=FOLDER",
+        help="also score maps of another tool: FOLDER/<sample>/<word>.npy, each (frames, height, width)",
+    )
     parser.add_argument("--workers", type=int, metavar="N", help="processes; if not set, one per CPU")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Run the command."""
     from imap.errors import ImapError
+    from imap.evaluation.other_maps import OtherMaps
     from imap.evaluation.run_scores import score_runs
 
     keys = None if arguments.maps == "all" else [key.strip() for key in arguments.maps.split(",") if key.strip()]
@@ -34,5 +42,6 @@ def run(arguments: argparse.Namespace) -> None:
         raise ImapError("--maps names no map; give keys such as imap_layers,sel_imap_layers, or leave it out for all")
     if arguments.workers is not None and arguments.workers < 1:
         raise ImapError(f"--workers={arguments.workers} is not a number of processes; expected 1 or more")
-    for path in score_runs(arguments.runs, keys, arguments.baselines, arguments.workers):
+    others = [OtherMaps.of(text) for text in arguments.other]
+    for path in score_runs(arguments.runs, keys, arguments.baselines, arguments.workers, others):
         print(path)

@@ -1,0 +1,96 @@
+"""Maps of another tool, as a folder of arrays: FOLDER/<sample>/<word>.npy."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from imap.errors import ImapError, brief
+from imap.evaluation.baselines import BASELINES, SHUFFLED
+from imap.evaluation.cells import Grid, over_cells, to_cells
+
+SLASHES = str.maketrans("/\\", "__")  # a word in a file's name
+
+
+@dataclass(frozen=True)
+class OtherMaps:
+    """Maps of another tool.
+
+    Attributes:
+        name: of their row in tables.
+        folder: that has a folder per sample.
+    """
+
+    name: str
+    folder: Path
+
+    @classmethod
+    def of(cls, text: str) -> "OtherMaps":
+        """From NAME=FOLDER. Raises ImapError for another text, a folder that is not there, or the name of a map."""
+        name, _, folder = (part.strip() for part in text.partition("="))
+        if not name or not folder:
+            raise ImapError(f"{brief(text)} is not NAME=FOLDER; name the maps, such as daam=outputs/daam")
+        if name in BASELINES or name.startswith(SHUFFLED):
+            raise ImapError(f"{name!r} is the name of a baseline; choose another name for the maps in {folder}")
+        if not Path(folder).is_dir():
+            raise ImapError(f"there is no folder {folder} of the maps {name!r}; expected {folder}/<sample>/<word>.npy")
+        return cls(name, Path(folder))
+
+    def file(self, sample: str, word: str) -> Path:
+        """File of a word's map; slashes of the word are underscores."""
+        return self.folder / sample / f"{word.translate(SLASHES)}.npy"
+
+    def files(self, sample: str) -> list[Path]:
+        """All files of a sample."""
+        return sorted((self.folder / sample).glob("*.npy"))
+
+
+def checked(others: Iterable[OtherMaps], keys: Iterable[str], samples: Sequence[str]) -> tuple[OtherMaps, ...]:
+    """The same maps. Raises ImapError for a name that comes twice or that a map has, or a folder without any sample."""
+    others, keys = tuple(others), set(keys)
+    names = [other.name for other in others]
+    for other in others:
+        if names.count(other.name) > 1 or other.name in keys:
+            raise ImapError(f"the name {other.name!r} of other maps is taken; choose another one")
+        if not any(other.files(sample) for sample in samples):
+            raise ImapError(
+                f"{other.folder} has maps of no sample; expected {other.folder / samples[0]}/<word>.npy and the like"
+            )
+    return others
+
+
+def read_other_map(other: OtherMaps, sample: str, word: str, grid: Grid, frames: int) -> np.ndarray | None:
+    """Map of a word on the grid of imap's maps, float32 (latent frames, rows, columns); None without a file.
+
+    It may have a row per latent frame or per video frame, and any height and width: it is averaged over the cells.
+
+    Args:
+        other: the maps.
+        sample: name of the sample's folder.
+        word: the word.
+        grid: latent frames, rows and columns.
+        frames: of the video.
+
+    Raises:
+        ImapError: for a file that is no such array, or has values that are not finite.
+    """
+    path = other.file(sample, word)
+    if not path.is_file():
+        return None
+    try:
+        x = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise ImapError(f"{path} cannot be read as an array: {error}") from None
+    kind = np.asarray(x).dtype.kind
+    if kind not in "fiub" or np.ndim(x) != 3 or len(x) not in (grid[0], frames) or not x.size:
+        raise ImapError(
+            f"{path} is {x.dtype} {np.shape(x)}; expected numbers (frames, height, width), with {grid[0]} latent "
+            f"frames or {frames} video frames"
+        )
+    if not np.isfinite(x).all():
+        raise ImapError(f"{path} has values that are NaN or infinite, which cannot be scored")
+    x = x.astype(np.float32)
+    if len(x) != grid[0]:
+        return to_cells(x, grid)
+    return x if x.shape == grid else np.stack([over_cells(frame, grid) for frame in x])
