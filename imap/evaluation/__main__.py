@@ -12,6 +12,7 @@ COMMANDS = {  # a module of imap.evaluation.commands with add_arguments(parser) 
     "run": "score every map of runs against the ground truth of their clips",
     "judge": "Motion Localization Score: a vision language model grades the maps of runs",
     "segment": "zero-shot video semantic segmentation: mIoU and mVC of runs",
+    "report": "write scores of runs as a page, worst first, and curves as figures",
     "table": "print scores of runs as a table: text, CSV, Markdown or LaTeX",
 }
 

@@ -105,7 +105,12 @@ def jobs_of(run: Path, keys: Sequence[str] | None, baselines: bool, others: Sequ
 def _job(run: Path, sample: Path, names: tuple[str, ...], others: Sequence[OtherMaps]) -> Job:
     """A sample with those of other tools' maps that it has."""
     own = tuple(other for other in others if other.files(sample.name))
-    return Job(sample, run / KEPT / f"{sample.name}.json", (*names, *(other.name for other in own)), own)
+    return Job(sample, kept_file(run, sample.name), (*names, *(other.name for other in own)), own)
+
+
+def kept_file(run: Path, sample: str) -> Path:
+    """File that keeps the scores of a sample."""
+    return run / KEPT / f"{sample}.json"
 
 
 def write_table(path: Path, jobs: Sequence[Job]) -> Path:

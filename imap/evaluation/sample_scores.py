@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +89,14 @@ def _kept(job: Job) -> tuple[dict[str, list[Row]], dict[str, Any]]:
         return rows, then
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}, {}
+
+
+def others_of(job: Job) -> tuple[OtherMaps, ...] | None:
+    """Other tools' maps that a sample was scored with; None if it, or one of them, has changed since."""
+    rows, then = _kept(job)
+    others = tuple(OtherMaps(name, Path(next(iter(states))).parents[1]) for name, states in then.items() if states)
+    now = other_states(replace(job, others=others))
+    return others if rows and all(now.get(name) == states for name, states in then.items()) else None
 
 
 def score(job: Job) -> str | None:

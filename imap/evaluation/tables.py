@@ -89,14 +89,14 @@ def row_names(scores: Iterable[Score]) -> dict[tuple[str, str], str]:
     """Names of rows by run and map: the map's label, after the run where there are several runs."""
     pairs = list(dict.fromkeys((score.run, score.map) for score in scores))
     several = len({run for run, _ in pairs}) > 1
-    return {(run, key): (f"{run}: " if several else "") + _label(key) for run, key in pairs}
+    return {(run, key): (f"{run}: " if several else "") + label_of(key) for run, key in pairs}
 
 
-def _label(key: str) -> str:
+def label_of(key: str) -> str:
     """Label of a map or a baseline, by its name in the file. A label stays as it is."""
     known = labels()
     if key.startswith(SHUFFLED):
-        return f"another word's {_label(key.removeprefix(SHUFFLED))}"
+        return f"another word's {label_of(key.removeprefix(SHUFFLED))}"
     if key.startswith(f"{RANDOM_HEADS}_"):  # one row for all draws
         return "random heads" if key.endswith(CHOSEN) else "random heads, all layers"
     return key.replace("_", " ") if key in BASELINES else known.get(key, key)
@@ -127,7 +127,7 @@ def table(scores: Sequence[Score], kind: str, less: str | None = None) -> Table:
     clips = by_clip(scores, kind)
     rows, metrics = (list(dict.fromkeys(place[i] for place in clips)) for i in (0, 1))
     if less is not None:
-        less = _label(less)
+        less = label_of(less)
         if rows and less not in rows:
             raise ImapError(f"there is no row {less!r} to compare with; there are {', '.join(rows)}")
         base = {metric: clips.get((less, metric), {}) for metric in metrics}
@@ -169,7 +169,7 @@ def chosen(one: Table, metrics: Sequence[str] | None, maps: Sequence[str] | None
         raise ImapError(f"no metric {unknown[0]!r}; there are {', '.join(one.metrics)}")
     rows = one.rows
     if maps is not None:
-        names = [_label(name) for name in maps]
+        names = [label_of(name) for name in maps]
         rows = [row for name in names for row in one.rows if row == name or row.endswith(f": {name}")]
         missing = [name for name in names if not any(row == name or row.endswith(f": {name}") for row in one.rows)]
         if missing:

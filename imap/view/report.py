@@ -29,6 +29,7 @@ from imap.view.sample import Problems, open_sample
 log = logging.getLogger("imap")
 PAGE = Path(__file__).with_name("page")
 SCRIPTS = (
+    "elements.js",
     "values.js",
     "sample.js",
     "curve.js",
@@ -72,14 +73,14 @@ def write_report(
     """
     complete = len(folders) <= MOST_WITH_ALL_KEYS if all_keys is None else all_keys
     names = {"title": html.escape(title), "left_out": "" if complete else LEFT_OUT, "listed": _listed(folders)}
-    names |= {"style": _part("style.css"), "script": "".join(map(_part, SCRIPTS))}
-    above, below = (string.Template(part) for part in _part("report.html").split("$samples"))
+    names |= {"style": page_part("style.css"), "script": "".join(map(page_part, SCRIPTS))}
+    above, below = (string.Template(part) for part in page_part("report.html").split("$samples"))
     scripts = _Scripts(next(width for count, width in WIDTHS if len(folders) <= count), complete, look, problems)
     with replaced(path) as part, part.open("w", encoding="utf-8") as page, logging_redirect_tqdm():
         page.write(above.substitute(names))
         for folder in tqdm(folders, "report", disable=len(folders) < 5):
             page.write(scripts.script(folder, *(cards or {}).get(folder, (folder.name, ""))) + "\n")
-        page.write(below.substitute(names, shared=_json(_shared(scripts.labels, scripts.words, look))))
+        page.write(below.substitute(names, shared=page_json(_shared(scripts.labels, scripts.words, look))))
     if key_of(look.key, scripts.labels) not in ("auto", *scripts.labels):
         log.warning("no sample has maps %r; the report opens with IMAP for motion words, GramCol for things", look.key)
     return path
@@ -98,7 +99,8 @@ def newer(one: Path, other: Path) -> bool:
     return one.is_file() and one.stat().st_mtime_ns > other.stat().st_mtime_ns
 
 
-def _part(name: str) -> str:
+def page_part(name: str) -> str:
+    """A style sheet, script or page of this package, as text."""
     return (PAGE / name).read_text(encoding="utf-8")
 
 
@@ -158,13 +160,13 @@ class _Scripts:
             caption, data = shown.caption, card(shown, self.width, keys, self.look.truth) | {"line": line}
             self.words.update(dict.fromkeys(shown.maps.texts))
             self.labels.update({key: shown.maps.names[key] for key in keys})
-        name, text = html.escape(name), _json(data or {"problem": self.problems[folder]})
+        name, text = html.escape(name), page_json(data or {"problem": self.problems[folder]})
         return (
             f'<script type="application/json" data-name="{name}" data-caption="{html.escape(caption)}">{text}</script>'
         )
 
 
-def _json(data: Any) -> str:
+def page_json(data: Any) -> str:
     """JSON for a script element: no text in it can open or close a tag."""
     return json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
 

@@ -9,9 +9,10 @@ count=${2:-60}
 out=outputs/tables/table2/$backbone
 [ -f "$out/clips/clips.json" ] || imap shapes render "$out/clips" --count "$count" --seed 50000000
 
-# name: settings that differ from the preset. GramCol is the mean of all heads, IMAP that of the motion heads.
+# name: settings that differ from the preset. GramCol is the mean of all heads, IMAP that of the motion heads; beside
+# it, as many random heads in five draws.
 variants=(
-  "default:"
+  "default:random_heads=5"
   "first two layers:imap_layer=[0,1]"
   "last two layers:imap_layer=[2,3]"
   "one head:imap_sep_topk=1"
@@ -35,7 +36,8 @@ for variant in "${variants[@]}"; do
   imap renoise "backbone=$backbone" "input_json=$out/clips/clips.json" "output_dir=$out/runs/$name" pictures=false ${settings:+"$settings"}
   runs+=("$out/runs/$name")
 done
-imap score run --maps imap_layers,sel_imap_layers "${runs[@]}"
+random=$(printf ",random_heads_%d_layers" 1 2 3 4 5)
+imap score run --maps "imap_layers,sel_imap_layers$random" "${runs[@]}"
 imap score table --kind motion --metrics ap,in_object_auc,temporal_correlation,pointing "${runs[@]}"
 imap score table --kind concept --metrics ap,auc,j_best,pointing "${runs[@]}"
 for kind in motion concept; do
