@@ -229,7 +229,7 @@ def test_twenty_samples_end_to_end_and_again_without_a_request(serve, tmp_path, 
     assert (request["model"], request["temperature"]) == ("m", 0)
     form = request["response_format"]["json_schema"]
     assert form["strict"] and form["schema"]["required"] == list(CRITERIA)
-    assert form["schema"]["properties"] == dict.fromkeys(CRITERIA, {"type": "integer", "enum": [1, 2, 3, 4, 5]})
+    assert form["schema"]["properties"] == {x: {"type": "integer", "enum": [1, 2, 3, 4, 5]} for x in CRITERIA}
     sent = [
         np.asarray(Image.open(BytesIO(b64decode(part["image_url"]["url"].partition("base64,")[2]))))
         for part in request["messages"][0]["content"][1:]
