@@ -18,6 +18,10 @@ from imap.view.sample import run_names
 
 FILES = ("scores.csv", "judge.csv", "segment.csv")  # of scores in a run's folder
 COLUMNS = ("sample", "word", "kind", "map", "metric", "value")
+EXPECTED = (
+    f"the output_dir of a scored run, or one of its files {', '.join(FILES)}; "
+    "imap score run, judge and segment write them"
+)
 PUBLISHED = "published"  # starts the names of rows that the paper reports
 
 Interval = tuple[float, float, float]  # mean, lower and upper end
@@ -55,13 +59,16 @@ def read_scores(paths: Sequence[Path]) -> list[Score]:
     """Scores of files, or of the files in runs' folders.
 
     Raises:
-        ImapError: for a path without scores, or a file of other columns or values.
+        ImapError: for a path that does not exist or has no scores, or a file of other columns or values.
     """
+    missing = [path for path in paths if not path.exists()]
+    if missing:
+        raise ImapError(f"there is no {missing[0]}; give {EXPECTED}")
     found: list[Score] = []
     for path, name in zip(paths, run_names(paths), strict=True):
         listed = [path / file for file in FILES if (path / file).is_file()] if path.is_dir() else [path]
         if not listed:
-            raise ImapError(f"{path} has no {' or '.join(FILES)}; make them with imap score run, judge or segment")
+            raise ImapError(f"{path} has no scores; give {EXPECTED}")
         for file in listed:
             found += _read(file, name)
     return found
@@ -72,7 +79,8 @@ def _read(path: Path, run: str) -> list[Score]:
         with path.open(newline="", encoding="utf-8") as file:
             lines = csv.DictReader(file)
             if not set(COLUMNS) <= set(lines.fieldnames or ()):
-                raise ImapError(f"{path} has columns {lines.fieldnames}; expected {', '.join(COLUMNS)}")
+                columns = ", ".join(lines.fieldnames or ["none"])
+                raise ImapError(f"{path} has columns {columns}; expected {', '.join(COLUMNS)}; give {EXPECTED}")
             return [
                 Score(
                     run, line["sample"], line["word"], line["kind"], line["map"], line["metric"], float(line["value"])
@@ -80,9 +88,9 @@ def _read(path: Path, run: str) -> list[Score]:
                 for line in lines
             ]
     except OSError as error:
-        raise ImapError(f"{path} cannot be read: {error.strerror}") from None
+        raise ImapError(f"{path} cannot be read ({error.strerror}); give {EXPECTED}") from None
     except (ValueError, TypeError, UnicodeDecodeError) as error:
-        raise ImapError(f"{path} is no table of scores: {error}") from None
+        raise ImapError(f"{path} is no table of scores ({error}); make it again, or give {EXPECTED}") from None
 
 
 def row_names(scores: Iterable[Score]) -> dict[tuple[str, str], str]:

@@ -28,13 +28,17 @@ SLOW = "slow"  # no reply within the client's time
 
 
 class Server(ThreadingHTTPServer):
-    """Replies come from `plan`, in order, and are GOOD after it. `requests` are the bodies that came, with headers."""
+    """Replies come from `faults`, by a part of the prompt, else from `plan`, in order, and are GOOD after it.
+
+    `requests` are the bodies that came, with headers. `most` is the largest number of requests at a time.
+    """
 
     daemon_threads = True
 
-    def __init__(self, plan=(), delay=0.0):
+    def __init__(self, plan=(), delay=0.0, faults=None):
         super().__init__(("127.0.0.1", 0), Handler)
         self.plan, self.delay, self.requests, self.lock = list(plan), delay, [], threading.Lock()
+        self.faults, self.under_way, self.most = faults or {}, 0, 0
         threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
 
     @property
@@ -44,6 +48,12 @@ class Server(ThreadingHTTPServer):
     def texts(self):
         """Prompts of the requests."""
         return [request["messages"][0]["content"][0]["text"] for request, _ in self.requests]
+
+    def next_reply(self, body):
+        """What the plan has for a request."""
+        text = body["messages"][0]["content"][0]["text"]
+        replies = next((replies for part, replies in self.faults.items() if part in text), self.plan)
+        return replies.pop(0) if replies else GOOD
 
     def handle_error(self, request, client_address):
         """Clients that were killed, or have waited long enough, close their connections."""
@@ -58,12 +68,16 @@ class Handler(BaseHTTPRequestHandler):
             self.server.requests.append(
                 (body, {"path": self.path, **{name.lower(): x for name, x in self.headers.items()}})
             )
-            reply = self.server.plan.pop(0) if self.server.plan else GOOD
+            reply = self.server.next_reply(body)
+            self.server.under_way += 1
+            self.server.most = max(self.server.most, self.server.under_way)
         time.sleep(self.server.delay)
         if reply == SLOW:
             time.sleep(1)
             reply = BROKEN
         status, text, headers = reply
+        with self.server.lock:
+            self.server.under_way -= 1
         self.send_response(status)
         for name, value in {
             "Content-Type": "application/json",

@@ -101,17 +101,27 @@ def test_all_files_of_a_run_are_read(tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("a,b\n1,2\n", "has columns .* expected sample, word, kind, map, metric, value"),
-        (",".join(COLUMNS) + "\na,b,c,d,e,x\n", "is no table of scores: could not convert"),
+        ("a,b\n1,2\n", "has columns a, b; expected sample, word, kind, map, metric, value; give the output_dir"),
+        (
+            ",".join(COLUMNS) + "\na,b,c,d,e,x\n",
+            r"is no table of scores \(could not convert .*\); make it again, or give the output_dir",
+        ),
         (",".join(COLUMNS) + "\na,b\n", "is no table of scores"),
+        ("", "has columns none; expected sample"),
     ],
 )
 def test_other_files_are_refused(tmp_path, text, said):
     (tmp_path / "scores.csv").write_text(text)
     with pytest.raises(ImapError, match=said):
         read_scores([tmp_path])
-    with pytest.raises(ImapError, match=r"has no scores.csv or judge.csv or segment.csv"):
+
+
+def test_paths_without_scores_are_refused_with_what_to_give(tmp_path):
+    expected = r"the output_dir of a scored run, or one of its files scores.csv, judge.csv, segment.csv; imap score run"
+    with pytest.raises(ImapError, match=f"empty has no scores; give {expected}"):
         read_scores([write(tmp_path / "empty", [], "other.csv")])
+    with pytest.raises(SystemExit, match=f"imap: error: there is no .*missing; give {expected}"):
+        main(["table", str(write(tmp_path / "run", lines())), str(tmp_path / "missing")])
 
 
 def test_a_format_holds_every_number():

@@ -7,8 +7,10 @@ OPENAI_API_KEY; a local server needs none.
 """
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,14 +59,24 @@ def _whole(text: str) -> int:
 
 
 def _positive(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
+    value = _number(text)
+    if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
     return value
 
 
 def _temperature(text: str) -> float | None:
-    return None if text == "none" else float(text)
+    value = _number(text)
+    if text != "none" and not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither none nor a number from 0")
+    return None if text == "none" else value
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -117,8 +129,8 @@ def _judge(folder: Path, cases: Sequence, arguments: argparse.Namespace, endpoin
             result.write_dry_run(home / "dry_run", cases, protocol)
             print(home / "dry_run")
             return 0
-        with logging_redirect_tqdm():
-            asked = grading.ask_all(plan.missing, protocol, endpoint, replies, arguments.parallel)
+        asking = grading.ask_all(plan.missing, protocol, endpoint, replies, arguments.parallel)
+        with logging_redirect_tqdm(), closing(asking) as asked:  # an interrupt outside of it stops it too
             for _ in tqdm(asked, "replies", len(plan.missing), unit="map", disable=len(plan.missing) < 3):
                 pass
         found = grading.answers(plan.names, replies)

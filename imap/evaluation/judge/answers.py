@@ -9,7 +9,9 @@ from typing import Any
 from imap.evaluation.judge.protocol import AVERAGE, CRITERIA, HIGHEST, LOWEST
 
 GRADED, REFUSED, MALFORMED, FAILED = "graded", "refused", "malformed", "failed"
-FILTERS = ("content_filter", "content_policy_violation")  # codes of errors that refuse the content
+# codes of errors that refuse the content
+FILTERS = ("content_filter", "content_policy_violation", "invalid_prompt")
+UNREADABLE = (ValueError, TypeError, RecursionError)  # errors of json.loads: no JSON, no text, nested too deeply
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ def read_answer(reply: str) -> Answer:
         message, content = choice["message"], choice["message"].get("content")
         if message.get("refusal") or choice.get("finish_reason") == "content_filter":
             return Answer(REFUSED, tokens=tokens)
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+    except (*UNREADABLE, KeyError, IndexError, AttributeError):
         return Answer(MALFORMED)
     grades = _grades(content)
     return Answer(MALFORMED, tokens=tokens) if grades is None else Answer(GRADED, grades, tokens)
@@ -61,7 +63,7 @@ def _grades(content: Any) -> dict[str, int] | None:
     try:
         pairs = json.loads(content, object_pairs_hook=list)  # a key that comes twice is seen
         grades = dict(pairs)
-    except (ValueError, TypeError):
+    except UNREADABLE:
         return None
     right = len(pairs) == len(grades) and set(grades) == set(CRITERIA)
     return grades if right and all(type(x) is int and LOWEST <= x <= HIGHEST for x in grades.values()) else None

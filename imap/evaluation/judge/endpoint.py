@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from imap.errors import ImapError, first_line
-from imap.evaluation.judge.answers import is_filtered
+from imap.evaluation.judge.answers import UNREADABLE, is_filtered
 from imap.evaluation.judge.protocol import SCHEMA
 
 log = logging.getLogger("imap")
@@ -99,11 +99,8 @@ class Endpoint:
         reply = self._client.chat.completions.with_raw_response.create(
             model=self.model, messages=[{"role": "user", "content": content}], response_format=form, **sampling
         ).text
-        try:
-            has_choices = bool(json.loads(reply)["choices"])
-        except (ValueError, KeyError, TypeError):
-            has_choices = False
-        if not has_choices and not is_filtered(_body(reply)):
+        body = _body(reply)
+        if not body.get("choices") and not is_filtered(body):
             raise _BrokenReplyError(f"the reply is no chat completion: {reply[:80]!r}")  # of a proxy, for example
         return reply
 
@@ -115,11 +112,13 @@ class _BrokenReplyError(Exception):
     pass
 
 
-def _body(reply: str) -> Any:
+def _body(reply: str) -> dict[str, Any]:
+    """The object in a reply; empty for anything else."""
     try:
-        return json.loads(reply)
-    except ValueError:
-        return None
+        body = json.loads(reply)
+    except UNREADABLE:
+        return {}
+    return body if isinstance(body, dict) else {}
 
 
 def _delay(attempt: int, response: Any) -> float:

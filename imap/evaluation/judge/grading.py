@@ -2,8 +2,8 @@
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,19 +63,22 @@ def by_sample(cases: Sequence[Case]) -> dict[Path, list[Case]]:
 
 def ask_all(
     cases: Sequence[Case], protocol: Protocol, endpoint: Endpoint, replies: Replies, parallel: int
-) -> Iterator[Case]:
-    """Ask about cases, of one sample after another, and keep the replies. Yields each case when it has been asked.
+) -> Generator[Case, None, None]:
+    """Ask about cases, in order, and keep the replies. Yields each case when it has been asked.
+
+    Close the iterator to stop: nothing more is sent, and requests under way are finished.
 
     Args:
         cases: `Plan.missing`.
         protocol, endpoint: as in `questions`.
         replies: take up every reply as soon as it comes.
-        parallel: requests at a time.
+        parallel: requests at a time, also of different samples.
 
     Raises:
         ImapError: if the endpoint refuses all requests, or several, one after another, get no reply.
     """
     failures = 0
+    under_way: dict[Future[bool], Case] = {}
 
     def ask(question: Question) -> bool:
         try:
@@ -87,24 +90,31 @@ def ask_all(
         replies.put(question.name, endpoint.model, question.text, reply)
         return True
 
+    def finished() -> Iterator[Case]:
+        nonlocal failures
+        done, _ = wait(under_way, return_when=FIRST_COMPLETED)
+        for future in [one for one in under_way if one in done]:
+            case = under_way.pop(future)
+            failures = 0 if future.result() else failures + 1
+            if failures == MOST_FAILURES:
+                raise ImapError(
+                    f"{failures} requests in a row had no reply; replies so far are kept. Run the same command again "
+                    "to continue"
+                )
+            yield case
+
     with ThreadPoolExecutor(parallel) as pool:
-        for sample, of_sample in by_sample(cases).items():
-            asked = questions(sample, of_sample, protocol, endpoint.model, endpoint.temperature)
-            pending = [pool.submit(ask, question) for question in asked]
-            try:
-                for question, future in zip(asked, pending, strict=True):
-                    failures = 0 if future.result() else failures + 1
-                    if failures == MOST_FAILURES:
-                        raise ImapError(
-                            f"{failures} requests in a row had no reply; replies so far are kept. Run the same command "
-                            "again to continue"
-                        )
-                    yield question.case
-            except BaseException:
-                endpoint.stopped.set()
-                for future in pending:
-                    future.cancel()  # nothing more is sent, and so nothing is paid
-                raise
+        try:
+            for sample, of_sample in by_sample(cases).items():
+                for question in questions(sample, of_sample, protocol, endpoint.model, endpoint.temperature):
+                    under_way[pool.submit(ask, question)] = question.case
+                    if len(under_way) == parallel:  # so no request waits in the pool, and none has to be cancelled
+                        yield from finished()
+            while under_way:
+                yield from finished()
+        except BaseException:
+            endpoint.stopped.set()
+            raise
 
 
 def answers(names: Mapping[Case, str], replies: Replies) -> dict[Case, Answer]:
