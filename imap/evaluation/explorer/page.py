@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from imap.atomic import replaced
+from imap.evaluation.baselines import BASELINES
 from imap.evaluation.explorer.curves import REACH, RECALLS
 from imap.evaluation.explorer.entries import Entry
 from imap.evaluation.explorer.means import Curves, Means
-from imap.evaluation.tables import Table
+from imap.evaluation.tables import Table, label_of
 from imap.evaluation.word_scores import METRICS
 from imap.map_files import VIEW
 from imap.view.report import page_json, page_part
@@ -52,6 +53,7 @@ def _shared(run: Path, entries: Sequence[Entry], means: Mapping[str, Means]) -> 
     return {
         "kinds": list(means),
         "rows": list(dict.fromkeys(row for one in means.values() for row in one.precision)),
+        "free": [label_of(name) for name in BASELINES],
         "metrics": metrics,
         "definitions": METRICS,
         "recalls": _numbers(RECALLS),

@@ -1,6 +1,6 @@
 // Means over clips, mean curves, and every word of every clip, worst first.
 
-const STEP = 50;  // rows that are listed at a time
+const STEP = 25;  // rows that are listed at a time
 const state = { kind: SHARED.kinds[0], metric: "ap", row: "", less: "", word: null, listed: STEP };
 const entries = () => SHARED.entries.filter(entry => entry.kind === state.kind && (state.word === null || entry.word === state.word));
 const rows = () => Object.keys(SHARED.means[state.kind].ap);
@@ -16,9 +16,11 @@ const valueOf = entry => {
 const mean = values => values.reduce((sum, x) => sum + x, 0) / values.length;
 const shown = x => x === null ? "–" : (state.less && x > 0 ? "+" : "") + x.toFixed(3);
 
-// a row keeps its colour; after the eighth, lines are dashed
-const colourOf = row => `var(--word-${SHARED.rows.indexOf(row) % 8})`;
-const dashOf = row => SHARED.rows.indexOf(row) < 8 ? "none" : "5 3";
+// a row keeps its colour; after the eighth, lines are dashed, and those of maps that need no model are grey
+const coloured = SHARED.rows.filter(row => !SHARED.free.includes(row)), DASHES = ["none", "6 3", "2 3"];
+const isFree = row => SHARED.free.includes(row);
+const colourOf = row => isFree(row) ? "var(--soft)" : `var(--word-${coloured.indexOf(row) % 8})`;
+const dashOf = row => DASHES[(isFree(row) ? SHARED.free.indexOf(row) : Math.floor(coloured.indexOf(row) / 8)) % DASHES.length];
 
 const signed = () => state.less || SIGNED.some(name => state.metric.startsWith(name));
 const across = x => `${(100 * (signed() ? (x + 1) / 2 : x)).toFixed(2)}%`;
@@ -45,7 +47,7 @@ const listMeans = () => {
 };
 
 // lines: { row, values, low, high, colour, dash }; the chosen row is bold and has its interval
-const plot = (xs, lines, { left, bottom, from, to, ticks, marks = [], shade = [] }) => {
+const plot = (xs, lines, { left, bottom, from, to, ticks, marks = [], shade = [], begins = null }) => {
   const width = 420, height = 250, x0 = 44, y0 = height - 36;
   const x = value => x0 + (width - x0 - 10) * (value - xs[0]) / (xs.at(-1) - xs[0] || 1), y = value => y0 - (y0 - 10) * (value - from) / (to - from);
   const known = line => range(xs.length).filter(i => line.values[i] !== null);
@@ -53,10 +55,11 @@ const plot = (xs, lines, { left, bottom, from, to, ticks, marks = [], shade = []
   const bold = line => line.row === state.row;
   const drawn = [...lines].sort((a, b) => bold(a) - bold(b)).flatMap(line => [
     ...line.low && bold(line) ? [draw("polygon", { points: [...points(line, line.high), ...points(line, line.low).reverse()].join(" "), style: `fill: ${line.colour}; opacity: .2` })] : [],
-    draw("polyline", { points: points(line, line.values).join(" "), style: `fill: none; stroke: ${line.colour}; stroke-width: ${bold(line) ? 2.6 : 1.1}; stroke-dasharray: ${line.dash}; opacity: ${bold(line) ? 1 : .55}` },
+    draw("polyline", { points: points(line, line.values).join(" "), style: `fill: none; stroke: ${line.colour}; stroke-width: ${line.wide ?? (bold(line) ? 2.6 : 1.1)}; stroke-dasharray: ${line.dash}; opacity: ${bold(line) || line.wide ? 1 : .55}` },
       draw("title", {}, line.row))]);
   return draw("svg", { viewBox: `0 0 ${width} ${height}`, role: "img" },
     ...shade.map(([a, b]) => draw("rect", { class: "moving", x: x(a), y: 10, width: Math.max(2, x(b) - x(a)), height: y0 - 10, style: "fill: var(--soft); opacity: .16" })),
+    ...begins === null ? [] : [draw("line", { x1: x(begins), x2: x(begins), y1: 10, y2: y0, stroke: "var(--line)" })],
     draw("path", { d: `M${x0} 10V${y0}H${width - 10}`, style: "fill: none; stroke: var(--line)" }),
     ...ticks.flatMap(value => [draw("text", { x: x0 - 6, y: y(value) + 4, "text-anchor": "end" }, `${value}`)]),
     ...marks.map(value => draw("text", { x: x(value), y: y0 + 16, "text-anchor": "middle" }, `${value}`)),
@@ -79,9 +82,11 @@ const drawCurves = () => {
   const parts = [figure("Precision and recall of cells, mean over clips; the interval is that of the chosen map", precisions(precision))];
   const onset = Object.entries(SHARED.onset).map(([row, curve]) => line(row, ...curve));
   if (state.kind === "motion" && onset.length) {
-    const truth = { row: "truth", values: SHARED.onset_moving, colour: "var(--ink)", dash: "2 3" };
+    const seen = range(SHARED.onset_moving.length).filter(i => SHARED.onset_moving[i] !== null), part = values => seen.map(i => values[i]);
+    const xs = seen.map(i => i - SHARED.reach), cut = onset.map(one => ({ ...one, values: part(one.values), low: part(one.low), high: part(one.high) }));
+    const truth = { row: "truth", values: part(SHARED.onset_moving), colour: "var(--ink)", dash: "2 4", wide: 2 };
     parts.push(figure("When: energy of the map around the frame in which the motion begins, mean over clips; dotted: the truth",
-      times(range(SHARED.onset_moving.length).map(i => i - SHARED.reach), [...onset, truth], { bottom: "latent frames from the beginning of the motion", marks: [-4, -2, 0, 2, 4], shade: [[0, SHARED.reach]] })));
+      times(xs, [...cut, truth], { bottom: "latent frames from the beginning of the motion", marks: xs.filter(x => x % 2 === 0), begins: 0 })));
   }
   byId("curves").replaceChildren(make("h2", {}, "Curves"), make("div", { class: "plots" }, ...parts));
 };
@@ -110,7 +115,8 @@ const opened = entry => {
   const picture = entry.strip ? [make("img", { src: entry.strip, loading: "lazy", alt: `maps of “${entry.caption}”` })]
     : [make("p", { class: "about" }, "No pictures of this clip: imap view RUN draws them, then imap score report shows them here.")];
   return make("div", { class: "open" }, make("div", { class: "plots" }, ...parts), ...picture,
-    make("p", { class: "about" }, `${entry.sample}; ${state.row}: ${scores.map(([metric, value]) => `${metric} ${value.toFixed(3)}`).join(", ")}`));
+    make("p", { class: "about" }, `${entry.sample}, scores of ${state.row}:`),
+    make("dl", { class: "scores-of" }, ...scores.map(([metric, value]) => make("div", { title: SHARED.definitions[metric] ?? "" }, make("dt", {}, metric), make("dd", {}, value.toFixed(3))))));
 };
 
 const listClips = () => {
@@ -144,7 +150,7 @@ const redraw = () => {
   choose("less", ["", ...rows().filter(row => row !== state.row)], ["nothing", ...rows().filter(row => row !== state.row)]);
   byId("definition").textContent = `${state.metric}: ${SHARED.definitions[state.metric] ?? ""}. Higher is better.`;
   const clips = new Set(SHARED.entries.map(entry => entry.sample)).size;
-  byId("count").textContent = `${counted(clips, "clip")}, ${counted(entries().length, "word")}`;
+  byId("count").textContent = `${counted(clips, "clip")}, ${entries().length} ${KINDS[state.kind]}`;
   listMeans(); drawCurves(); listWords(); listClips();
 };
 for (const id of ["kind", "metric", "row", "less"]) byId(id).addEventListener("change", event => {
