@@ -1,15 +1,16 @@
-"""Seconds of `imap score run`: reading the files of samples, scoring them, and the same command again.
+"""Time of `imap score run`: reading the files of samples, scoring them, and the same command again.
 
 python -m benchmarks.score                                                    # 500 samples of the embedded world's size
 python -m benchmarks.score --samples 4 --video 49 480 720 --grid 13 30 45     # of CogVideoX's size
 
-Maps are noise around two things that move. Each sample has four words, two of them motion words.
+Maps are noise, and two things move. Each sample has four words, two of them motion words. CPU seconds are those of all
+processes together; beside other work, they say more than wall seconds.
 """
 
 import argparse
 import os
 import tempfile
-import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -38,20 +39,19 @@ def write_samples(run: Path, samples: int, keys: int, video: tuple[int, ...], gr
         write_truth(folder / TRUTH, Truth(WORDS[:2], WORDS[2:], masks, moving))
 
 
-def read_samples(run: Path) -> float:
-    """Seconds to read all maps and truths once."""
-    start = time.perf_counter()
+def read_samples(run: Path) -> None:
+    """Read all maps and truths once."""
     for job in jobs_of(run, None, False):
         Maps.load(job.folder)
         read_truth(job.folder / TRUTH)
-    return time.perf_counter() - start
 
 
-def timed_scores(run: Path, workers: int) -> float:
-    """Seconds of one command, without the start of Python."""
-    start = time.perf_counter()
-    score_runs([run], workers=workers)
-    return time.perf_counter() - start
+def timed(name: str, work: Callable[[], object]) -> None:
+    """Print wall and CPU seconds of some work, without the start of Python."""
+    before = os.times()
+    work()
+    wall = os.times().elapsed - before.elapsed
+    print(f"{name:8} {wall:8.2f} s wall {sum(os.times()[:4]) - sum(before[:4]):8.2f} s CPU")
 
 
 def main() -> None:
@@ -68,9 +68,9 @@ def main() -> None:
         write_samples(run, options.samples, options.keys, tuple(options.video), tuple(options.grid))
         print(f"{options.samples} samples, {options.keys * len(WORDS)} maps each, {options.workers} processes")
         read_samples(run)  # the first time reads from the disk
-        print(f"read     {read_samples(run):8.2f} s")
-        print(f"score    {timed_scores(run, options.workers):8.2f} s")
-        print(f"again    {timed_scores(run, options.workers):8.2f} s")
+        timed("read", lambda: read_samples(run))
+        timed("score", lambda: score_runs([run], workers=options.workers))
+        timed("again", lambda: score_runs([run], workers=options.workers))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 from PIL import Image
 
+from imap.evaluation.bits import packed
 from imap.evaluation.regions import Outline
 from imap.media.truth import Truth
 from imap.view.upsampling import latent_frame
@@ -71,6 +72,16 @@ class WordTruth:
     moving: np.ndarray | None = None
     still: np.ndarray | None = None
     resting: np.ndarray | None = None
+
+    @cached_property
+    def bits(self) -> np.ndarray:
+        """`masks`, packed into bits."""
+        return packed(self.masks)
+
+    @cached_property
+    def not_void(self) -> np.ndarray | None:
+        """The pixels that count, packed into bits; None for all."""
+        return None if self.void is None else packed(~self.void)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ import warnings
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from scipy.stats import spearmanr
 
 from imap.evaluation.scores import average_precision
 
@@ -53,6 +52,8 @@ def _plain(scores: Mapping[str, float]) -> dict[str, float | None]:
 
 
 def _scores(x: np.ndarray, effect: np.ndarray, share: float) -> dict[str, float]:
+    from scipy.stats import spearmanr  # its import takes a second, and most runs have no effect map
+
     x, effect = x.ravel(), effect.ravel()
     if np.ptp(x) == 0 or np.ptp(effect) == 0:
         return {"rank": float("nan"), "ap": float("nan")}

@@ -20,10 +20,9 @@ def rankings(x: Array, positive: Array, counted: Array | None = None) -> tuple[A
         without a positive or without a negative value. In a constant row they are the share of positive values, and a
         half.
     """
-    order = np.argsort(-x, axis=1)
-    x = np.take_along_axis(x, order, axis=1)
-    weight = np.ones(x.shape, bool) if counted is None else np.take_along_axis(counted, order, axis=1)
-    hits = np.cumsum(np.take_along_axis(positive, order, axis=1) & weight, axis=1)
+    rows, order = np.arange(len(x))[:, None], np.argsort(-x, axis=1)
+    x, weight = x[rows, order], np.ones(x.shape, bool) if counted is None else counted[rows, order]
+    hits = np.cumsum(positive[rows, order] & weight, axis=1)
     misses = np.cumsum(weight, axis=1) - hits
     last_of_value = np.ones(x.shape, bool)
     last_of_value[:, :-1] = x[:, 1:] != x[:, :-1]
@@ -40,7 +39,8 @@ def rankings(x: Array, positive: Array, counted: Array | None = None) -> tuple[A
 
 def _before(counts: Array, last_of_value: Array) -> Array:
     """Counts at the end of the value before, along rows."""
-    ends = np.maximum.accumulate(np.where(last_of_value, counts, 0), axis=1)
     before = np.zeros_like(counts)
-    before[:, 1:] = ends[:, :-1]
+    before[:, 1:] = counts[:, :-1]
+    if not last_of_value.all():
+        before = np.maximum.accumulate(np.where(np.roll(last_of_value, 1, axis=1), before, 0), axis=1)
     return before

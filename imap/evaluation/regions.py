@@ -10,50 +10,31 @@ They count here, because a motion that has not begun must not be found.
 """
 
 from dataclasses import dataclass
-from math import isqrt
 
 import numpy as np
 
+from imap.evaluation import bits
+
 BOUNDARY = 0.008  # tolerance of F, as a share of the frame's diagonal
 LEVELS = 256  # thresholds to choose from, as of maps of 8 bits
+BLOCK = 2**18  # pixels to work on at once: they stay in the processor's cache
 
 
 def counts(masks: np.ndarray) -> np.ndarray:
-    """True pixels of every frame, (frames,). Several times as fast as a sum over axes."""
-    return np.array([np.count_nonzero(frame) for frame in masks])
+    """True pixels of every frame, (..., frames), of booleans or bits."""
+    ones = np.bitwise_count(masks.view(np.uint8) if masks.dtype == bool else masks)
+    return ones.reshape(*ones.shape[:-2], -1).sum(axis=-1, dtype=np.uint32).astype(int)
 
 
 def region_j(found: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """J of every frame, (frames,): intersection over union of two masks."""
+    """J of every frame, (..., frames): intersection over union of two masks, both booleans or both bits."""
     both, either = counts(found & truth), counts(found | truth)
     return np.where(either == 0, 1.0, both / np.maximum(either, 1))
 
 
 def dilated(masks: np.ndarray, radius: float) -> np.ndarray:
     """Pixels at most `radius` away from a pixel of a mask (..., height, width), by the centres of pixels."""
-    height, squared = masks.shape[-2], int(radius**2 + 1e-9)
-    result, wide, reach = np.zeros_like(masks), masks.copy(), 0
-    for rows in range(isqrt(squared), -1, -1):  # from the disk's outermost rows, which are narrow, to its middle
-        while reach < isqrt(squared - rows**2):
-            reach += 1
-            wide[..., reach:] |= masks[..., :-reach]
-            wide[..., :-reach] |= masks[..., reach:]
-        left = max(height - rows, 0)
-        result[..., rows:, :] |= wide[..., :left, :]
-        result[..., :left, :] |= wide[..., rows:, :]
-    return result
-
-
-def edges(masks: np.ndarray) -> np.ndarray:
-    """Boundary pixels of masks (..., height, width): those that differ from the pixel right, below, or both.
-
-    Half a pixel is lost towards the origin, and a mask that fills the frame has no boundary, as in DAVIS.
-    """
-    right, below, both = masks.copy(), masks.copy(), masks.copy()
-    right[..., :-1] = masks[..., 1:]
-    below[..., :-1, :] = masks[..., 1:, :]
-    both[..., :-1, :-1] = masks[..., 1:, 1:]
-    return (masks ^ right) | (masks ^ below) | (masks ^ both)
+    return bits.unpacked(bits.dilated(bits.packed(masks), radius), masks.shape[-1])
 
 
 @dataclass(frozen=True)
@@ -61,9 +42,9 @@ class Outline:
     """Boundaries of masks, ready for `boundary_f`.
 
     Attributes:
-        edge: booleans (frames, height, width), the boundary pixels.
-        near: booleans (frames, height, width), the pixels within the tolerance of one.
-        length: integers (frames,), how many boundary pixels there are.
+        edge: bits (..., frames, height, words), the boundary pixels.
+        near: bits (..., frames, height, words), the pixels within the tolerance of one. Their padding has any value.
+        length: integers (..., frames), how many boundary pixels there are.
     """
 
     edge: np.ndarray
@@ -73,16 +54,21 @@ class Outline:
     @classmethod
     def of(cls, masks: np.ndarray, tolerance: float = BOUNDARY) -> "Outline":
         """Outline of masks. tolerance: as a share of the diagonal; pixels, rounded up, are the radius."""
-        edge = edges(masks)
-        radius = float(np.ceil(tolerance * np.linalg.norm(masks.shape[-2:])))
-        return cls(edge, dilated(edge, radius), counts(edge))
+        return cls.of_bits(bits.packed(masks), masks.shape[-1], tolerance)
+
+    @classmethod
+    def of_bits(cls, masks: np.ndarray, width: int, tolerance: float = BOUNDARY) -> "Outline":
+        """`of` masks that are bits (..., frames, height, words), of some width in pixels."""
+        edge = bits.edges(masks, width)
+        radius = float(np.ceil(tolerance * np.hypot(masks.shape[-2], width)))
+        return cls(edge, bits.dilated(edge, radius), counts(edge))
 
     def __getitem__(self, frames: np.ndarray) -> "Outline":
-        return Outline(self.edge[frames], self.near[frames], self.length[frames])
+        return Outline(self.edge[..., frames, :, :], self.near[..., frames, :, :], self.length[..., frames])
 
 
 def boundary_f(found: Outline, truth: Outline) -> np.ndarray:
-    """F of every frame, (frames,): F1 of boundary pixels that have one of the other mask within the tolerance."""
+    """F of every frame, (..., frames): F1 of boundary pixels that have one of the other mask within the tolerance."""
     precision = counts(found.edge & truth.near) / np.maximum(found.length, 1)
     recall = counts(truth.edge & found.near) / np.maximum(truth.length, 1)
     f = 2 * precision * recall / np.maximum(precision + recall, np.finfo(float).tiny)
@@ -101,14 +87,22 @@ def levels_reached(x: np.ndarray, levels: np.ndarray) -> np.ndarray:
     Args:
         x: values, float32, any shape.
         levels: float32, ascending, as of `levels_of`.
+
+    Returns:
+        uint16, of the shape of x.
     """
     step = float(levels[-1] - levels[0]) / max(len(levels) - 1, 1)
-    if step < 16 * np.spacing(np.abs(levels).max()):  # rounded levels are not even
-        return np.searchsorted(levels, x, side="right")
-    bounds = np.r_[np.float32(-np.inf), levels, np.float32(np.inf)]
-    codes = ((x - levels[0]) * np.float32(1 / step) + 1).clip(0, len(levels)).astype(np.intp)
-    codes -= x < bounds[codes]  # a rounded quotient is wrong by one at most
-    codes += x >= bounds[codes + 1]
+    rounding = float(np.spacing(np.abs(levels).max()))
+    if step < 16 * rounding:  # rounded levels are not even
+        return np.searchsorted(levels, x, side="right").astype(np.uint16)
+    doubt = np.float32(4 * rounding / step + len(levels) * 2.0**-20)  # in steps: more than rounding changes
+    reached = x - levels[0]
+    reached *= np.float32(1 / step)
+    reached += np.float32(1)
+    np.clip(reached, doubt, np.float32(len(levels) + 0.5), out=reached)
+    codes, most = (reached - doubt).astype(np.uint16), (reached + doubt).astype(np.uint16)
+    doubtful = codes != most
+    codes[doubtful] = np.searchsorted(levels, x[doubtful], side="right")
     return codes
 
 
@@ -126,20 +120,20 @@ def best_threshold(
         levels: thresholds, ascending; at least one. A pixel is found if it is at or above the threshold.
         void: booleans (frames, height, width), pixels that do not count; None for none.
     """
-    codes = levels_reached(pictures, levels)
-    bins = len(levels) + 1
+    at_once = max(1, BLOCK // pictures[0].size)
+    parts = [pictures[start : start + at_once] for start in range(0, len(pictures), at_once)]
+    codes, bins = np.concatenate([levels_reached(part, levels) for part in parts]), len(levels) + 1
 
-    def histograms(counted: np.ndarray) -> np.ndarray:
-        """How often each code is in each frame, (frames, bins)."""
-        rows = [np.bincount(codes[latent][mask], minlength=bins) for latent, mask in zip(latents, counted, strict=True)]
+    def histograms(masks: np.ndarray) -> np.ndarray:
+        """How often each code is in each frame's mask, (frames, bins)."""
+        rows = [np.bincount(codes[latent][mask], minlength=bins) for latent, mask in zip(latents, masks, strict=True)]
         return np.stack(rows)
 
-    hits = histograms(truth)
-    if void is None:
-        found = np.stack([np.bincount(frame.ravel(), minlength=bins) for frame in codes])[latents]
-    else:
-        found = histograms(~void)
+    hits, found = histograms(truth), np.stack([np.bincount(frame.ravel(), minlength=bins) for frame in codes])[latents]
+    if void is not None:
+        found -= histograms(void)
+    area = hits.sum(axis=1, keepdims=True)
     found, hits = (np.cumsum(x[:, :0:-1], axis=1)[:, ::-1] for x in (found, hits))
-    either = found + counts(truth)[:, None] - hits
+    either = found + area - hits
     mean_j = np.where(either == 0, 1.0, hits / np.maximum(either, 1)).mean(axis=0)
     return float(levels[mean_j.argmax()])

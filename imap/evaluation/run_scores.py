@@ -123,12 +123,12 @@ def write_table(path: Path, jobs: Sequence[Job]) -> Path:
         table = csv.writer(file)
         table.writerow(COLUMNS)
         for job in jobs:
-            kept = kept_scores(job)
+            sample, kept = job.folder.name, kept_scores(job)
             for name in job.maps:
                 rows = kept.get(name, [])
-                table.writerows([job.folder.name, word, kind, name, what, f"{x:.6g}"] for word, kind, what, x in rows)
+                table.writerows([sample, word, kind, name, what, f"{x:.6g}"] for word, kind, what, x in rows)
             if kept and not any(kept.values()):
-                wordless.append(job.folder.name)
+                wordless.append(sample)
     if wordless:
         print(f"{path.parent}: the truth has no word of {len(wordless)} samples: {_some(wordless)}", file=sys.stderr)
     return path
@@ -191,9 +191,11 @@ def _cpus() -> int:
 
 def _check_keys(jobs: dict[Path, list[Job]], keys: Sequence[str] | None) -> None:
     """Raise UnknownNameError for a key that no sample has."""
+    if not keys:
+        return
     metas = [read_meta(job.folder) or {} for run in jobs.values() for job in run]
     known = dict.fromkeys(key for meta in metas for key in meta.get("keys", ()))
-    unknown = [key for key in keys or () if key not in known]
+    unknown = [key for key in keys if key not in known]
     if unknown:
         raise UnknownNameError(f"no sample has maps {unknown[0]!r}; there are {', '.join(known)}")
 

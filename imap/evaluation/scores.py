@@ -38,10 +38,11 @@ def auc(x: Array, positive: Array, negative: Array) -> float:
     Returns:
         A number in [0, 1]; ties count half.
     """
-    labels = np.r_[np.ones(int(positive.sum()), bool), np.zeros(int(negative.sum()), bool)]
-    if not len(labels):
+    high, low = x[positive], np.sort(x[negative])
+    if not high.size or not low.size:
         return float("nan")
-    return float(rankings(np.r_[x[positive], x[negative]][None], labels[None])[1][0])
+    twice = sum(int(np.searchsorted(low, high, side).sum()) for side in ("left", "right"))  # wins, and with ties
+    return twice / (2 * high.size * low.size)
 
 
 def best_iou(x: Array, truth: Array) -> float:

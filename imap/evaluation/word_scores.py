@@ -6,6 +6,7 @@ is enlarged as in the pictures, and a pixel is found if it reaches the threshold
 
 import numpy as np
 
+from imap.evaluation.bits import packed
 from imap.evaluation.cells import WordTruth
 from imap.evaluation.faithfulness import faithfulness
 from imap.evaluation.ranking import rankings
@@ -90,15 +91,19 @@ def region_scores(x: np.ndarray, truth: WordTruth) -> dict[str, float]:
     """Scores of REGIONS. A constant map finds no pixel."""
     if not truth.masks.any():
         return dict.fromkeys(REGIONS, float("nan"))
-    pictures = np.stack([enlarge(frame, *truth.masks.shape[1:]) for frame in x])
+    height, width = truth.masks.shape[1:]
+    pictures = np.empty((len(x), height, width), np.float32)
+    for latent, frame in enumerate(x):
+        pictures[latent] = enlarge(frame, height, width)
     if np.ptp(x) == 0:
         thresholds = dict.fromkeys(("best", "mean", "otsu"), float("inf"))
     else:
         best = best_threshold(pictures, truth.latents, truth.masks, levels_of(x), truth.void)
         thresholds = {"best": best, "mean": float(x.mean(dtype=np.float64)), "otsu": otsu(x)}
+    found = np.stack([packed(reached(pictures, value, float(x.min()))) for value in thresholds.values()])
     scores = {}
-    for rule, value in thresholds.items():
-        j, f = (float(one.mean()) for one in _j_and_f(reached(pictures, value, float(x.min())), truth))
+    for rule, *values in zip(thresholds, *_j_and_f(found, truth), strict=True):
+        j, f = (float(one.mean()) for one in values)
         scores |= {f"j_{rule}": j, f"f_{rule}": f, f"jf_{rule}": (j + f) / 2}
     return scores
 
@@ -124,11 +129,14 @@ def when_scores(x: np.ndarray, truth: WordTruth) -> dict[str, float]:
 
 
 def _j_and_f(found: np.ndarray, truth: WordTruth) -> tuple[np.ndarray, np.ndarray]:
-    """J and F of masks (latent frames, height, width), per video frame."""
-    if truth.void is None:  # an outline per latent frame, as its video frames share it
-        return region_j(found[truth.latents], truth.masks), boundary_f(Outline.of(found)[truth.latents], truth.outline)
-    found = found[truth.latents] & ~truth.void
-    return region_j(found, truth.masks), boundary_f(Outline.of(found), truth.outline)
+    """J and F of masks that are bits (rules, latent frames, height, words), each (rules, video frames)."""
+    width = truth.masks.shape[-1]
+    if truth.not_void is None:  # an outline per latent frame, as its video frames share it
+        outline, found = Outline.of_bits(found, width)[truth.latents], found[:, truth.latents]
+    else:
+        found = found[:, truth.latents] & truth.not_void
+        outline = Outline.of_bits(found, width)
+    return region_j(found, truth.bits), boundary_f(outline, truth.outline)
 
 
 def _mean_known(values: np.ndarray) -> float:

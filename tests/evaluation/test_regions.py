@@ -5,13 +5,14 @@ from itertools import product
 import numpy as np
 import pytest
 
+from imap.evaluation import bits
 from imap.evaluation.regions import (
     LEVELS,
     Outline,
     best_threshold,
     boundary_f,
+    counts,
     dilated,
-    edges,
     levels_of,
     levels_reached,
     region_j,
@@ -105,6 +106,35 @@ def test_edges_lie_inside_and_half_a_pixel_towards_the_origin():
     expected = np.array([list("......"), list(".###.."), list(".#.#.."), list(".###.."), list("......")]) == "#"
     np.testing.assert_array_equal(edges(mask), expected)
     assert not edges(np.ones((5, 6), bool)).any()
+
+
+def edges(masks):
+    return bits.unpacked(bits.edges(bits.packed(masks), masks.shape[-1]), masks.shape[-1])
+
+
+@pytest.mark.parametrize("width", [1, 17, 64, 65, 128, 200])  # whole integers, and parts of one
+def test_bits_are_the_pixels_of_masks(width):
+    masks = np.random.default_rng(width).random((4, 9, width)) < 0.7
+    masks[3] = True
+    padded = np.pad(masks, ((0, 0), (0, 1), (0, 1)), mode="edge")
+    neighbours = padded[:, :-1, 1:], padded[:, 1:, :-1], padded[:, 1:, 1:]
+    expected = np.any([masks != x for x in neighbours], axis=0)
+    np.testing.assert_array_equal(bits.unpacked(bits.packed(masks), width), masks)
+    np.testing.assert_array_equal(edges(masks), expected)
+    for one, packed in [(masks, bits.packed(masks)), (expected, bits.edges(bits.packed(masks), width))]:
+        assert counts(packed).tolist() == counts(one).tolist() == one.sum(axis=(1, 2)).tolist()  # padding is 0
+
+
+def test_dilation_crosses_integers_and_blocks(monkeypatch):
+    masks = np.random.default_rng(2).random((5, 9, 150)) < 0.01
+    rows, columns = np.mgrid[:9, :150]
+    distance = [
+        np.min([np.hypot(rows - y, columns - x) for y, x in zip(*np.nonzero(mask), strict=True)], axis=0)
+        for mask in masks
+    ]
+    for block in (1, 500, bits.BLOCK):
+        monkeypatch.setattr(bits, "BLOCK", block)
+        np.testing.assert_array_equal(dilated(masks, 5), np.array(distance) <= 5)
 
 
 @pytest.mark.parametrize("seed", range(8))

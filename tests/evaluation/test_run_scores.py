@@ -116,6 +116,12 @@ def test_samples_without_truth_are_named_and_a_run_without_any_is_refused(run, c
         score_runs([run])
 
 
+def test_slow_libraries_are_not_imported():
+    code = "import sys, imap.evaluation.run_scores; print({'torch', 'scipy.stats', 'matplotlib'} & set(sys.modules))"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said.strip() == "set()"
+
+
 def test_unchanged_samples_are_not_scored_again(run, monkeypatch):
     scored = []
     score = sample_scores.sample_scores
