@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -96,9 +97,10 @@ def _entries(
             x = maps.of(name, word) if name in scores else None
             if x is not None:
                 rows[label_of(name)].append((scores[name], *_curves(x, truth)))
-        means = {label: [_mean(x) for x in zip(*row, strict=True)] for label, row in rows.items()}
-        columns = [{label: row[i] for label, row in means.items()} for i in range(3)]
-        found.append(Entry(sample, caption, word, kind, *columns, truth.moving))
+        scored, precision, energy = (
+            {label: _mean([draw[i] for draw in draws]) for label, draws in rows.items()} for i in range(3)
+        )
+        found.append(Entry(sample, caption, word, kind, scored, precision, energy, truth.moving))
     return found
 
 
@@ -107,7 +109,7 @@ def _curves(x: np.ndarray, truth: WordTruth) -> tuple[np.ndarray, np.ndarray]:
     return precision, standardized(frame_energy(x, truth.known))
 
 
-def _mean(draws: Sequence) -> Mapping[str, float] | np.ndarray:
+def _mean(draws: Sequence[Any]) -> Any:
     """Mean of the numbers or curves of maps that share a row, such as draws of random heads."""
     if isinstance(draws[0], np.ndarray):
         return np.mean(draws, axis=0)

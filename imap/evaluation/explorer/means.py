@@ -1,7 +1,7 @@
 """Means over clips of scores and curves, after the mean over the words of a clip."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,8 +33,8 @@ class Means:
 def means_of(entries: Sequence[Entry], kind: str) -> Means:
     """Means over the clips that have words of a kind."""
     entries = [entry for entry in entries if entry.kind == kind]
-    beginning = [entry for entry in entries if entry.moving is not None and entry.moving.any() and not entry.moving[0]]
-    moving = [from_onset(standardized(entry.moving.astype(float)), entry.moving) for entry in beginning]
+    begins = [(entry, entry.moving) for entry in entries if entry.moving is not None and entry.moving.argmax()]
+    moving = [from_onset(standardized(flags.astype(float)), flags) for _, flags in begins]
     scores = [
         Score("", entry.sample, entry.word, kind, row, metric, value)
         for entry in entries
@@ -43,19 +43,21 @@ def means_of(entries: Sequence[Entry], kind: str) -> Means:
     ]
     return Means(
         table(scores, kind),
-        _curves(entries, lambda entry: entry.precision),
-        _curves(beginning, lambda entry: {row: from_onset(x, entry.moving) for row, x in entry.energy.items()}),
+        _curves((entry.sample, entry.precision) for entry in entries),
+        _curves(
+            (entry.sample, {row: from_onset(x, flags) for row, x in entry.energy.items()}) for entry, flags in begins
+        ),
         mean_curve(moving)[0] if moving else np.array([]),
     )
 
 
-def _curves(entries: Sequence[Entry], of: Callable[[Entry], Curves]) -> dict[str, np.ndarray]:
-    """Mean curves by row. Curves of nan alone are left out."""
+def _curves(words: Iterable[tuple[str, Curves]]) -> dict[str, np.ndarray]:
+    """Mean curves by row, of clips and the curves of one of their words. Curves of nan alone are left out."""
     clips: dict[str, dict[str, list[np.ndarray]]] = defaultdict(lambda: defaultdict(list))
-    for entry in entries:
-        for row, curve in of(entry).items():
+    for clip, curves in words:
+        for row, curve in curves.items():
             if not np.isnan(curve).all():
-                clips[row][entry.sample].append(curve)
+                clips[row][clip].append(curve)
     return {row: mean_curve([_known_mean(curves) for curves in x.values()]) for row, x in clips.items()}
 
 

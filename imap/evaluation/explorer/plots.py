@@ -16,7 +16,7 @@ from imap.evaluation.tables import label_of
 
 SIZE = (5.2, 3.4)  # inches
 DPI = 200
-GREY = 7  # of tab10: grey is of maps that need no model
+GREY = 7  # of the colours C0 to C9; grey is of maps that need no model
 FORMATS = ("png", "pdf")
 WORDS = {"motion": "motion words", "concept": "nouns"}
 FREE = frozenset(map(label_of, BASELINES))
@@ -74,7 +74,7 @@ def _blank() -> tuple[Figure, Axes]:
 
 def _lines(axes: Axes, across: np.ndarray, curves: Curves) -> None:
     """A line and a band per row; baselines without a model are grey."""
-    colours = [colour for i, colour in enumerate(matplotlib.colormaps["tab10"].colors) if i != GREY]
+    colours = [f"C{i}" for i in range(10) if i != GREY]  # of tab10
     own = [row for row in curves if row not in FREE]
     styles = dict(zip(sorted(FREE), ("-", "--", ":"), strict=True))
     for row, (mean, low, high) in curves.items():
