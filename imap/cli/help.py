@@ -31,7 +31,13 @@ EXPLAINED = "cogvideox_5b"  # the backbone whose comments explain the model sett
 HIDDEN = ("backbone.name", "backbone.family", "backbone.num_layers", "backbone.num_heads")  # not for users to set
 PLACES = {"name": "BACKBONE", "family": "FAMILY"}  # in defaults of folders
 PAPER, BY_BACKBONE = "paper", "by backbone"  # labels of defaults that depend on the backbone
-ORDER = {"What to look for": 0, "Run": 0, "Model": 1, "Output": 3}  # places of titles; 2 is that of all others
+ORDER = {
+    "What to look for": 0,
+    "Run": 0,
+    "Model": 1,
+    "Output": 3,
+    "Long lists": 4,
+}  # places of titles; 2 is that of all others
 
 
 @dataclass(frozen=True)

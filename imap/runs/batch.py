@@ -21,7 +21,7 @@ from imap.map_files import ARRAYS, META, TRUTH, VIDEO, VIEW, read_meta
 from imap.media.truth import write_truth
 from imap.media.video_io import clock_facts, write_video
 from imap.runs import interrupts
-from imap.runs.failures import record_failure
+from imap.runs.failures import ERRORS, record_failure
 from imap.runs.folders import is_replaced_by
 from imap.runs.request import NAMED, look_up
 
@@ -58,6 +58,7 @@ def run_tasks(
     work: Callable[[Sample], Output],
     tally: Tally,
     facts: Mapping[str, Any],
+    max_failures: int | None = None,
 ) -> None:
     """Do the tasks one by one, and write each result at once.
 
@@ -67,11 +68,20 @@ def run_tasks(
         work: makes the output of a sample.
         tally: is updated after each task.
         facts: `fps` and others that `meta.json` records, and that are not part of the request.
+        max_failures: stop after so many failed samples, those that failed the check included; None for any number.
+
+    Raises:
+        ImapError: after `max_failures`, or for a full disk.
     """
     warned = False
     with closing(each_claimed(tasks, lambda task: output_dir / task.name)) as claimed:
         for count, task in enumerate(claimed, 1):
             interrupts.check()
+            if max_failures is not None and len(tally.failed) >= max_failures:
+                raise ImapError(
+                    f"{len(tally.failed)} samples have failed, and max_failures={max_failures}; the run stops. "
+                    f"{output_dir / ERRORS} has the reasons; the same command continues"
+                )
             place, found = f"[{count}/{len(tasks)}]", look_up(output_dir / task.name, task.request)
             if found.changed and not task.replaces and not warned:
                 warned = True

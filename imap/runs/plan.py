@@ -15,6 +15,7 @@ from imap.config.method import Method, method_settings
 from imap.config.model import Model, model_settings
 from imap.config.run import AFTER, AUTO, DURING, Run, run_settings
 from imap.config.samples import Sample, numbered, samples_of
+from imap.config.scale import Scale, scale_settings
 from imap.errors import ImapError
 from imap.media.clips import as_clip, check_clip, check_video_size
 from imap.media.fitted_truth import check_truth
@@ -45,6 +46,7 @@ class Plan:
 
     model: Model
     run: Run
+    scale: Scale
     checkpoint: Checkpoint
     tasks: Sequence[Task]
     prompt: str  # of the first sample of the whole list, finished or not: it identifies the list
@@ -64,6 +66,7 @@ def plan(config: Mapping[str, Any], renoising: bool) -> Plan:
     Raises:
         ImapError: if no sample can run.
     """
+    scale = scale_settings(config)
     model, run = model_settings(config["backbone"]), run_settings(config, renoising)
     samples = list(numbered(samples_of(config, renoising, config["backbone"].get("demo"))))
     warn_of_unknown_words([sample for _, sample in samples], model.name, config["backbone"].get("words"))
@@ -78,7 +81,9 @@ def plan(config: Mapping[str, Any], renoising: bool) -> Plan:
         check_keep([task.sample for task in tasks], checkpoint, run, method, renoising)
     if len(tally.failed) == len(listed):
         raise ImapError(f"none of the {len(listed)} samples can run; see {run.output_dir / ERRORS} for the reasons")
-    return Plan(model, run, checkpoint, tasks, samples[0][1].prompt, [task.name for task in listed], tally)
+    names = [task.name for task in listed]
+    tasks = shard_order(tasks, names, scale.index, scale.count)
+    return Plan(model, run, scale, checkpoint, tasks, samples[0][1].prompt, names, tally)
 
 
 def check_model(config: Mapping[str, Any], model: Model, run: Run, renoising: bool) -> tuple[Checkpoint, Method]:
@@ -188,6 +193,15 @@ def check_tasks(
         shown = ", ".join(twice[:NAMED]) + (", ..." if len(twice) > NAMED else "")
         log.warning("%d of the list are the same as ones before them, and are made again: %s", len(twice), shown)
     return tasks
+
+
+def shard_order(tasks: Sequence[Task], names: Sequence[str], index: int, count: int) -> list[Task]:
+    """Tasks of a shard, then those of the next shards: a process that is done early helps with the others.
+
+    names: folders of the whole list, finished or not: shards are parts of it, whenever their processes start.
+    """
+    places = {name: place for place, name in enumerate(names)}
+    return sorted(tasks, key=lambda task: ((places[task.name] - index) % count, places[task.name]))
 
 
 def warn_of_unknown_words(samples: Iterable[Sample], name: str, known: Sequence[str] | None) -> None:

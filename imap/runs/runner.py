@@ -108,7 +108,8 @@ def run_plan(todo: Plan, renoising: bool) -> None:
     """Load the model of a plan and run its tasks."""
     pipe = load_model(todo.model, todo.checkpoint)
     run = choose_layers(pipe, todo, renoising) if todo.run.chooses_layers else todo.run
-    do_tasks(pipe, todo.tasks, run, renoising, todo.tally, facts_of(todo.model, run))
+    facts = facts_of(todo.model, run)
+    do_tasks(pipe, todo.tasks, run, renoising, todo.tally, facts, todo.scale.max_failures)
 
 
 def load_model(model: Model, checkpoint: Checkpoint) -> Any:
@@ -126,7 +127,13 @@ def facts_of(model: Model, run: Run) -> dict[str, Any]:
 
 
 def do_tasks(
-    pipe: Any, tasks: Sequence[Task], run: Run, renoising: bool, tally: Tally, facts: Mapping[str, Any]
+    pipe: Any,
+    tasks: Sequence[Task],
+    run: Run,
+    renoising: bool,
+    tally: Tally,
+    facts: Mapping[str, Any],
+    max_failures: int | None = None,
 ) -> None:
     """Run samples one by one. The next clip is decoded in the background, and repeated texts are encoded once.
 
@@ -136,7 +143,7 @@ def do_tasks(
         run: settings.
         renoising: read clips instead of sampling.
         tally: is updated after each task.
-        facts: as in `run_tasks`.
+        facts, max_failures: as in `run_tasks`.
     """
     prompt_cache = PromptCache(backbone_of(pipe))
     places = {task.sample: place for place, task in enumerate(tasks)}
@@ -164,7 +171,7 @@ def do_tasks(
                 clips.start(following.sample)
             return one_sample(pipe, sample, run, renoising, prompt_cache=prompt_cache, clip=clip)
 
-        run_tasks(tasks, run.output_dir, work, tally, facts)
+        run_tasks(tasks, run.output_dir, work, tally, facts, max_failures)
 
 
 def one_sample(pipe: Any, sample: Sample, run: Run, renoising: bool, **prepared: Any) -> Output:

@@ -206,7 +206,8 @@ def test_help_lists_every_setting_with_its_meaning_and_runs_nothing(command: str
     main([command, "prompt=a", flag])
     shown = capsys.readouterr().out
     config = composed(command=config_name)
-    names = [x for x in config if x not in ("backbone", "video")] + [f"video.{x}" for x in config.get("video", {})]
+    nested = [f"{group}.{x}" for group in ("video", "shard") for x in config.get(group, {})]
+    names = [x for x in config if x not in ("backbone", "video", "shard")] + nested
     hidden = ("name", "family", "num_layers", "num_heads", "paper", "demo", "words")
     names += [f"backbone.{x}" for x in config["backbone"] if x not in hidden]
     assert [name for name in names if not re.search(rf"^  {re.escape(name)} +\S", shown, re.MULTILINE)] == []
@@ -247,9 +248,9 @@ def test_a_model_setting_has_the_default_that_all_backbones_of_the_command_share
     assert settings["backbone.id"].meaning == small["backbone.id"].meaning
 
 
-def test_titles_start_with_the_words_and_the_model_and_end_with_the_output():
+def test_titles_start_with_the_words_and_the_model_and_end_with_long_lists():
     titles = [group.title for group in setting_groups("sampling")]
-    assert titles == ["What to look for", "Model", "Sampling", "Maps", "Beyond the paper", "Output"]
+    assert titles == ["What to look for", "Model", "Sampling", "Maps", "Beyond the paper", "Output", "Long lists"]
     assert setting_groups("shapes_train")[0].title == "Run"
 
 

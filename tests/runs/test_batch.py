@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import imap.runs.batch
-from imap import Maps
+from imap import ImapError, Maps
 from imap.atomic import check_writable
 from imap.config.samples import Sample, numbered
 from imap.jobs.output import Output
@@ -17,6 +17,7 @@ from imap.map_files import read_meta
 from imap.media.clips import read_clip
 from imap.runs.batch import Tally, Task, run_tasks, versions
 from imap.runs.failures import ERRORS, record_failure
+from imap.runs.plan import shard_order
 from imap.runs.request import log_found, look_up, request
 
 SETTINGS = {"seed": 42, "height": 16, "method": {"imap_layer": [0, 1]}, "model": {"name": "tiny_wan"}}
@@ -126,6 +127,23 @@ def test_a_failure_does_not_stop_the_others_and_is_recorded_with_its_traceback(t
     entry = json.loads((tmp_path / ERRORS).read_text(encoding="utf-8"))
     assert (entry["sample"], entry["stage"], entry["error"]) == ("001-bad", "maps", "RuntimeError: out of\nmemory")
     assert "Traceback (most recent call last)" in entry["traceback"] and "raise self.error" in entry["traceback"]
+
+
+def test_a_run_stops_after_so_many_failures_and_keeps_what_is_finished(tmp_path: Path):
+    tasks = [Task(name, one, request(one, SETTINGS)) for name, one in samples("good", "bad 1", "fine", "bad 2", "last")]
+    work, tally = Work(), Tally()
+    with pytest.raises(ImapError, match="2 samples have failed, and max_failures=2; the run stops"):
+        run_tasks(tasks, tmp_path, work, tally, {"fps": 8, "device": "cpu"}, max_failures=2)
+    assert work.done == ["good", "bad 1", "fine", "bad 2"]
+    assert [name.partition("-")[2] for name in tally.done] == ["good", "fine"] and len(tally.failed) == 2
+
+
+def test_shards_begin_with_their_part_of_the_whole_list_and_help_with_the_rest():
+    names = [f"{i}" for i in range(7)]
+    tasks = [Task(name, samples(name)[0][1], {}) for name in names if name not in ("1", "2")]  # these are finished
+    order = [[task.name for task in shard_order(tasks, names, index, 3)] for index in range(3)]
+    assert order == [["0", "3", "6", "4", "5"], ["4", "5", "0", "3", "6"], ["5", "0", "3", "6", "4"]]
+    assert shard_order(tasks, names, 0, 1) == tasks
 
 
 def test_the_next_run_redoes_only_failed_samples(tmp_path: Path):
