@@ -1,20 +1,20 @@
-"""Masks of which an integer holds 64 pixels of a row: counts, boundaries and dilation take a tenth of the time.
+"""Masks packed into integers of 64 pixels of a row. They make counts, boundaries and dilation fast.
 
-Masks are booleans (..., height, width), and bits uint64 (..., height, words). The bits past the width are padding.
+Masks are booleans (..., height, width), and bits uint64 (..., height, integers). The bits past the width are padding.
 """
 
 from math import isqrt
 
 import numpy as np
 
-WORD = 64  # pixels in an integer
+PIXELS = 64  # of an integer
 BLOCK = 2**18  # bytes of frames to dilate together: they stay in the processor's cache
 
 
 def packed(masks: np.ndarray) -> np.ndarray:
     """Masks as bits; their padding is 0."""
     groups = np.packbits(masks, axis=-1, bitorder="little")
-    bits = np.zeros((*masks.shape[:-1], -(-masks.shape[-1] // WORD) * WORD // 8), np.uint8)
+    bits = np.zeros((*masks.shape[:-1], -(-masks.shape[-1] // PIXELS) * PIXELS // 8), np.uint8)
     bits[..., : groups.shape[-1]] = groups
     return bits.view("<u8")
 
@@ -56,12 +56,12 @@ def edges(bits: np.ndarray, width: int) -> np.ndarray:
 def _from_the_right(bits: np.ndarray) -> np.ndarray:
     """Every pixel has the value of its right neighbour."""
     moved = bits >> np.uint64(1)
-    moved[..., :-1] |= bits[..., 1:] << np.uint64(WORD - 1)
+    moved[..., :-1] |= bits[..., 1:] << np.uint64(PIXELS - 1)
     return moved
 
 
 def _from_the_left(bits: np.ndarray) -> np.ndarray:
     """Every pixel has the value of its left neighbour."""
     moved = bits << np.uint64(1)
-    moved[..., 1:] |= bits[..., :-1] >> np.uint64(WORD - 1)
+    moved[..., 1:] |= bits[..., :-1] >> np.uint64(PIXELS - 1)
     return moved

@@ -42,8 +42,8 @@ class Outline:
     """Boundaries of masks, ready for `boundary_f`.
 
     Attributes:
-        edge: bits (..., frames, height, words), the boundary pixels.
-        near: bits (..., frames, height, words), the pixels within the tolerance of one. Their padding has any value.
+        edge: bits (..., frames, height, integers), the boundary pixels.
+        near: bits (..., frames, height, integers), the pixels within the tolerance of one. Their padding has any value.
         length: integers (..., frames), how many boundary pixels there are.
     """
 
@@ -58,7 +58,7 @@ class Outline:
 
     @classmethod
     def of_bits(cls, masks: np.ndarray, width: int, tolerance: float = BOUNDARY) -> "Outline":
-        """`of` masks that are bits (..., frames, height, words), of some width in pixels."""
+        """`of` masks that are bits (..., frames, height, integers), of some width in pixels."""
         edge = bits.edges(masks, width)
         radius = float(np.ceil(tolerance * np.hypot(masks.shape[-2], width)))
         return cls(edge, bits.dilated(edge, radius), counts(edge))

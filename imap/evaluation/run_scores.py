@@ -141,7 +141,8 @@ def note_gaps(jobs: Sequence[Job], others: Sequence[OtherMaps]) -> None:
         for job in jobs:
             kept = kept_scores(job)
             words = {row[0] for name, rows in kept.items() if name in job.maps for row in rows}
-            lacking[job.folder.name] = len(words - {row[0] for row in kept.get(other.name, ())})
+            own = kept.get(other.name, []) if other.name in job.maps else []  # kept scores of removed files stay
+            lacking[job.folder.name] = len(words - {row[0] for row in own})
         samples = [name for name, count in lacking.items() if count]
         if samples:
             print(

@@ -21,7 +21,7 @@ MOTION, CONCEPT = "motion", "concept"
 
 
 class SampleMaps:
-    """Maps of one sample by name and word. Files are read when a map is first used.
+    """Maps of one sample by name and word. A file is opened when its map is first used.
 
     Attributes:
         folder: of the sample.
@@ -36,9 +36,8 @@ class SampleMaps:
             raise ImapError(f"{folder} holds no finished sample: there is no readable {META}; {AGAIN}")
         self.folder, self.texts, self._motions = folder, tuple(meta["texts"]), frozenset(meta["motions"])
         self._others = {other.name: other for other in others}
-        paths = {key: folder / ARRAYS / f"{key}.npy" for key in meta["keys"]}
-        self._arrays = {key: read_array(path, len(self.texts), on_use=True) for key, path in paths.items()}
-        shape = next(iter(self._arrays.values())).shape
+        self._keys, self._arrays = tuple(meta["keys"]), {}
+        shape = self._array(self._keys[0]).shape
         self.grid: Grid = (shape[1], shape[2], shape[3])
         self._truth = _truth(folder, Maps(self._arrays, self.texts, self._motions, facts=meta))
         on_grid = TruthOnGrid(self._truth, self.grid)
@@ -65,7 +64,7 @@ class SampleMaps:
         key = name.removeprefix(SHUFFLED)
         if name.startswith(SHUFFLED):
             text = other_word(self.texts, self._motions, text) or text
-        x = np.asarray(self._arrays[key][self.texts.index(text)])
+        x = np.asarray(self._array(key)[self.texts.index(text)])
         if not np.isfinite(x).all():
             raise ImapError(f"the maps {key!r} have values that are NaN or infinite, which cannot be scored; {AGAIN}")
         return x
@@ -73,7 +72,13 @@ class SampleMaps:
     @property
     def has_effect(self) -> bool:
         """Whether the effect of the words was read."""
-        return EFFECT in self._arrays
+        return EFFECT in self._keys
+
+    def _array(self, key: str) -> np.ndarray:
+        """Maps of all texts."""
+        if key not in self._arrays:
+            self._arrays[key] = read_array(self.folder / ARRAYS / f"{key}.npy", len(self.texts), on_use=True)
+        return self._arrays[key]
 
     def _free(self, name: str) -> np.ndarray:
         """A baseline that needs no model."""

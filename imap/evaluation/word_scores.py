@@ -129,7 +129,7 @@ def when_scores(x: np.ndarray, truth: WordTruth) -> dict[str, float]:
 
 
 def _j_and_f(found: np.ndarray, truth: WordTruth) -> tuple[np.ndarray, np.ndarray]:
-    """J and F of masks that are bits (rules, latent frames, height, words), each (rules, video frames)."""
+    """J and F of masks that are bits (rules, latent frames, height, integers), each (rules, video frames)."""
     width = truth.masks.shape[-1]
     if truth.not_void is None:  # an outline per latent frame, as its video frames share it
         outline, found = Outline.of_bits(found, width)[truth.latents], found[:, truth.latents]

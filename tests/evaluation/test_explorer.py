@@ -19,7 +19,7 @@ from imap.evaluation.explorer.curves import (
     precision_at_recall,
     standardized,
 )
-from imap.evaluation.explorer.entries import entries_of
+from imap.evaluation.explorer.entries import Entry, entries_of
 from imap.evaluation.explorer.means import means_of
 from imap.evaluation.run_scores import score_runs
 from imap.evaluation.tables import read_scores, table
@@ -234,6 +234,29 @@ def test_scores_that_no_longer_hold_are_refused(change, message, tmp_path):
     assert not (folder / "scores.html").exists()
 
 
+def test_maps_of_another_tool_that_are_not_in_the_table_are_not_needed(tmp_path):
+    folder, other, store = tmp_path / "run", tmp_path / "daam", tmp_path / "store.npy"
+    write_sample(folder / "000-ball", 0)
+    (other / "000-ball").mkdir(parents=True)
+    np.save(store, np.zeros((LATENT, 2, 2)))
+    (other / "000-ball/jumps.npy").symlink_to(store)
+    main(["run", str(folder), "--maps", "imap_layers", "--other", f"daam={other}"])
+    assert "daam" in entries_of(folder)[1].scores, "a link belongs to the folder that it is in"
+    (other / "000-ball/jumps.npy").unlink()
+    main(["run", str(folder), "--maps", "imap_layers"])
+    assert list(entries_of(folder)[1].scores) == ["GramCol"]
+
+
+def test_the_truth_of_the_mean_curve_is_a_mean_over_clips():
+    def entry(sample, onset):
+        moving = np.arange(LATENT) >= onset
+        return Entry(sample, "", "jumps", "motion", {}, {}, {}, moving)
+
+    both = means_of([entry("a", 3), entry("b", 2)], "motion").moving
+    twice = means_of([entry("a", 3), entry("a", 3), entry("b", 2)], "motion").moving
+    np.testing.assert_allclose(twice, both)
+
+
 def test_a_map_without_scores_is_refused_with_those_there_are(run):
     with pytest.raises(ImapError, match="no scores of 'other'; there are sel_imap_layers"):
         entries_of(run, ["other"])
@@ -247,4 +270,5 @@ def test_a_run_of_nouns_alone_has_a_page(tmp_path):
     )
     score_runs([tmp_path / "run"])
     main(["report", str(tmp_path / "run")])
-    assert "temporal.png" not in {path.name for path in (tmp_path / "run/scores").iterdir()}
+    assert (tmp_path / "run/scores.html").is_file()
+    assert {path.stem for path in (tmp_path / "run/scores").iterdir()} == {"precision_recall_concept"}

@@ -303,6 +303,22 @@ def test_maps_of_another_tool_that_changed_are_scored_again(run, tmp_path):
     assert before["001-ball"] == (run / ".scores" / "001-ball.json").stat().st_mtime_ns
 
 
+def test_removed_maps_of_another_tool_are_named_as_missing(run, tmp_path, capsys):
+    names = [f"{sample}/{word}" for sample in ("000-ball", "001-ball") for word in ("ball", "rolls")]
+    argument = other_tool(tmp_path / "daam", dict.fromkeys(names, BALL))
+    main(["run", str(run), "--maps", "imap_layers", "--other", argument])
+    assert "without a map" not in capsys.readouterr().err
+    shutil.rmtree(tmp_path / "daam/001-ball")
+    main(["run", str(run), "--maps", "imap_layers", "--other", argument])
+    assert "words without a map: 2, in 001-ball" in capsys.readouterr().err
+
+
+def test_files_of_other_keys_are_not_opened(run):
+    (run / "000-ball/npy/flat.npy").write_bytes(b"")
+    score_runs([run], ["imap_layers"])
+    assert "ap" in values(run)
+
+
 @pytest.mark.parametrize(
     ("argument", "array", "message"),
     [

@@ -34,11 +34,14 @@ def standardized(energy: Array) -> Array:
 
 
 def from_onset(values: Array, moving: Array) -> Array:
-    """Values of the frames around the first moving one, (2 * REACH + 1,): nan beyond the video.
+    """Values of the frames around the first moving one.
 
     Args:
         values: (frames,).
-        moving: booleans (frames,). All nan if the first frame moves, or none: then no motion begins in the video.
+        moving: booleans (frames,).
+
+    Returns:
+        (2 * REACH + 1,): nan beyond the video. All nan if the first frame moves, or none: no motion begins.
     """
     aligned = np.full(2 * REACH + 1, np.nan)
     onset = int(moving.argmax())

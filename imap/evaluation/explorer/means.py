@@ -21,7 +21,8 @@ class Means:
         table: of the scores.
         precision: by row, precision at RECALLS (3, 20): mean, lower and upper end.
         onset: by row, energy around the beginning of the motion (3, 2 * REACH + 1). Empty where no motion begins.
-        moving: share of clips that move around that beginning, standardized like energies (2 * REACH + 1,).
+        moving: mean over clips of the moving flags around that beginning, standardized like energies
+            (2 * REACH + 1,). Empty where no motion begins.
     """
 
     table: Table
@@ -34,7 +35,9 @@ def means_of(entries: Sequence[Entry], kind: str) -> Means:
     """Means over the clips that have words of a kind."""
     entries = [entry for entry in entries if entry.kind == kind]
     begins = [(entry, entry.moving) for entry in entries if entry.moving is not None and entry.moving.argmax()]
-    moving = [from_onset(standardized(flags.astype(float)), flags) for _, flags in begins]
+    moving = _curves(
+        (entry.sample, {"truth": from_onset(standardized(flags.astype(float)), flags)}) for entry, flags in begins
+    )
     scores = [
         Score("", entry.sample, entry.word, kind, row, metric, value)
         for entry in entries
@@ -47,7 +50,7 @@ def means_of(entries: Sequence[Entry], kind: str) -> Means:
         _curves(
             (entry.sample, {row: from_onset(x, flags) for row, x in entry.energy.items()}) for entry, flags in begins
         ),
-        mean_curve(moving)[0] if moving else np.array([]),
+        moving["truth"][0] if moving else np.array([]),
     )
 
 
