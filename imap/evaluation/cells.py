@@ -6,6 +6,7 @@ A cell is known if at least half of its pixels are not void. A latent frame move
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -61,6 +62,7 @@ class WordTruth:
         moving: of a motion word, booleans (latent frames,), whether a thing of it moves.
         still: of a motion word, the cells of its things while they do not move.
         resting: of a motion word, the cells of things that have the noun of a mover and do not move, while it moves.
+        absent: whether its things are in no frame, as of an expression that fits no object.
     """
 
     own: np.ndarray
@@ -72,6 +74,7 @@ class WordTruth:
     moving: np.ndarray | None = None
     still: np.ndarray | None = None
     resting: np.ndarray | None = None
+    absent: bool = False
 
     @cached_property
     def bits(self) -> np.ndarray:
@@ -113,7 +116,7 @@ class TruthOnGrid:
         if not named.any():
             return None
         masks = self._without_void(_any(self.truth.masks[named]))
-        return self._word(masks, self._cells(masks))
+        return self._word(masks, self._cells(masks), absent=not masks.any())
 
     def _motion(self, acting: np.ndarray) -> WordTruth:
         moving, nouns = self.truth.moving, [noun.casefold() for noun in self.truth.nouns]
@@ -128,9 +131,10 @@ class TruthOnGrid:
             moving=own_moves,
             still=_any((place & ~moves_here)[acting]) & ~own,
             resting=_any((place & ~moves_here)[alike]) & ~own & own_moves[:, None, None],
+            absent=not self.truth.masks[acting].any(),
         )
 
-    def _word(self, masks: np.ndarray, own: np.ndarray, **motion: np.ndarray) -> WordTruth:
+    def _word(self, masks: np.ndarray, own: np.ndarray, **motion: Any) -> WordTruth:
         known = self._known_share >= HALF
         return WordTruth(
             own, known, latents_of(len(masks), self.grid[0]), masks, Outline.of(masks), self.truth.void, **motion

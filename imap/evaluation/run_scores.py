@@ -69,7 +69,7 @@ def score_runs(
         first = next(iter(problems))
         total = sum(map(len, jobs.values()))
         raise ImapError(
-            f"{len(problems)} of {total} samples cannot be scored, and are not in the table: "
+            f"{len(problems)} of {total} samples cannot be scored, and the table lacks what was not scored before: "
             f"{_some([job.folder.name for job in problems])}; the first: {problems[first]}"
         )
     return tables

@@ -164,12 +164,14 @@ def interval(values: Sequence[float], draws: int = 2000, seed: int = 0) -> tuple
         seed: Seed of the bootstrap.
 
     Returns:
-        Mean, lower end, upper end.
+        Mean, lower end, upper end. A single value has no interval: its ends are nan.
     """
     known = np.asarray(values, float)
     known = known[~np.isnan(known)]
     if not len(known):
         return float("nan"), float("nan"), float("nan")
+    if len(known) == 1:
+        return float(known[0]), float("nan"), float("nan")
     rng = np.random.default_rng(seed)
     means = known[rng.integers(len(known), size=(draws, len(known)))].mean(axis=1)
     low, high = np.percentile(means, [2.5, 97.5])

@@ -22,7 +22,7 @@ from imap.evaluation.scores import (
 from imap.view.threshold import otsu
 from imap.view.upsampling import enlarge
 
-VERSION = 1  # of the metrics: a higher one makes earlier results count as old
+VERSION = 2  # of the metrics: a higher one makes earlier results count as old
 WHERE = {  # of every word
     "ap": "average precision of the cells of all frames together; of a motion word, while it moves",
     "auc": "area under the ROC curve of the cells of all frames together",
@@ -61,7 +61,7 @@ METRICS = {**WHERE, **REGIONS, **WHEN, **AGREEMENT}  # name: its definition in o
 def word_scores(x: np.ndarray, truth: WordTruth, effect: np.ndarray | None = None) -> dict[str, float]:
     """Every score of a map, by names of METRICS. Those that are not defined are nan.
 
-    A word that is true in no cell has no score of WHERE, and one that is true in no pixel none of REGIONS.
+    A word that is true in no cell has no score of WHERE.
 
     Args:
         x: the map, float32 (latent frames, rows, columns), all finite.
@@ -88,8 +88,12 @@ def where_scores(x: np.ndarray, truth: WordTruth) -> dict[str, float]:
 
 
 def region_scores(x: np.ndarray, truth: WordTruth) -> dict[str, float]:
-    """Scores of REGIONS. A constant map finds no pixel."""
-    if not truth.masks.any():
+    """Scores of REGIONS. A constant map finds no pixel.
+
+    A motion that does not happen has none. A word whose things are in no frame has those at the mean and at Otsu's
+    threshold: 1 if nothing is found. Its best threshold would always find nothing.
+    """
+    if not truth.masks.any() and not truth.absent:
         return dict.fromkeys(REGIONS, float("nan"))
     height, width = truth.masks.shape[1:]
     pictures = np.empty((len(x), height, width), np.float32)
@@ -105,7 +109,7 @@ def region_scores(x: np.ndarray, truth: WordTruth) -> dict[str, float]:
     for rule, *values in zip(thresholds, *_j_and_f(found, truth), strict=True):
         j, f = (float(one.mean()) for one in values)
         scores |= {f"j_{rule}": j, f"f_{rule}": f, f"jf_{rule}": (j + f) / 2}
-    return scores
+    return {**scores, **dict.fromkeys(("j_best", "f_best", "jf_best"), float("nan"))} if truth.absent else scores
 
 
 def reached(pictures: np.ndarray, threshold: float, lowest: float) -> np.ndarray:

@@ -14,7 +14,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "runs", type=Path, nargs="+", metavar="RUN", help="output_dir of a run whose samples have truth"
     )
     parser.add_argument(
-        "--maps", metavar="KEY,...", default="all", help="keys of maps, as in npy/, such as imap_layers"
+        "--maps",
+        metavar="KEY,...",
+        default="all",
+        help="keys of maps, as in npy/, or labels: sel_imap_layers is IMAP, imap_layers is GramCol",
     )
     parser.add_argument(
         "--baselines",
@@ -36,8 +39,10 @@ def run(arguments: argparse.Namespace) -> None:
     from imap.errors import ImapError
     from imap.evaluation.other_maps import OtherMaps
     from imap.evaluation.run_scores import score_runs
+    from imap.methods.registry import key_of, labels
 
     keys = None if arguments.maps == "all" else [key.strip() for key in arguments.maps.split(",") if key.strip()]
+    keys = None if keys is None else [key_of(key, labels()) for key in keys]
     if keys == []:
         raise ImapError("--maps names no map; give keys such as imap_layers,sel_imap_layers, or leave it out for all")
     if arguments.workers is not None and arguments.workers < 1:

@@ -13,6 +13,7 @@ from imap.errors import ImapError, UnknownNameError
 from imap.evaluation.baselines import SHUFFLED
 from imap.evaluation.cells import WordTruth
 from imap.evaluation.explorer.curves import precision_at_recall, standardized
+from imap.evaluation.explorer.films import Film, film
 from imap.evaluation.run_scores import TABLE, kept_file
 from imap.evaluation.sample_maps import SampleMaps
 from imap.evaluation.sample_scores import Job, others_of
@@ -35,6 +36,8 @@ class Entry:
         precision: by row, precision at RECALLS (20,).
         energy: by row, mean of the map per latent frame, standardized over frames.
         moving: of a motion word, booleans (latent frames,).
+        truth: film of the true cells.
+        films: by row, film of the map; of the first one, where several maps share a row.
     """
 
     sample: str
@@ -45,6 +48,8 @@ class Entry:
     precision: Mapping[str, np.ndarray]
     energy: Mapping[str, np.ndarray]
     moving: np.ndarray | None
+    truth: Film
+    films: Mapping[str, Film]
 
 
 def entries_of(run: Path, maps: Sequence[str] | None = None) -> list[Entry]:
@@ -93,15 +98,18 @@ def _entries(
     caption = meta.get("request", {}).get("sample", {}).get("prompt") or sample
     found = []
     for (word, kind), scores in words.items():
-        truth, rows = maps.words[word], defaultdict(list)
+        truth, rows, films = maps.words[word], defaultdict(list), {}
         for name in names:
             x = maps.of(name, word) if name in scores else None
             if x is not None:
                 rows[label_of(name)].append((scores[name], *_curves(x, truth)))
+                films.setdefault(label_of(name), film(x))
         scored, precision, energy = (
             {label: _mean([draw[i] for draw in draws]) for label, draws in rows.items()} for i in range(3)
         )
-        found.append(Entry(sample, caption, word, kind, scored, precision, energy, truth.moving))
+        found.append(
+            Entry(sample, caption, word, kind, scored, precision, energy, truth.moving, film(truth.own), films)
+        )
     return found
 
 

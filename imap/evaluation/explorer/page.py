@@ -1,6 +1,7 @@
 """The page of a run's scores: means, curves, and every word of every clip, worst first. It needs no server."""
 
 import html
+import itertools
 import string
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -12,18 +13,18 @@ from imap.atomic import replaced
 from imap.evaluation.baselines import BASELINES
 from imap.evaluation.explorer.curves import REACH, RECALLS
 from imap.evaluation.explorer.entries import Entry
+from imap.evaluation.explorer.films import write_films
 from imap.evaluation.explorer.means import Curves, Means
 from imap.evaluation.tables import Table, label_of
 from imap.evaluation.word_scores import METRICS
-from imap.map_files import VIEW
 from imap.view.report import page_json, page_part
 
 PAGE = Path(__file__).with_name("page")
-STRIP = "strip.png"
+FILMS = "scores/films"  # folder beside the page: a picture per sample
 
 
 def write_page(path: Path, title: str, entries: Sequence[Entry], means: Mapping[str, Means]) -> Path:
-    """Write the page. An earlier page stays until the new one is complete. Strips of clips are linked, not copied.
+    """Write the page. An earlier page stays until the new one is complete. The films are in files beside it.
 
     Args:
         path: of the page, in the run's folder.
@@ -37,16 +38,19 @@ def write_page(path: Path, title: str, entries: Sequence[Entry], means: Mapping[
     parts = {
         "title": html.escape(title),
         "style": page_part("style.css") + (PAGE / "scores.css").read_text(encoding="utf-8"),
-        "shared": page_json(_shared(path.parent, entries, means)),
+        "shared": page_json(_shared(entries, means)),
         "script": page_part("elements.js") + (PAGE / "scores.js").read_text(encoding="utf-8"),
     }
+    for sample, words in itertools.groupby(entries, key=lambda entry: entry.sample):
+        films = [one for entry in words for one in (entry.truth, *entry.films.values())]
+        write_films(path.parent / FILMS / f"{sample}.png", films)
     page = string.Template((PAGE / "scores.html").read_text(encoding="utf-8"))
     with replaced(path) as part:
         part.write_text(page.substitute(parts), encoding="utf-8")
     return path
 
 
-def _shared(run: Path, entries: Sequence[Entry], means: Mapping[str, Means]) -> dict[str, Any]:
+def _shared(entries: Sequence[Entry], means: Mapping[str, Means]) -> dict[str, Any]:
     metrics = list(dict.fromkeys(metric for one in means.values() for metric in one.table.metrics))
     onset = means["motion"].onset if "motion" in means else {}
     moving = means["motion"].moving if "motion" in means else []
@@ -62,7 +66,8 @@ def _shared(run: Path, entries: Sequence[Entry], means: Mapping[str, Means]) -> 
         "precision": {kind: _curves(one.precision) for kind, one in means.items()},
         "onset": _curves(onset),
         "onset_moving": _numbers(moving),
-        "entries": [_entry(run, entry, metrics) for entry in entries],
+        "folder": FILMS,
+        "entries": _entries(entries, metrics),
     }
 
 
@@ -79,8 +84,8 @@ def _curves(curves: Curves) -> dict[str, list[list[float | None]]]:
     return {row: [_numbers(values) for values in curve] for row, curve in curves.items()}
 
 
-def _entry(run: Path, entry: Entry, metrics: Sequence[str]) -> dict[str, Any]:
-    strip = f"{entry.sample}/{VIEW}/{STRIP}"
+def _entry(entry: Entry, metrics: Sequence[str], place: int) -> dict[str, Any]:
+    """A word of a clip. place: of its films in the picture of the sample."""
     return {
         "sample": entry.sample,
         "caption": entry.caption,
@@ -90,8 +95,17 @@ def _entry(run: Path, entry: Entry, metrics: Sequence[str]) -> dict[str, Any]:
         "precision": {row: _numbers(x) for row, x in entry.precision.items()},
         "energy": {row: _numbers(x) for row, x in entry.energy.items()},
         "moving": None if entry.moving is None else entry.moving.astype(int).tolist(),
-        "strip": strip if (run / strip).is_file() else None,
+        "films": {row: place + i for i, row in enumerate(("", *entry.films))},  # "": the truth
+        "film": entry.truth.shape,
     }
+
+
+def _entries(entries: Sequence[Entry], metrics: Sequence[str]) -> list[dict[str, Any]]:
+    found, places = [], dict.fromkeys((entry.sample for entry in entries), 0)
+    for entry in entries:
+        found.append(_entry(entry, metrics, places[entry.sample]))
+        places[entry.sample] += 1 + len(entry.films)
+    return found
 
 
 def _numbers(values: Iterable[float]) -> list[float | None]:

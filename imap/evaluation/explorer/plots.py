@@ -16,7 +16,7 @@ from imap.evaluation.tables import label_of
 
 SIZE = (5.2, 3.4)  # inches
 DPI = 200
-GREY = 7  # of the colours C0 to C9; grey is of maps that need no model
+COLOURS = ("#b3322a", "#2d5fb8", "#2a7a3c", "#7b3fa0", "#9a5200", "#0d7480", "#b02a78", "#666600")  # as on the page
 FORMATS = ("png", "pdf")
 WORDS = {"motion": "motion words", "concept": "nouns"}
 FREE = frozenset(map(label_of, BASELINES))
@@ -74,12 +74,11 @@ def _blank() -> tuple[Figure, Axes]:
 
 def _lines(axes: Axes, across: np.ndarray, curves: Curves) -> None:
     """A line and a band per row; baselines without a model are grey."""
-    colours = [f"C{i}" for i in range(10) if i != GREY]  # of tab10
     own = [row for row in curves if row not in FREE]
     styles = dict(zip(sorted(FREE), ("-", "--", ":"), strict=True))
     for row, (mean, low, high) in curves.items():
-        colour = "0.6" if row in FREE else colours[own.index(row) % len(colours)]
-        axes.fill_between(across, low, high, color=colour, alpha=0.12, linewidth=0)
+        colour = "0.6" if row in FREE else COLOURS[own.index(row) % len(COLOURS)]
+        axes.fill_between(across, low, high, color=colour, alpha=0.08, linewidth=0)
         axes.plot(across, mean, color=colour, linewidth=1.4, linestyle=styles.get(row, "-"), label=row)
 
 

@@ -22,28 +22,26 @@ const isFree = row => SHARED.free.includes(row);
 const colourOf = row => isFree(row) ? "var(--soft)" : `var(--word-${coloured.indexOf(row) % 8})`;
 const dashOf = row => DASHES[(isFree(row) ? SHARED.free.indexOf(row) : Math.floor(coloured.indexOf(row) / 8)) % DASHES.length];
 
-const signed = () => state.less || SIGNED.some(name => state.metric.startsWith(name));
-const across = x => `${(100 * (signed() ? (x + 1) / 2 : x)).toFixed(2)}%`;
-const scale = (...parts) => draw("svg", { "aria-hidden": "true" },
+const signed = () => SIGNED.some(name => state.metric.startsWith(name));
+// from 0 to 1, or from -1 to 1
+const across = wide => x => `${(100 * (wide ? (x + 1) / 2 : x)).toFixed(2)}%`;
+const scale = (at, ...parts) => draw("svg", { "aria-hidden": "true" },
   draw("line", { x1: "0%", x2: "100%", y1: "50%", y2: "50%", stroke: "var(--line)" }),
-  draw("line", { x1: across(0), x2: across(0), y1: "15%", y2: "85%", stroke: "var(--line)" }), ...parts);
-const dot = (x, colour, r, opacity = 1) => draw("circle", { cx: across(x), cy: "50%", r, opacity, style: `fill: ${colour}` });
+  draw("line", { x1: at(0), x2: at(0), y1: "15%", y2: "85%", stroke: "var(--line)" }), ...parts);
+const dot = (at, x, colour, r, opacity = 1) => draw("circle", { cx: at(x), cy: "50%", r, opacity, style: `fill: ${colour}` });
+const swatch = row => draw("svg", { class: "line", viewBox: "0 0 24 8" }, draw("line", { x1: 0, x2: 24, y1: 4, y2: 4, style: `stroke: ${colourOf(row)}; stroke-width: 3; stroke-dasharray: ${dashOf(row)}` }));
 
 const listMeans = () => {
   const means = SHARED.means[state.kind][state.metric] ?? {};
-  const sorted = Object.entries(means).sort(([, a], [, b]) => b[0] - a[0]);
-  const less = state.less;
-  state.less = "";  // means are not differences: those need the intervals of imap score table --less
+  const sorted = Object.entries(means).sort(([, a], [, b]) => b[0] - a[0]), at = across(signed());
   byId("means").replaceChildren(...sorted.map(([row, [value, low, high, clips]]) => {
     const button = make("button", { class: "entry", "aria-pressed": row === state.row },
-      make("span", {}, make("i", { class: "swatch", style: `--colour: ${colourOf(row)}` }), row),
-      scale(draw("line", { x1: across(low), x2: across(high), y1: "50%", y2: "50%", style: `stroke: ${colourOf(row)}; stroke-width: 5; opacity: .4` }), dot(value, colourOf(row), 4)),
-      make("output", {}, value.toFixed(3), make("small", {}, ` [${low.toFixed(2)}, ${high.toFixed(2)}]`)));
-    button.title = `${row}: ${counted(clips, "clip")}`;
+      make("span", {}, swatch(row), row, make("small", {}, ` ${counted(clips, "clip")}`)),
+      scale(at, ...low === null ? [] : [draw("line", { x1: at(low), x2: at(high), y1: "50%", y2: "50%", style: `stroke: ${colourOf(row)}; stroke-width: 5; opacity: .4` })], dot(at, value, colourOf(row), 4)),
+      make("output", {}, value.toFixed(3), ...low === null ? [] : [make("small", {}, ` [${low.toFixed(2)}, ${high.toFixed(2)}]`)]));
     button.addEventListener("click", () => { byId("row").value = state.row = row; redraw(); });
     return button;
   }));
-  state.less = less;
 };
 
 // lines: { row, values, low, high, colour, dash }; the chosen row is bold and has its interval
@@ -94,13 +92,25 @@ const drawCurves = () => {
 const listWords = () => {
   const words = new Map(), all = SHARED.entries.filter(entry => entry.kind === state.kind);
   for (const entry of all) { const value = valueOf(entry); if (value !== null) words.set(entry.word, [...words.get(entry.word) ?? [], value]); }
-  const sorted = [...words].map(([word, values]) => [word, values, mean(values)]).sort((a, b) => a[2] - b[2]);
+  const at = across(signed() || state.less), sorted = [...words].map(([word, values]) => [word, values, mean(values)]).sort((a, b) => a[2] - b[2]);
   byId("words").replaceChildren(...sorted.map(([word, values, average]) => {
     const button = make("button", { class: "entry", "aria-pressed": word === state.word }, make("span", {}, word, make("small", {}, ` ${counted(values.length, "clip")}`)),
-      scale(...values.map(value => dot(value, colourOf(state.row), 2.5, .35)), dot(average, "var(--ink)", 4)), make("output", {}, shown(average)));
+      scale(at, ...values.map(value => dot(at, value, colourOf(state.row), 2.5, .35)), dot(at, average, "var(--ink)", 4)), make("output", {}, shown(average)));
     button.addEventListener("click", () => { state.word = state.word === word ? null : word; state.listed = STEP; redraw(); });
     return button;
   }));
+};
+
+// the film of a row: a part of the sample's picture, each cell many pixels large; "" is the truth
+const filmOf = (entry, row) => {
+  const [frames, high, wide] = entry.film, all = Math.max(...SHARED.entries.filter(x => x.sample === entry.sample).flatMap(x => Object.values(x.films))) + 1;
+  const place = entry.films[row], film = make("div", { class: "film", role: "img", "aria-label": row || "truth" });
+  film.style.aspectRatio = `${frames * wide} / ${high}`;
+  film.style.backgroundImage = `url("${SHARED.folder}/${encodeURIComponent(entry.sample)}.png")`;
+  film.style.backgroundSize = `100% ${100 * all}%`;
+  film.style.backgroundPosition = `0 ${all > 1 ? 100 * place / (all - 1) : 0}%`;
+  film.append(...range(frames - 1).map(i => make("i", { style: `left: ${100 * (i + 1) / frames}%` })));
+  return film;
 };
 
 // a word of a clip, opened: its curves, and the pictures of the clip
@@ -112,9 +122,9 @@ const opened = entry => {
     figure(entry.moving ? "Energy of the map; shaded: the frames that move" : "Energy of the map",
       times(range(frames), lines("energy"), { bottom: "latent frame", marks: range(frames).filter(f => f % Math.ceil(frames / 8) === 0), shade }))];
   const scores = SHARED.metrics.map((metric, i) => [metric, entry.scores[state.row]?.[i] ?? null]).filter(([, value]) => value !== null);
-  const picture = entry.strip ? [make("img", { src: entry.strip, loading: "lazy", alt: `maps of “${entry.caption}”` })]
-    : [make("p", { class: "about" }, "No pictures of this clip: imap view RUN draws them, then imap score report shows them here.")];
-  return make("div", { class: "open" }, make("div", { class: "plots" }, ...parts), ...picture,
+  const shownRows = ["", state.row, ...state.less ? [state.less] : []].filter(row => row in entry.films);
+  const films = shownRows.map(row => figure(row ? `${row}, scaled over the video` : `where “${entry.word}” is true`, filmOf(entry, row)));
+  return make("div", { class: "open" }, make("div", { class: "plots" }, ...parts), ...films,
     make("p", { class: "about" }, `${entry.sample}, scores of ${state.row}:`),
     make("dl", { class: "scores-of" }, ...scores.map(([metric, value]) => make("div", { title: SHARED.definitions[metric] ?? "" }, make("dt", {}, metric), make("dd", {}, value.toFixed(3))))));
 };
@@ -122,10 +132,11 @@ const opened = entry => {
 const listClips = () => {
   const all = entries().map(entry => [entry, valueOf(entry)]), known = all.filter(([, value]) => value !== null).sort((a, b) => a[1] - b[1]);
   const rest = all.length - known.length, of = state.word === null ? `${counted(known.length, "word")} of clips` : `${counted(known.length, "clip")} with “${state.word}”`;
+  const at = across(signed() || state.less);
   byId("listed").textContent = `${of}, worst first${rest ? `; ${rest} without this score` : ""}; click to open`;
   byId("clips").replaceChildren(...known.slice(0, state.listed).flatMap(([entry, value]) => {
-    const button = make("button", { class: "entry", "aria-expanded": false },
-      make("span", { title: entry.caption }, make("b", {}, entry.word), make("small", {}, ` ${entry.caption}`)), scale(dot(value, colourOf(state.row), 4)), make("output", {}, shown(value)));
+    const button = make("button", { class: "entry clip", "aria-expanded": false },
+      make("span", { title: entry.caption }, make("b", {}, entry.word), make("small", {}, ` ${entry.caption}`)), scale(at, dot(at, value, colourOf(state.row), 4)), make("output", {}, shown(value)));
     const holder = make("div");
     button.addEventListener("click", () => {
       const open = button.getAttribute("aria-expanded") === "false";
@@ -148,7 +159,8 @@ const redraw = () => {
   choose("metric", metrics);
   choose("row", rows());
   choose("less", ["", ...rows().filter(row => row !== state.row)], ["nothing", ...rows().filter(row => row !== state.row)]);
-  byId("definition").textContent = `${state.metric}: ${SHARED.definitions[state.metric] ?? ""}. Higher is better.`;
+  byId("definition").textContent = `${state.metric}: ${SHARED.definitions[state.metric] ?? ""}. Higher is better.${/^[jf]/.test(state.metric) ? " A map that finds nothing is right where the thing is not: compare with uniform." : ""}`;
+  byId("sorted").textContent = state.less ? `${state.row} less ${state.less}, ` : "";
   const clips = new Set(SHARED.entries.map(entry => entry.sample)).size;
   byId("count").textContent = `${counted(clips, "clip")}, ${entries().length} ${KINDS[state.kind]}`;
   listMeans(); drawCurves(); listWords(); listClips();
