@@ -248,3 +248,46 @@ def test_a_run_of_nouns_alone_has_a_page(tmp_path):
     score_runs([tmp_path / "run"])
     main(["report", str(tmp_path / "run")])
     assert "temporal.png" not in {path.name for path in (tmp_path / "run/scores").iterdir()}
+
+
+def test_maps_of_another_tool_may_be_links_and_may_go_when_the_table_has_none(tmp_path):
+    run, stored = tmp_path / "run", tmp_path / "stored.npy"
+    write_sample(run / "000-ball", 0)
+    (tmp_path / "daam/000-ball").mkdir(parents=True)
+    np.save(stored, np.ones((LATENT, 2, 2)))
+    (tmp_path / "daam/000-ball/jumps.npy").symlink_to(stored)
+    main(["run", str(run), "--other", f"daam={tmp_path / 'daam'}"])
+    assert "daam" in entries_of(run)[1].scores
+    (tmp_path / "daam/000-ball/jumps.npy").unlink()
+    with pytest.raises(ImapError, match="has changed since"):
+        entries_of(run)
+    main(["run", str(run)])
+    assert "daam" not in entries_of(run)[1].scores
+
+
+@pytest.mark.parametrize("size", [0, 2])
+def test_a_page_without_average_precision_opens(size, tmp_path, browser):
+    """A motion that never happens has no score. One of 2 pixels, of a cell of 4x4, has regions and no cells."""
+    run = tmp_path / "run"
+    write_sample(run / "000-ball", 0)
+    masks, moving = np.zeros((1, FRAMES, 32, 32), bool), np.zeros((1, FRAMES), bool)
+    if size:
+        masks[..., :size, :1], moving[:, 9:17] = True, True
+    else:
+        masks[..., 8:24, :16] = True
+    write_truth(run / "000-ball" / TRUTH, Truth(["ball"], ["jumps"], masks, moving))
+    score_runs([run])
+    main(["report", str(run)])
+    script = LISTED + "return [byId('kind').value, byId('metric').value, list('means').length]"
+    kind, metric, rows = browser.look(run / "scores.html", (1280, 900), script, False)
+    assert (kind, metric) == (("motion", "j_best") if size else ("concept", "ap")) and rows >= 2
+
+
+def test_a_run_without_any_score_has_no_page(tmp_path):
+    run = tmp_path / "run"
+    write_sample(run / "000-ball", 0)
+    nothing = np.zeros((1, FRAMES, 32, 32), bool)
+    write_truth(run / "000-ball" / TRUTH, Truth(["ball"], [""], nothing, nothing[:, :, 0, 0]))
+    score_runs([run])
+    with pytest.raises(SystemExit, match="no score of .* is defined"):
+        main(["report", str(run)])

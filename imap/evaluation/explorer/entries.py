@@ -85,7 +85,8 @@ def _entries(
     run: Path, sample: str, words: Mapping[tuple[str, str], Mapping[str, Mapping[str, float]]], names: Sequence[str]
 ) -> list[Entry]:
     """The words of one sample."""
-    others = others_of(Job(run / sample, kept_file(run, sample), ()))
+    scored_maps = tuple(dict.fromkeys(name for scores in words.values() for name in scores))
+    others = others_of(Job(run / sample, kept_file(run, sample), scored_maps))
     if others is None:
         raise ImapError(f"{run / sample} has changed since it was scored; run `imap score run {run}` again")
     maps, meta = SampleMaps(run / sample, others), read_meta(run / sample) or {}
