@@ -21,7 +21,9 @@ from imap.evaluation.explorer.curves import (
 )
 from imap.evaluation.explorer.entries import entries_of
 from imap.evaluation.explorer.means import means_of
+from imap.evaluation.other_maps import OtherMaps
 from imap.evaluation.run_scores import score_runs
+from imap.evaluation.sample_scores import Job, score
 from imap.evaluation.tables import read_scores, table
 from imap.map_files import TRUTH
 from imap.media.truth import Truth, write_truth
@@ -212,12 +214,21 @@ def test_the_frames_that_move_are_shaded(run, browser):
     assert len(re.findall("</script>", text)) == 1 and "http" not in text.replace("http://www.w3.org/2000/svg", "")
 
 
+def score_again_without_a_table(run):
+    """What a command leaves that is killed before it writes scores.csv."""
+    path = run / "000-ball/npy/imap_layers.npy"
+    np.save(path, -np.load(path))
+    names, others = ("imap_layers", "daam"), (OtherMaps("daam", run.parent / "daam"),)
+    assert score(Job(run / "000-ball", run / ".scores/000-ball.json", names, others)) is None
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (lambda run: (run / "scores.csv").unlink(), "has no scores.csv; make it with"),
         (lambda run: (run / "000-ball" / TRUTH).touch(), "000-ball has changed since it was scored"),
         (lambda run: np.save(run.parent / "daam/000-ball/jumps.npy", np.ones((LATENT, 2, 2))), "has changed since"),
+        (lambda run: score_again_without_a_table(run), "000-ball has changed since it was scored"),
         (lambda run: (run / ".scores/003-ball.json").unlink(), "003-ball has changed since it was scored"),
     ],
 )

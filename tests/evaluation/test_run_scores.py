@@ -341,6 +341,7 @@ def test_an_archive_of_arrays_is_no_map(run, tmp_path):
 
 
 def test_a_word_too_long_for_a_file_name_has_no_map_of_another_tool(tmp_path):
+    (tmp_path / "000-ball").mkdir()
     assert read_other_map(OtherMaps("daam", tmp_path), "000-ball", "w" * 300, (2, 2, 2), 5) is None
 
 
