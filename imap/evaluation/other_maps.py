@@ -1,5 +1,6 @@
 """Maps of another tool, as a folder of arrays: FOLDER/<sample>/<word>.npy."""
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,9 @@ import numpy as np
 from imap.errors import ImapError, brief
 from imap.evaluation.baselines import BASELINES, SHUFFLED
 from imap.evaluation.cells import Grid, over_cells, to_cells
+from imap.methods.registry import RANDOM_HEADS, labels
 
+_BASELINE_NAMES = {*BASELINES, *(name.replace("_", " ") for name in BASELINES), "random heads"}
 SLASHES = str.maketrans("/\\", "__")  # a word in a file's name
 
 
@@ -31,8 +34,13 @@ class OtherMaps:
         name, _, folder = (part.strip() for part in text.partition("="))
         if not name or not folder:
             raise ImapError(f"{brief(text)} is not NAME=FOLDER; name the maps, such as daam=outputs/daam")
-        if name in BASELINES or name.startswith(SHUFFLED):
+        if name in _BASELINE_NAMES or name.startswith((SHUFFLED, f"{RANDOM_HEADS}_")):
             raise ImapError(f"{name!r} is the name of a baseline; choose another name for the maps in {folder}")
+        if name.casefold() in {x.casefold() for pair in labels().items() for x in pair}:
+            raise ImapError(
+                f"{name!r} is the name of a map of imap, and tables would mix the two; choose another name for the "
+                f"maps in {folder}, such as 'their {name}'"
+            )
         if not Path(folder).is_dir():
             raise ImapError(f"there is no folder {folder} of the maps {name!r}; expected {folder}/<sample>/<word>.npy")
         return cls(name, Path(folder))
@@ -76,13 +84,15 @@ def read_other_map(other: OtherMaps, sample: str, word: str, grid: Grid, frames:
         ImapError: for a file that is no such array, or has values that are not finite.
     """
     path = other.file(sample, word)
-    if not path.is_file():
+    if not os.path.isfile(path):  # False for a name that is too long, too
         return None
     try:
         x = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise ImapError(f"{path} cannot be read as an array: {error}") from None
-    kind = np.asarray(x).dtype.kind
+    if not isinstance(x, np.ndarray):
+        raise ImapError(f"{path} is an archive of arrays; expected one array, as numpy.save writes it")
+    kind = x.dtype.kind
     if kind not in "fiub" or np.ndim(x) != 3 or len(x) not in (grid[0], frames) or not x.size:
         raise ImapError(
             f"{path} is {x.dtype} {np.shape(x)}; expected numbers (frames, height, width), with {grid[0]} latent "
@@ -90,7 +100,20 @@ def read_other_map(other: OtherMaps, sample: str, word: str, grid: Grid, frames:
         )
     if not np.isfinite(x).all():
         raise ImapError(f"{path} has values that are NaN or infinite, which cannot be scored")
-    x = x.astype(np.float32)
+    x = _single(x, path)
     if len(x) != grid[0]:
         return to_cells(x, grid)
     return x if x.shape == grid else np.stack([over_cells(frame, grid) for frame in x])
+
+
+def _single(x: np.ndarray, path: Path) -> np.ndarray:
+    """Finite values in float32. Raises ImapError where it cannot hold them, or makes them all alike."""
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        single = x.astype(np.float32)
+        spread = single.max() - single.min()
+    if not np.isfinite(spread) or (spread == 0 and x.max() != x.min()):
+        raise ImapError(
+            f"{path} has values from {x.min():.3g} to {x.max():.3g}, which float32 cannot tell apart; scale them to "
+            "0 to 1"
+        )
+    return single

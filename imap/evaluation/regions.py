@@ -17,6 +17,7 @@ from imap.evaluation import bits
 
 BOUNDARY = 0.008  # tolerance of F, as a share of the frame's diagonal
 LEVELS = 256  # thresholds to choose from, as of maps of 8 bits
+LARGEST = float(np.finfo(np.float32).max)
 BLOCK = 2**18  # pixels to work on at once: they stay in the processor's cache
 
 
@@ -93,7 +94,7 @@ def levels_reached(x: np.ndarray, levels: np.ndarray) -> np.ndarray:
     """
     step = float(levels[-1] - levels[0]) / max(len(levels) - 1, 1)
     rounding = float(np.spacing(np.abs(levels).max()))
-    if step < 16 * rounding:  # rounded levels are not even
+    if step < max(16 * rounding, 1 / LARGEST):  # rounded levels are not even, or 1 / step is infinite
         return np.searchsorted(levels, x, side="right").astype(np.uint16)
     doubt = np.float32(4 * rounding / step + len(levels) * 2.0**-20)  # in steps: more than rounding changes
     reached = x - levels[0]

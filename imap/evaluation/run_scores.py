@@ -62,6 +62,9 @@ def score_runs(
             bar.update()
             if problem:
                 problems[job] = problem
+    for job in pending:
+        if job not in problems and not set(job.maps) <= set(kept_scores(job)):
+            problems[job] = "it, or what is kept of it, changed meanwhile; run the same command again"
     tables = [write_table(run / TABLE, run_jobs) for run, run_jobs in jobs.items()]
     for run_jobs in jobs.values():
         note_gaps(run_jobs, others)

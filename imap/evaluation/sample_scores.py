@@ -59,9 +59,10 @@ def fingerprint(folder: Path) -> dict[str, Any]:
 
 
 def other_states(job: Job) -> dict[str, dict[str, list[int]]]:
-    """State of the files of other tools' maps, by name of the maps."""
+    """State of the files of other tools' maps, by name of the maps. The files may be links."""
+    sample = job.folder.name
     return {
-        other.name: {str(path.absolute()): state_of(path) for path in other.files(job.folder.name)}
+        other.name: {str(path): state_of(path) for path in replace(other, folder=other.folder.resolve()).files(sample)}
         for other in job.others
     }
 
@@ -92,9 +93,9 @@ def _kept(job: Job) -> tuple[dict[str, list[Row]], dict[str, Any]]:
 
 
 def others_of(job: Job) -> tuple[OtherMaps, ...] | None:
-    """Other tools' maps among `job.maps`, with their folders; None if the sample or one of them has changed."""
-    rows, states_then = _kept(job)
-    then = {name: states for name, states in states_then.items() if name in job.maps}
+    """Other tools' maps among `job.maps`; None if the sample, or one of them, has changed since it was scored."""
+    rows, then = _kept(job)
+    then = {name: states for name, states in then.items() if name in job.maps}
     others = tuple(OtherMaps(name, Path(next(iter(states))).parents[1]) for name, states in then.items() if states)
     now = other_states(replace(job, others=others))
     return others if rows and all(now.get(name) == states for name, states in then.items()) else None

@@ -13,7 +13,7 @@ import numpy as np
 from imap.errors import ImapError
 from imap.evaluation.baselines import BASELINES, SHUFFLED
 from imap.evaluation.scores import interval
-from imap.methods.registry import CHOSEN, RANDOM_HEADS, labels
+from imap.methods.registry import AFTER, AFTER_LABEL, CHOSEN, RANDOM_HEADS, labels
 from imap.view.sample import run_names
 
 FILES = ("scores.csv", "judge.csv", "segment.csv")  # of scores in a run's folder
@@ -106,19 +106,31 @@ def label_of(key: str) -> str:
     if key.startswith(SHUFFLED):
         return f"another word's {label_of(key.removeprefix(SHUFFLED))}"
     if key.startswith(f"{RANDOM_HEADS}_"):  # one row for all draws
-        return "random heads" if key.endswith(CHOSEN) else "random heads, all layers"
+        after = AFTER_LABEL if key.removesuffix(CHOSEN).endswith(AFTER) else ""
+        return ("random heads" if key.endswith(CHOSEN) else "random heads, all layers") + after
     return key.replace("_", " ") if key in BASELINES else known.get(key, key)
 
 
-def by_clip(scores: Iterable[Score], kind: str) -> dict[tuple[str, str], dict[str, float]]:
-    """Mean over the words of a clip, by (row, metric) and clip. kind: concept or motion. NaN is left out."""
+def by_word(scores: Iterable[Score], kind: str) -> dict[tuple[str, str], dict[tuple[str, str], float]]:
+    """Mean over the maps that share a row, by (row, metric) and (clip, word). kind: concept or motion.
+
+    NaN is left out.
+    """
     scores = [score for score in scores if score.kind == kind]
     names = row_names(scores)
-    values: dict[tuple[str, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    values: dict[tuple[str, str], dict[tuple[str, str], list[float]]] = defaultdict(lambda: defaultdict(list))
     for score in scores:
         if not np.isnan(score.value):
-            values[names[score.run, score.map], score.metric][score.sample].append(score.value)
-    return {place: {clip: float(np.mean(x)) for clip, x in clips.items()} for place, clips in values.items()}
+            values[names[score.run, score.map], score.metric][score.sample, score.word].append(score.value)
+    return {place: {word: float(np.mean(x)) for word, x in words.items()} for place, words in values.items()}
+
+
+def by_clip(words: Mapping[tuple[str, str], float]) -> dict[str, float]:
+    """Mean over the words of each clip, of values by (clip, word)."""
+    clips: dict[str, list[float]] = defaultdict(list)
+    for (clip, _), value in words.items():
+        clips[clip].append(value)
+    return {clip: float(np.mean(x)) for clip, x in clips.items()}
 
 
 def table(scores: Sequence[Score], kind: str, less: str | None = None) -> Table:
@@ -127,24 +139,25 @@ def table(scores: Sequence[Score], kind: str, less: str | None = None) -> Table:
     Args:
         scores: as `read_scores` returns them.
         kind: of the words: concept or motion.
-        less: name of a row or map. Cells are then differences from it, clip by clip, over the clips that both have.
+        less: name of a row or map. Cells are then differences from it, word by word, over the words that both have.
 
     Raises:
         ImapError: for a row that does not exist.
     """
-    clips = by_clip(scores, kind)
-    rows, metrics = (list(dict.fromkeys(place[i] for place in clips)) for i in (0, 1))
+    words = by_word(scores, kind)
+    rows, metrics = (list(dict.fromkeys(place[i] for place in words)) for i in (0, 1))
     if less is not None:
         less = label_of(less)
         if rows and less not in rows:
             raise ImapError(f"there is no row {less!r} to compare with; there are {', '.join(rows)}")
-        base = {metric: clips.get((less, metric), {}) for metric in metrics}
-        clips = {
-            (row, metric): {clip: x - base[metric][clip] for clip, x in values.items() if clip in base[metric]}
-            for (row, metric), values in clips.items()
+        base = {metric: words.get((less, metric), {}) for metric in metrics}
+        words = {
+            (row, metric): {word: x - base[metric][word] for word, x in values.items() if word in base[metric]}
+            for (row, metric), values in words.items()
             if row != less
         }
         rows = [row for row in rows if row != less]
+    clips = {place: by_clip(values) for place, values in words.items()}
     cells = {place: (interval(list(x.values())), len(x)) for place, x in clips.items() if x}
     return Table(rows, metrics, cells)
 

@@ -21,7 +21,9 @@ from imap.evaluation.explorer.curves import (
 )
 from imap.evaluation.explorer.entries import Entry, entries_of
 from imap.evaluation.explorer.means import means_of
+from imap.evaluation.other_maps import OtherMaps
 from imap.evaluation.run_scores import score_runs
+from imap.evaluation.sample_scores import Job, score
 from imap.evaluation.tables import read_scores, table
 from imap.map_files import TRUTH
 from imap.media.truth import Truth, write_truth
@@ -151,7 +153,7 @@ def test_means_are_those_of_the_table(run):
 def test_figures_are_written_beside_the_page(run):
     names = {path.name for path in (run / "scores").iterdir()}
     stems = ("precision_recall_motion", "precision_recall_concept", "temporal")
-    assert names == {f"{stem}.{suffix}" for stem in stems for suffix in ("png", "pdf")}
+    assert names == {f"{stem}.{suffix}" for stem in stems for suffix in ("png", "pdf")} | {"films"}
 
 
 @pytest.fixture(scope="module")
@@ -212,12 +214,21 @@ def test_the_frames_that_move_are_shaded(run, browser):
     assert len(re.findall("</script>", text)) == 1 and "http" not in text.replace("http://www.w3.org/2000/svg", "")
 
 
+def score_again_without_a_table(run):
+    """What a command leaves that is killed before it writes scores.csv."""
+    path = run / "000-ball/npy/imap_layers.npy"
+    np.save(path, -np.load(path))
+    names, others = ("imap_layers", "daam"), (OtherMaps("daam", run.parent / "daam"),)
+    assert score(Job(run / "000-ball", run / ".scores/000-ball.json", names, others)) is None
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (lambda run: (run / "scores.csv").unlink(), "has no scores.csv; make it with"),
         (lambda run: (run / "000-ball" / TRUTH).touch(), "000-ball has changed since it was scored"),
         (lambda run: np.save(run.parent / "daam/000-ball/jumps.npy", np.ones((LATENT, 2, 2))), "has changed since"),
+        (lambda run: score_again_without_a_table(run), "000-ball has changed since it was scored"),
         (lambda run: (run / ".scores/003-ball.json").unlink(), "003-ball has changed since it was scored"),
     ],
 )
@@ -270,5 +281,47 @@ def test_a_run_of_nouns_alone_has_a_page(tmp_path):
     )
     score_runs([tmp_path / "run"])
     main(["report", str(tmp_path / "run")])
-    assert (tmp_path / "run/scores.html").is_file()
-    assert {path.stem for path in (tmp_path / "run/scores").iterdir()} == {"precision_recall_concept"}
+    assert {path.stem for path in (tmp_path / "run/scores").iterdir()} == {"precision_recall_concept", "films"}
+
+
+def test_maps_of_another_tool_may_be_links_and_may_go_when_the_table_has_none(tmp_path):
+    run, stored = tmp_path / "run", tmp_path / "stored.npy"
+    write_sample(run / "000-ball", 0)
+    (tmp_path / "daam/000-ball").mkdir(parents=True)
+    np.save(stored, np.ones((LATENT, 2, 2)))
+    (tmp_path / "daam/000-ball/jumps.npy").symlink_to(stored)
+    main(["run", str(run), "--other", f"daam={tmp_path / 'daam'}"])
+    assert "daam" in entries_of(run)[1].scores
+    (tmp_path / "daam/000-ball/jumps.npy").unlink()
+    with pytest.raises(ImapError, match="has changed since"):
+        entries_of(run)
+    main(["run", str(run)])
+    assert "daam" not in entries_of(run)[1].scores
+
+
+@pytest.mark.parametrize("size", [0, 2])
+def test_a_page_without_average_precision_opens(size, tmp_path, browser):
+    """A motion that never happens has no score. One of 2 pixels, of a cell of 4x4, has regions and no cells."""
+    run = tmp_path / "run"
+    write_sample(run / "000-ball", 0)
+    masks, moving = np.zeros((1, FRAMES, 32, 32), bool), np.zeros((1, FRAMES), bool)
+    if size:
+        masks[..., :size, :1], moving[:, 9:17] = True, True
+    else:
+        masks[..., 8:24, :16] = True
+    write_truth(run / "000-ball" / TRUTH, Truth(["ball"], ["jumps"], masks, moving))
+    score_runs([run])
+    main(["report", str(run)])
+    script = LISTED + "return [byId('kind').value, byId('metric').value, list('means').length]"
+    kind, metric, rows = browser.look(run / "scores.html", (1280, 900), script, False)
+    assert (kind, metric) == (("motion", "j_best") if size else ("concept", "ap")) and rows >= 2
+
+
+def test_a_run_without_any_score_has_no_page(tmp_path):
+    run = tmp_path / "run"
+    write_sample(run / "000-ball", 0)
+    nothing = np.zeros((1, FRAMES, 32, 32), bool)
+    write_truth(run / "000-ball" / TRUTH, Truth(["ball"], [""], nothing, nothing[:, :, 0, 0]))
+    score_runs([run])
+    with pytest.raises(SystemExit, match="no score of .* is defined"):
+        main(["report", str(run)])

@@ -159,7 +159,9 @@ def test_thresholds_are_even_steps_above_the_lowest_value():
     np.testing.assert_array_equal(np.unique(levels_of(nearly)), nearly[1:])
 
 
-@pytest.mark.parametrize(("low", "spread"), [(0, 1), (-3, 1e-6), (1000, 1e-3), (1000, 5), (1, 1e-38), (-1e30, 1e30)])
+@pytest.mark.parametrize(
+    ("low", "spread"), [(0, 1), (-3, 1e-6), (1000, 1e-3), (1000, 5), (1, 1e-38), (0, 1e-38), (-1e30, 1e30)]
+)
 def test_levels_are_reached_as_a_binary_search_finds(low, spread):
     x = (low + spread * np.random.default_rng(0).random(5000)).astype(np.float32)
     levels = levels_of(x) if np.ptp(x) else np.array([low], np.float32)

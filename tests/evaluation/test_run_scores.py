@@ -15,7 +15,7 @@ import pytest
 from imap.errors import ImapError
 from imap.evaluation import run_scores, sample_scores
 from imap.evaluation.__main__ import main
-from imap.evaluation.other_maps import OtherMaps
+from imap.evaluation.other_maps import OtherMaps, read_other_map
 from imap.evaluation.run_scores import COLUMNS, score_runs
 from imap.map_files import TRUTH
 from imap.media.truth import Truth, write_truth
@@ -326,11 +326,17 @@ def test_files_of_other_keys_are_not_opened(run):
         ("=x", None, "is not NAME=FOLDER"),
         ("daam=nowhere", None, "there is no folder nowhere"),
         ("uniform=.", None, "the name of a baseline"),
-        ("imap_layers", BALL, "the name 'imap_layers' of other maps is taken"),
+        ("centre prior=.", None, "the name of a baseline"),
+        ("random_heads_mine=.", None, "the name of a baseline"),
+        ("gramcol=.", None, "tables would mix the two"),
+        ("sel_imap_layers=.", None, "'sel_imap_layers' is the name of a map of imap"),
+        ("flat", BALL, "the name 'flat' of other maps is taken"),
         ("daam", np.zeros((3, 2, 2)), "(3, 2, 2); expected numbers (frames, height, width), with 2 latent frames or 5"),
         ("daam", np.zeros((2, 2)), "expected numbers"),
         ("daam", np.full((2, 2, 2), np.nan), "has values that are NaN"),
         ("daam", np.array([["a"]]), "expected numbers"),
+        ("daam", np.multiply(BALL, 1e300), "values from 1e+300 to 8e+300, which float32 cannot tell apart"),
+        ("daam", np.multiply(BALL, 1e-300), "which float32 cannot tell apart; scale them"),
     ],
 )
 def test_faulty_maps_of_another_tool_are_refused(argument, array, message, run, tmp_path, capsys):
@@ -340,6 +346,34 @@ def test_faulty_maps_of_another_tool_are_refused(argument, array, message, run, 
     with pytest.raises(SystemExit, match=r"imap: error") as error:
         main(["run", str(run), "--other", argument])
     assert message in str(error.value)
+
+
+def test_an_archive_of_arrays_is_no_map(run, tmp_path):
+    argument = other_tool(tmp_path / "daam", {"000-ball/ball": BALL})
+    with (tmp_path / "daam/000-ball/ball.npy").open("wb") as file:
+        np.savez(file, BALL)
+    with pytest.raises(ImapError, match="is an archive of arrays"):
+        score_runs([run], others=[OtherMaps.of(argument)])
+
+
+def test_a_word_too_long_for_a_file_name_has_no_map_of_another_tool(tmp_path):
+    (tmp_path / "000-ball").mkdir()
+    assert read_other_map(OtherMaps("daam", tmp_path), "000-ball", "w" * 300, (2, 2, 2), 5) is None
+
+
+def test_scores_that_another_command_replaced_are_missed_aloud(run, monkeypatch):
+    def replaced_meanwhile(job):
+        assert sample_scores.score(job) is None
+        kept = json.loads(job.kept.read_text())
+        del kept["maps"]["flat"]
+        job.kept.write_text(json.dumps(kept))
+
+    monkeypatch.setattr(run_scores, "score", replaced_meanwhile)
+    with pytest.raises(ImapError, match=r"2 of 2 samples .* changed meanwhile; run the same command again"):
+        score_runs([run], workers=1)
+    monkeypatch.undo()
+    score_runs([run])
+    assert {row["map"] for row in rows_of(run)} == {"imap_layers", "flat"}
 
 
 def test_other_maps_of_no_sample_are_refused(run, tmp_path):

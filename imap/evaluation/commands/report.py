@@ -23,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Run the command."""
+    from imap.errors import ImapError
     from imap.evaluation.explorer.entries import entries_of
     from imap.evaluation.explorer.means import means_of
     from imap.evaluation.explorer.page import write_page
@@ -32,6 +33,9 @@ def run(arguments: argparse.Namespace) -> None:
         entries = entries_of(folder, arguments.maps)
         kinds = [kind for kind in ("motion", "concept") if any(entry.kind == kind for entry in entries)]
         means = {kind: means_of(entries, kind) for kind in kinds}
+        means = {kind: one for kind, one in means.items() if one.table.rows}  # else no score is defined
+        if not means:
+            raise ImapError(f"no score of {folder} is defined: its words are true nowhere, or --maps has none of them")
         print(write_page(folder / "scores.html", f"Scores of {folder.resolve().name}", entries, means))
         for path in write_plots(folder / "scores", means):
             print(path)

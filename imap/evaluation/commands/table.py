@@ -13,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--maps", type=_listed, default=None, metavar="A,B", help="rows: keys or labels; all by default"
     )
-    parser.add_argument("--less", default=None, metavar="MAP", help="differences from this row, clip by clip")
+    parser.add_argument("--less", default=None, metavar="MAP", help="differences from this row, word by word")
     parser.add_argument("--published", action="store_true", help="add the values of the paper, marked as published")
     parser.add_argument("--format", default="text", choices=("text", "markdown", "csv", "latex"))
     parser.add_argument("--output", type=Path, default=None, metavar="FILE", help="write a file instead of printing")

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from imap.evaluation.explorer.curves import precision_at_recall, standardized
 from imap.evaluation.explorer.films import Film, film
 from imap.evaluation.run_scores import TABLE, kept_file
 from imap.evaluation.sample_maps import SampleMaps
-from imap.evaluation.sample_scores import Job, others_of
+from imap.evaluation.sample_scores import Job, Row, kept_scores, others_of
 from imap.evaluation.scores import frame_energy
 from imap.evaluation.tables import label_of, read_scores
 from imap.map_files import read_meta
@@ -90,9 +90,10 @@ def _entries(
     run: Path, sample: str, words: Mapping[tuple[str, str], Mapping[str, Mapping[str, float]]], names: Sequence[str]
 ) -> list[Entry]:
     """The words of one sample."""
-    scored_maps = tuple({name for scores in words.values() for name in scores})
-    others = others_of(Job(run / sample, kept_file(run, sample), scored_maps))
-    if others is None:
+    scored_maps = tuple(dict.fromkeys(name for scores in words.values() for name in scores))
+    job = Job(run / sample, kept_file(run, sample), scored_maps)
+    others = others_of(job)
+    if others is None or not _are_kept(words, kept_scores(replace(job, others=others))):
         raise ImapError(f"{run / sample} has changed since it was scored; run `imap score run {run}` again")
     maps, meta = SampleMaps(run / sample, others), read_meta(run / sample) or {}
     caption = meta.get("request", {}).get("sample", {}).get("prompt") or sample
@@ -111,6 +112,19 @@ def _entries(
             Entry(sample, caption, word, kind, scored, precision, energy, truth.moving, film(truth.own), films)
         )
     return found
+
+
+def _are_kept(
+    words: Mapping[tuple[str, str], Mapping[str, Mapping[str, float]]], kept: Mapping[str, Sequence[Row]]
+) -> bool:
+    """Whether a table has the scores that are kept. A command that was stopped keeps scores and writes no table."""
+    values = {(name, word, kind, metric): x for name, rows in kept.items() for word, kind, metric, x in rows}
+    return all(
+        f"{values.get((name, word, kind, metric), np.inf):.6g}" == f"{x:.6g}"
+        for (word, kind), maps in words.items()
+        for name, scores in maps.items()
+        for metric, x in scores.items()
+    )
 
 
 def _curves(x: np.ndarray, truth: WordTruth) -> tuple[np.ndarray, np.ndarray]:

@@ -56,7 +56,7 @@ def _shared(entries: Sequence[Entry], means: Mapping[str, Means]) -> dict[str, A
     moving = means["motion"].moving if "motion" in means else []
     return {
         "kinds": list(means),
-        "rows": list(dict.fromkeys(row for one in means.values() for row in one.precision)),
+        "rows": list(dict.fromkeys(row for one in means.values() for row in one.table.rows)),
         "free": [label_of(name) for name in BASELINES],
         "metrics": metrics,
         "definitions": METRICS,

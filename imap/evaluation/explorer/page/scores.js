@@ -3,7 +3,7 @@
 const STEP = 25;  // rows that are listed at a time
 const state = { kind: SHARED.kinds[0], metric: "ap", row: "", less: "", word: null, listed: STEP };
 const entries = () => SHARED.entries.filter(entry => entry.kind === state.kind && (state.word === null || entry.word === state.word));
-const rows = () => Object.keys(SHARED.means[state.kind].ap);
+const rows = () => SHARED.rows.filter(row => Object.values(SHARED.means[state.kind]).some(means => row in means));
 const KINDS = { motion: "motion words", concept: "nouns" }, SIGNED = ["temporal_correlation", "effect_rank"];
 
 // the chosen score of an entry, or its difference; null where it is not defined
