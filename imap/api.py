@@ -78,7 +78,7 @@ def trace(
             (at the noise levels of the model's renoising) or a list of step indices. Words must be in the prompt.
         effect_neutral: replaces the word: mean (of the prompt's token embeddings) or dropped (the prompt without it).
         random_heads: draws of as many random heads as there are motion heads, each a map: a baseline of IMAP.
-        keep: also return maps of single layers, steps, or both: "layers", "steps", or a tuple of the two. Memory grows with them.
+        keep: also return maps of single layers, steps, or both: "layers", "steps", or a tuple. Memory grows with them.
         maps: maps of your own, computed, saved and shown beside imap's (docs/adding_a_map.md).
         observe: called as observe(layer, step, LayerActivations, SlotWeights, LayerMaps) for each layer that is read.
         prompt_cache: shared by several traces of one pipeline, so that each text is encoded once.

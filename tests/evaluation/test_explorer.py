@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 from browser import Browser, find
+from PIL import Image
 from sklearn.metrics import precision_recall_curve
 
 from imap.errors import ImapError
@@ -20,6 +21,7 @@ from imap.evaluation.explorer.curves import (
     standardized,
 )
 from imap.evaluation.explorer.entries import Entry, entries_of
+from imap.evaluation.explorer.films import film
 from imap.evaluation.explorer.means import means_of
 from imap.evaluation.other_maps import OtherMaps
 from imap.evaluation.run_scores import score_runs
@@ -184,7 +186,7 @@ def test_the_page_lists_the_worst_first_with_the_numbers_of_the_table(run, brows
     assert [value for _, value in clips] == pytest.approx(imap, abs=6e-4)
     assert clips[0][0] == "jumps A <b>kite</b> & a ball </script> jump.", "the noisiest sample is of the second caption"
     assert words == [["jumps 6 clips", pytest.approx(np.mean(imap), abs=6e-4)]]
-    assert dict(means)["IMAP"] == pytest.approx(np.mean(imap), abs=6e-4)
+    assert dict(means)["IMAP 6 clips"] == pytest.approx(np.mean(imap), abs=6e-4)
     assert [value for _, value in means] == sorted((value for _, value in means), reverse=True)
 
 
@@ -197,14 +199,14 @@ def test_choices_of_the_page_change_what_it_lists(run, browser):
     document.querySelector("#words .entry").click();
     document.querySelector("#clips .entry").click();
     const open = document.querySelector(".open");
-    return [less, left, nouns, open.querySelectorAll("svg").length, open.textContent.includes("imap view RUN")];
+    return [less, left, nouns, open.querySelectorAll("svg").length, open.querySelectorAll(".film").length];
     """
-    less, metric, nouns, drawn, advice = browser.look(run / "scores.html", (390, 844), LISTED + script, True)
+    less, metric, nouns, drawn, films = browser.look(run / "scores.html", (390, 844), LISTED + script, True)
     values = {(x.sample, x.map): x.value for x in read_scores([run / "scores.csv"]) if x.metric == "in_object_auc"}
     expected = sorted(values[f"00{i}-ball", "imap_layers"] - values[f"00{i}-ball", "sel_imap_layers"] for i in range(6))
     assert [value for _, value in less] == pytest.approx(expected, abs=1.1e-3)
     assert metric == "ap", "nouns have no in_object_auc"
-    assert (nouns, drawn, advice) == (6, 2, True)
+    assert (nouns, drawn, films) == (6, 2, 3), "two curves, and films of the truth, GramCol and IMAP"
 
 
 def test_the_frames_that_move_are_shaded(run, browser):
@@ -261,7 +263,7 @@ def test_maps_of_another_tool_that_are_not_in_the_table_are_not_needed(tmp_path)
 def test_the_truth_of_the_mean_curve_is_a_mean_over_clips():
     def entry(sample, onset):
         moving = np.arange(LATENT) >= onset
-        return Entry(sample, "", "jumps", "motion", {}, {}, {}, moving)
+        return Entry(sample, "", "jumps", "motion", {}, {}, {}, moving, np.zeros((1, 1, 1), np.uint8), {})
 
     both = means_of([entry("a", 3), entry("b", 2)], "motion").moving
     twice = means_of([entry("a", 3), entry("a", 3), entry("b", 2)], "motion").moving
@@ -320,8 +322,33 @@ def test_a_page_without_average_precision_opens(size, tmp_path, browser):
 def test_a_run_without_any_score_has_no_page(tmp_path):
     run = tmp_path / "run"
     write_sample(run / "000-ball", 0)
-    nothing = np.zeros((1, FRAMES, 32, 32), bool)
-    write_truth(run / "000-ball" / TRUTH, Truth(["ball"], [""], nothing, nothing[:, :, 0, 0]))
+    masks = np.ones((1, FRAMES, 32, 32), bool)
+    write_truth(run / "000-ball" / TRUTH, Truth(["box"], ["jumps"], masks, np.zeros((1, FRAMES), bool)))
     score_runs([run])
     with pytest.raises(SystemExit, match="no score of .* is defined"):
         main(["report", str(run)])
+
+
+def test_a_film_is_the_map_in_a_few_frames_on_one_scale():
+    x = np.arange(13 * 30 * 45, dtype=np.float32).reshape(13, 30, 45)
+    shown = film(x)
+    assert shown.shape == (7, 15, 23) and shown.dtype == np.uint8  # cells of two by two
+    assert shown[0, 0, 0] == 0 and shown[-1, -1, -1] == 255
+    middle = x[6, :2, :2].mean() / x.max() * 255
+    assert abs(float(shown[3, 0, 0]) - middle) <= 1
+    assert (film(np.full((3, 4, 4), 7.0)) == 0).all()
+
+
+def test_films_of_a_sample_are_one_picture_in_the_order_of_the_page(run):
+    picture = Image.open(run / "scores/films/000-ball.png")
+    shared = json.loads(re.search("const SHARED = (.*);\n", (run / "scores.html").read_text(encoding="utf-8"))[1])
+    ball, jumps = [entry for entry in shared["entries"] if entry["sample"] == "000-ball"]
+    places = [*ball["films"].values(), *jumps["films"].values()]
+    assert places == list(range(len(places))) and picture.size == (7 * 8, len(places) * 8)
+    indices = np.asarray(picture).reshape(len(places), 8, 7, 8).swapaxes(1, 2)
+    truth = np.zeros((7, 8, 8), np.uint8)
+    truth[3:5, 2:6, :4] = 255
+    np.testing.assert_array_equal(indices[jumps["films"][""]], truth)
+    np.testing.assert_array_equal(indices[jumps["films"]["uniform"]], 0 * truth)
+    expected = film(np.load(run / "000-ball/npy/sel_imap_layers.npy")[1])
+    np.testing.assert_array_equal(indices[jumps["films"]["IMAP"]], expected)
