@@ -4,6 +4,7 @@ import gc
 import json
 import math
 import os
+import random
 import re
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import clip, growth, kills, lambda_2, memory, models, overhead, parts, record
+from benchmarks import batching, clip, cluster, growth, kills, lambda_2, memory, models, overhead, parts, record
 from imap.config.presets import presets
 from imap.media.video_io import write_video
 from tests.conftest import FAMILIES, SIZES
@@ -271,6 +272,41 @@ def test_a_list_of_clips_takes_one_forward_each_and_every_stage_has_its_share(pi
 def test_a_clip_that_fails_ends_the_benchmark(pipes, tmp_path):
     with pytest.raises(RuntimeError, match="none.mp4"):
         clip.measure(pipes("wan"), paper("wan"), SIZES, tmp_path / "none.mp4", 1, 1, CPU)
+
+
+@pytest.mark.parametrize(
+    ("clips", "rule", "hours", "efficiency"),
+    [
+        ([10, 10, 10, 10], "parts", 25 / 3600, 40 / 50),  # each task loads for 5 s and makes two clips
+        ([30, 10, 30, 10], "parts", 65 / 3600, 80 / 90),
+        ([30, 10, 30, 10], "claims", 55 / 3600, 80 / 90),  # the second task takes the third clip at 25 s
+    ],
+)
+def test_a_simulated_list_takes_as_long_as_by_hand(clips, rule, hours, efficiency):
+    found = cluster.simulate(clips, cluster.Cluster(2, 5, 0, 0), rule, random.Random(0))
+    assert found == {
+        "hours": pytest.approx(hours),
+        "efficiency": pytest.approx(efficiency),
+        "lost": 0,
+        "preemptions": 0,
+    }
+
+
+def test_a_simulated_preemption_loses_its_clip_and_loads_again(monkeypatch):
+    cuts = iter([12.0, math.inf])
+    monkeypatch.setattr(cluster, "_preempted", lambda *_: next(cuts))
+    found = cluster.simulate([10, 10], cluster.Cluster(1, 5, 1, 3), "claims", random.Random(0))
+    # load 5, 7 s of the first clip are lost, 3 of delay, load 5, two clips
+    assert found["hours"] == pytest.approx((5 + 7 + 3 + 5 + 20) / 3600)
+    assert found["lost"] == pytest.approx(7 / 20) and found["efficiency"] == pytest.approx(20 / 37)
+
+
+def test_a_batch_of_clips_gives_each_clip_its_own_prediction(pipes):
+    pipe = pipes("wan")
+    call = batching.call_of(pipe, SIZES)
+    one, two = (batching.forward(pipe, call, batch)()[0] for batch in (1, 2))
+    assert two.shape[0] == 2 * one.shape[0]
+    torch.testing.assert_close(two[0], one[0], rtol=1e-4, atol=1e-5)
 
 
 def test_clips_are_timed_on_one_thread_of_a_cpu(monkeypatch, capsys):
