@@ -1,5 +1,6 @@
 """What a job of a cluster runs: the command as a child process, requeued when the cluster takes the node away."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -28,8 +29,8 @@ class ClusterTask:
         process = subprocess.Popen([sys.executable, "-m", "imap", *self.arguments])
         try:
             status = process.wait()
-            if status in STOPPED:
-                # The cluster ends this process next, or has submitit requeue it by another signal. A job that ended by
+            if status in STOPPED and os.environ.get("SUBMITIT_EXECUTOR") == "slurm":
+                # SLURM ends this process next, or has submitit requeue it by another signal. A job that ended by
                 # itself now would not come back.
                 print("told to stop; waiting for the cluster to end or requeue this task", file=sys.stderr, flush=True)
                 time.sleep(PATIENCE)
