@@ -89,6 +89,14 @@ def view(argv: Sequence[str], program: str = "imap view") -> None:
     main(argv, program)
 
 
+def submit(argv: Sequence[str], program: str = "imap submit") -> None:
+    """Run a list as an array of SLURM jobs."""
+    from imap.runs.submit import main
+
+    with ends_on_signals("; tasks on a cluster go on"):
+        main(argv, program)
+
+
 def score(argv: Sequence[str], program: str = "imap score") -> None:
     """Score the maps of finished runs."""
     from imap.evaluation.__main__ import main

@@ -11,6 +11,7 @@ from imap.runs.interrupts import ends_on_signals
 COMMANDS = {  # name: its line in --help; imap.cli.commands has a function of the same name
     "sample": "sample videos from prompts, with a saliency map per word and frame",
     "renoise": "read the maps of real clips, one forward pass each",
+    "submit": "run a list as an array of SLURM jobs, requeued when they are preempted",
     "demo": "a web page: words and a prompt or a clip in, maps out",
     "view": "draw overlays, strips and the report page of a finished run",
     "score": "score maps against ground truth, by data set; segmentation; a judge; tables",
