@@ -183,11 +183,14 @@ def one_sample(pipe: Any, sample: Sample, run: Run, renoising: bool, **prepared:
 
 
 def choose_layers(pipe: Any, todo: Plan, renoising: bool, **prepared: Any) -> Run:
-    """Settings of the run with layers of high lambda_2, measured on its first sample and saved in layers.json.
+    """Settings of the run with layers of high lambda_2, measured on one sample and saved in layers.json.
+
+    It is the first one of the list that is left to do: the same in every shard.
 
     prepared: as in `one_sample`.
     """
-    run, sample = todo.run, todo.tasks[0].sample
+    left = {task.name: task for task in todo.tasks}
+    run, task = todo.run, next(left[name] for name in todo.names if name in left)
     step = run.renoise_timestep[0] if renoising else run.num_inference_steps // 2
     method = {**run.method, "maps_timesteps": None if renoising else [step, step + 1]}
     method |= {"effect": False, "show": PUBLISHED, "keep": None, "random_heads": 0}
@@ -196,10 +199,10 @@ def choose_layers(pipe: Any, todo: Plan, renoising: bool, **prepared: Any) -> Ru
     def measure() -> LayerChoice:
         try:
             with Lambda2Probe(backbone_of(pipe), step, first=step if renoising else 0) as probe:
-                one_sample(pipe, sample, short, renoising, **prepared)
+                one_sample(pipe, task.sample, short, renoising, **prepared)
         except (RuntimeError, OSError, ImapError) as error:
             raise ImapError(
-                f"imap_layer=auto could not measure lambda_2 on {todo.tasks[0].name}: {error}; list the layers "
+                f"imap_layer=auto could not measure lambda_2 on {task.name}: {error}; list the layers "
                 "instead, such as imap_layer=[0,1,2]"
             ) from error
         return probe.choice()

@@ -617,6 +617,17 @@ def test_layers_are_chosen_again_for_another_size_or_list_but_not_for_a_longer_l
     assert measured(listed(tmp_path, "a dog", "a ball"))
 
 
+@pytest.mark.slow
+def test_every_shard_chooses_the_same_layers(command, loads, tmp_path):
+    settings = [listed(tmp_path, "a ball", "a dog"), "imap_layer=auto", "num_inference_steps=1"]
+    kept, choices = tmp_path / "out/layers.json", []
+    for index in (0, 1):
+        command("sampling", *settings, f"shard.index={index}", "shard.count=2")
+        choices.append(json.loads(kept.read_text()))
+        shutil.rmtree(tmp_path / "out")
+    assert choices[0] == choices[1]
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.slow
 def test_repeated_texts_are_encoded_once(family: str, command, loads, pipes, clip, tmp_path: Path):
