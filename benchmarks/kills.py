@@ -2,7 +2,8 @@
 
 Processes of `imap sample` with pictures share a small list. Each is ended by kill -9 at a random moment, also while it
 imports or waits, and starts again until the list is done. Then every file must be that of the undisturbed run, byte by
-byte (but for the seconds that a run records of itself), and no file may be left over. The exit status is 1 otherwise.
+byte (but for the seconds that a run records of itself, and for its start, command and folder in run.json), and no file
+may be left over. The exit status is 1 otherwise.
 
 python -m benchmarks.kills --kills 100                  # about ten minutes on one core
 python -m benchmarks.kills --kills 100 --folder kills   # resumes where it was stopped
@@ -26,6 +27,7 @@ from typing import Any
 
 from benchmarks.record import write
 from imap.map_files import META
+from imap.runs.run_record import RUN
 from imap.view.run import REPORT
 
 PROMPTS = ("a red ball rolls", "a dog jumps over a box", "日本", "中国", "a kite grows!", "a kite grows?")
@@ -34,6 +36,7 @@ PER_ROUND = 12  # kills of one folder, at most; then its processes may finish
 DURING_IMPORTS, BOTH = 0.2, 0.2  # of all kills
 JITTER = 0.1  # seconds
 SECONDS = re.compile(r'"Seconds":\{[^}]*\}')  # of a card in the report
+OF_A_RUN = {"started": None, "command": None}  # entries of run.json that differ between two runs
 IMPORTS = "imports"
 MOMENTS = {  # by the last line of the log that matches one of them
     "loading": r"^loading|^Loading|RANDOM weights",
@@ -137,14 +140,17 @@ def moment(log: Path) -> str:
 
 
 def files_of(out: Path) -> dict[str, bytes]:
-    """Contents of all files, by path; of records and the report, without the seconds that a run has taken."""
+    """Contents of all files, by path; of records and the report, without what a run has of itself."""
     return {path.relative_to(out).as_posix(): content(path) for path in sorted(out.rglob("*")) if path.is_file()}
 
 
 def content(path: Path) -> bytes:
-    """Bytes of a file, without seconds."""
+    """Bytes of a file, without seconds, and without what run.json has of the process that wrote it."""
     if path.name == META:
         return json.dumps(json.loads(path.read_text(encoding="utf-8")) | {"seconds": None}).encode()
+    if path.name == RUN:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        return json.dumps({**record, "config": {**record["config"], "output_dir": None}, **OF_A_RUN}).encode()
     if path.name == REPORT:
         return SECONDS.sub("", path.read_text(encoding="utf-8")).encode()
     return path.read_bytes()

@@ -1,7 +1,6 @@
 """Write a folder or a file all or nothing, and clean up what a killed run has left."""
 
 import errno
-import glob
 import itertools
 import os
 import platform
@@ -20,7 +19,7 @@ from imap.errors import ImapError
 FOREIGN = (".DS_Store", "Thumbs.db", "desktop.ini")  # of file managers; they do not count as anybody's files
 SAMPLE = r"\d{3,}-.+"
 OWN = re.compile(  # names of all that a run writes; of others, nothing is removed
-    rf"\.({SAMPLE}|view|writable|report\.html|faithfulness\.csv|scores\.csv|layers\.json|meta\.json|errors\.jsonl)"
+    rf"\.({SAMPLE}|view|writable|report\.html|faithfulness\.csv|scores\.csv|errors\.jsonl|(layers|meta|run|plan)\.json)"
     rf"\.(partial-.+|old(-.+)?|{SUFFIX[1:]})"
 )
 OWNER = re.compile(r"-(?P<pid>\d+)(-(?P<host>[0-9a-f]{8}))?(-(?P<run>[0-9a-f]{8})-\d+)?$")
@@ -89,9 +88,16 @@ def _names_in(folder: Path) -> list[str]:
         raise ImapError(f"{folder} holds other files than maps (it is a file); name another") from None
 
 
+def _hidden(folder: Path, starts: tuple[str, ...] = (".",)) -> list[Path]:
+    """Files of a folder whose names start so; none without a folder. Faster than a glob, in folders of many samples."""
+    with suppress(OSError):
+        return [folder / name for name in os.listdir(folder) if name.startswith(starts)]
+    return []
+
+
 def restore(folder: Path) -> None:
     """Bring back a folder that a killed process had moved away, and remove what else it has left of it."""
-    for left in folder.parent.glob(f".{glob.escape(folder.name)}.[op]*"):
+    for left in _hidden(folder.parent, (f".{folder.name}.o", f".{folder.name}.p")):
         if OWN.fullmatch(left.name) or OWNED.search(left.name):
             _clear(left)
 
@@ -135,7 +141,7 @@ def clear_leftovers(folder: Path) -> None:
             _clear(path)
         elif re.fullmatch(SAMPLE, path.name) and path.is_dir():
             for inside in (path, path / "view"):
-                for left in inside.glob(".*"):
+                for left in _hidden(inside):
                     if OWN.fullmatch(left.name):
                         _clear(left)
 

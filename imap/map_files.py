@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
 import numpy as np
@@ -85,8 +86,16 @@ def sizes_of(folder: Path) -> dict[str, int]:
 
 def damaged(folder: Path, meta: Mapping[str, Any]) -> list[str]:
     """Files that meta.json names, and that are missing or of another size."""
-    sizes = sizes_of(folder)
-    return [name for name, size in meta.get("files", {}).items() if sizes.get(name) != size]
+    return [name for name, size in meta.get("files", {}).items() if _size_of(folder / name) != size]
+
+
+def _size_of(path: Path) -> int | None:
+    """Bytes of a file; None if there is no file."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):  # a name of a damaged meta.json
+        return None
+    return found.st_size if S_ISREG(found.st_mode) else None
 
 
 def write_maps(folder: Path, maps: Mapping[str, Any], more: Mapping[str, Any]) -> None:

@@ -14,6 +14,7 @@ from imap.errors import ImapError, brief, first_line
 
 KEYS = ("caption", "concepts", "object", "video_path", "camera", "motion_idx")
 LONGEST_SLUG = 48  # characters
+FAULTS = 5  # entries that an error names
 OPTIONS = {"s": "concepts only", "t": "motion words only", "st": "both"}
 
 
@@ -115,13 +116,16 @@ def make_sample(
     return Sample(prompt.strip(), nouns, verbs, Path(video_path) if video_path else None)
 
 
-def read_list(path: Path, concept_option: str = "st", with_video: bool = False) -> list[Sample]:
+def read_list(
+    path: Path, concept_option: str = "st", with_video: bool = False, named: int | None = FAULTS
+) -> list[Sample]:
     """Samples of a JSON list in the release's format (docs/method.md, 8).
 
     Args:
         path: a list of objects with the keys `KEYS`.
         concept_option: as in `make_sample`.
         with_video: each entry needs a `video_path`; a relative one starts at the working folder, else at the list's.
+        named: how many faulty entries the error names; None for all.
 
     Raises:
         ImapError: one error for all faulty entries.
@@ -147,8 +151,9 @@ def read_list(path: Path, concept_option: str = "st", with_video: bool = False) 
         except ImapError as error:
             faults.append(f"entry {index}: {error}")
     if faults:
-        rest = f"; and {len(faults) - 5} more" if len(faults) > 5 else ""
-        raise ImapError(f"input_json: {path}: {'; '.join(faults[:5])}{rest}")
+        shown = faults[:named]
+        rest = f"; and {len(faults) - len(shown)} more" if len(faults) > len(shown) else ""
+        raise ImapError(f"input_json: {path}: {'; '.join(shown)}{rest}")
     return samples
 
 
@@ -204,7 +209,8 @@ def samples_of(config: Mapping[str, Any], renoising: bool, demo: Mapping[str, An
     if config["input_json"] is not None:
         if typed:
             raise ImapError(f"input_json and {typed[0]} are both set; set a list or a single sample, not both")
-        return read_list(Path(check_path("input_json", config["input_json"])), option, with_video=renoising)
+        named = None if config.get("dry_run") else FAULTS
+        return read_list(Path(check_path("input_json", config["input_json"])), option, renoising, named)
     if not typed and demo and renoising and demo.get("input_json"):
         return read_list(Path(demo["input_json"]), option, with_video=True)
     if not typed and demo and not renoising and demo.get("prompt"):

@@ -33,6 +33,7 @@ from imap.view.strip import Row, save
 log = logging.getLogger("imap")
 LOOK = {name: getattr(Look(), name) for name in ("colormap", "opacity", "space")}
 OF_HEADS = ("heads", "separability")  # figures that compute maps of single heads (`HeadMaps`)
+WHOLE_LIST = {"dry_run": False, "shard": {"index": 0, "count": 1}, "devices": None, "max_failures": None}
 HEAD_SETTINGS = {"standardize": "text", "surrogate": "per_head", "softmax": False}  # the only ones they support
 
 
@@ -157,7 +158,7 @@ def begin(config: Any, name: str) -> Study:
         ImapError: The figure cannot be drawn with these settings or clips.
     """
     composed: Any = OmegaConf.to_container(config, resolve=True)
-    settings = composed | {"pictures": False, "test_full_denoise": False}
+    settings = composed | {"pictures": False, "test_full_denoise": False, **WHOLE_LIST}
     todo = plan(settings, renoising=True)
     if todo.run.chooses_layers:
         raise ImapError(

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -176,6 +177,11 @@ def _is_full(error: BaseException) -> bool:
 
 def versions() -> dict[str, str]:
     """Versions of Python, of imap and of the packages that a result depends on."""
+    return dict(_versions())
+
+
+@cache
+def _versions() -> dict[str, str]:  # reading them takes 10 ms, for every sample
     installed = {"python": platform.python_version(), "imap": imap.__version__}
     for package in PACKAGES:
         with suppress(PackageNotFoundError):

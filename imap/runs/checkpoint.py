@@ -49,6 +49,12 @@ class Checkpoint:
         """Numbers that height and width in pixels must be multiples of."""
         return self.adapter.size_multiple(self.transformer["patch_size"])
 
+    def cells(self, frames: int, height: int, width: int) -> int:
+        """Cells of one map of a video of this size, in all frames together."""
+        high, wide = self.size_multiple
+        latents = (frames - 1) // self.adapter.temporal_factor + 1
+        return -(-latents // self.adapter.temporal_patch(self.transformer)) * (height // high) * (width // wide)
+
 
 def read_checkpoint(model: Model) -> Checkpoint:
     """Read the small files of a checkpoint.

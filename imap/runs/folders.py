@@ -2,13 +2,14 @@
 
 import json
 import logging
+import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 
 from imap.config.samples import digest
-from imap.map_files import META, read_meta
+from imap.map_files import read_meta
 from imap.runs.request import NAMED, Request, difference
 
 log = logging.getLogger("imap")
@@ -16,7 +17,8 @@ log = logging.getLogger("imap")
 
 def earlier_requests(output_dir: Path) -> dict[str, Request]:
     """Requests of the finished samples of an output folder, by folder name."""
-    metas = {path.parent.name: read_meta(path.parent) for path in sorted(output_dir.glob(f"[!.]*/{META}"))}
+    names = sorted(name for name in os.listdir(output_dir) if not name.startswith("."))
+    metas = {name: read_meta(output_dir / name) for name in names}
     requests = {name: meta.get("request") for name, meta in metas.items() if meta}
     return {
         name: one
@@ -79,7 +81,8 @@ def repeated(wanted: Sequence[Request]) -> list[int]:
 
 def log_others(output_dir: Path, earlier: Mapping[str, Request], folders: Sequence[str], wanted: Request) -> None:
     """Log one line about samples of other lists in the folder, with the settings in which they differ."""
-    others = {name: one for name, one in earlier.items() if name not in set(folders)}
+    listed = set(folders)
+    others = {name: one for name, one in earlier.items() if name not in listed}
     if not others:
         return
     differing = dict.fromkeys(

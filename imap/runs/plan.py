@@ -3,32 +3,27 @@
 import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from imap.atomic import check_writable
-from imap.backbones.tokens import occurrences
 from imap.config.method import Method, method_settings
 from imap.config.model import Model, model_settings
 from imap.config.run import AFTER, AUTO, DURING, Run, run_settings
 from imap.config.samples import Sample, numbered, samples_of
 from imap.config.scale import Scale, scale_settings
 from imap.errors import ImapError
-from imap.media.clips import as_clip, check_clip, check_video_size
-from imap.media.fitted_truth import check_truth
+from imap.media.clips import check_video_size
 from imap.methods.registry import MAPS
-from imap.runs import interrupts
 from imap.runs.batch import Tally, Task, finished_on_interrupt
 from imap.runs.checkpoint import Checkpoint, read_checkpoint
-from imap.runs.failures import ERRORS, record_failure
-from imap.runs.folders import earlier_requests, log_others, placed, repeated
-from imap.runs.request import NAMED, log_found, look_up, request
-from imap.tracing.effect import refuse_absent
+from imap.runs.failures import ERRORS
+from imap.runs.folders import earlier_requests, log_others, placed
+from imap.runs.request import request, sha256_of
+from imap.runs.sample_checks import Problem, SampleChecks, check_tasks
 from imap.tracing.keep_memory import check_memory
-from imap.tracing.text_slots import check_count, check_window
 
 log = logging.getLogger("imap")
 REAL = (
@@ -48,16 +43,19 @@ class Plan:
     run: Run
     scale: Scale
     checkpoint: Checkpoint
+    method: Method
     tasks: Sequence[Task]
     prompt: str  # of the first sample of the whole list, finished or not: it identifies the list
     names: Sequence[str]  # folders of the whole list, in order
     tally: Tally  # has the samples that are finished already, and those that fail the check
+    problems: Sequence[Problem] = ()  # of those that fail
 
 
 def plan(config: Mapping[str, Any], renoising: bool) -> Plan:
     """Check a composed configuration.
 
-    In a list, a sample with a bad clip or a word that is too long counts as failed, and the others go on.
+    In a list, a sample with a bad clip or a word that is too long counts as failed, and the others go on. With
+    `dry_run`, all of them may fail, and errors.jsonl is not written.
 
     Args:
         config: plain values of a composed configuration.
@@ -72,18 +70,24 @@ def plan(config: Mapping[str, Any], renoising: bool) -> Plan:
     warn_of_unknown_words([sample for _, sample in samples], model.name, config["backbone"].get("words"))
     checkpoint, method = check_model(config, model, run, renoising)
     check_writable(run.output_dir)
-    recorded = method.recorded() | ({"imap_layer": AUTO} if run.chooses_layers else {})
-    settings = {"model": model.recorded(), **run.recorded(), "method": recorded}
+    settings = recorded_settings(model, run, method)
     tally = Tally()
     with finished_on_interrupt(run.output_dir, tally):
         listed = place_tasks(samples, settings, run.output_dir)
-        tasks = check_tasks(listed, checkpoint, run, bool(method.effect), config["input_json"], tally)
+        checks = SampleChecks(checkpoint, run, bool(method.effect), config["input_json"])
+        tasks, problems = check_tasks(listed, checks, tally, scale.dry_run)
         check_keep([task.sample for task in tasks], checkpoint, run, method, renoising)
-    if len(tally.failed) == len(listed):
+    if len(tally.failed) == len(listed) and not scale.dry_run:
         raise ImapError(f"none of the {len(listed)} samples can run; see {run.output_dir / ERRORS} for the reasons")
     names = [task.name for task in listed]
     tasks = shard_order(tasks, names, scale.index, scale.count)
-    return Plan(model, run, scale, checkpoint, tasks, samples[0][1].prompt, names, tally)
+    return Plan(model, run, scale, checkpoint, method, tasks, samples[0][1].prompt, names, tally, problems)
+
+
+def recorded_settings(model: Model, run: Run, method: Method) -> dict[str, Any]:
+    """Settings that decide results, as the request of every sample has them."""
+    recorded = method.recorded() | ({"imap_layer": AUTO} if run.chooses_layers else {})
+    return {"model": model.recorded(), **run.recorded(), "method": recorded}
 
 
 def check_model(config: Mapping[str, Any], model: Model, run: Run, renoising: bool) -> tuple[Checkpoint, Method]:
@@ -136,16 +140,14 @@ def check_keep(samples: Sequence[Sample], checkpoint: Checkpoint, run: Run, meth
     """
     if not samples or not method.keep:
         return
-    adapter, (high, wide) = checkpoint.adapter, checkpoint.size_multiple
-    latents = (run.num_frames - 1) // adapter.temporal_factor + 1
-    cells = -(-latents // adapter.temporal_patch(checkpoint.transformer)) * (run.height // high) * (run.width // wide)
+    cells = checkpoint.cells(run.num_frames, run.height, run.width)
     start, stop = method.maps_timesteps or (0, run.num_inference_steps)
     if run.test_full_denoise:
         steps = len(range(max(start, run.renoise_timestep[0]), stop))
     else:
         steps = len(run.renoise_timestep) + (0 if renoising or run.read == AFTER else stop - start)
     words = max(len(sample.concepts) + len(sample.motions) for sample in samples)
-    check_memory(method, steps, words, adapter.maps_of_layer(MAPS), cells)
+    check_memory(method, steps, words, checkpoint.adapter.maps_of_layer(MAPS), cells)
 
 
 def place_tasks(samples: Sequence[tuple[str, Sample]], settings: Mapping[str, Any], output_dir: Path) -> list[Task]:
@@ -156,43 +158,12 @@ def place_tasks(samples: Sequence[tuple[str, Sample]], settings: Mapping[str, An
         settings: recorded settings of the run.
         output_dir: of the run; it exists.
     """
-    wanted = [request(sample, settings) for _, sample in samples]
+    hash_of = cache(sha256_of)  # entries may share a clip
+    wanted = [request(sample, settings, hash_of) for _, sample in samples]
     earlier = earlier_requests(output_dir)
     names = placed([name for name, _ in samples], wanted, earlier)
     log_others(output_dir, earlier, names, wanted[0])
     return [Task(name, sample, one) for name, (_, sample), one in zip(names, samples, wanted, strict=True)]
-
-
-def check_tasks(
-    listed: Sequence[Task], checkpoint: Checkpoint, run: Run, effect: bool, input_json: Any, tally: Tally
-) -> Sequence[Task]:
-    """Tasks that are not finished and can run. tally: takes up the others."""
-    tasks, found = [], {}
-    for task in tqdm(listed, "checking", leave=False, disable=len(listed) < 10):
-        interrupts.check()
-        folder = run.output_dir / task.name
-        found[task.name] = look_up(folder, task.request)
-        if found[task.name].is_finished:
-            tally.skipped.append(task.name)
-            continue
-        try:
-            if folder.is_file():
-                raise ImapError(f"{folder} is a file, where the sample's folder goes; move it away")
-            _check_sample(task.sample, checkpoint, run, effect, input_json)
-        except ImapError as error:
-            interrupts.check()
-            if len(listed) == 1:
-                raise
-            tally.failed.append(task.name)
-            record_failure(run.output_dir, task.name, "check", error)
-        else:
-            tasks.append(replace(task, replaces=bool(found[task.name].changed)))
-    log_found(found)
-    twice = [tasks[i].name for i in repeated([task.request for task in tasks])]
-    if twice:
-        shown = ", ".join(twice[:NAMED]) + (", ..." if len(twice) > NAMED else "")
-        log.warning("%d of the list are the same as ones before them, and are made again: %s", len(twice), shown)
-    return tasks
 
 
 def shard_order(tasks: Sequence[Task], names: Sequence[str], index: int, count: int) -> list[Task]:
@@ -224,23 +195,3 @@ def warn_of_unknown_words(samples: Iterable[Sample], name: str, known: Sequence[
             ", ".join(known),
             REAL,
         )
-
-
-def _check_sample(sample: Sample, checkpoint: Checkpoint, run: Run, effect: bool, input_json: Any) -> None:
-    words = (*sample.concepts, *sample.motions)
-    if sample.video_path and input_json and not sample.video_path.is_absolute() and not sample.video_path.exists():
-        raise ImapError(
-            f"video_path: there is no {sample.video_path} in {Path.cwd()} (the working folder), nor in "
-            f"{Path(str(input_json)).parent.absolute()} (the list's)"
-        )
-    check_count(len(words), checkpoint.text_slots)
-    if effect:
-        clean = checkpoint.adapter.clean
-        refuse_absent([word for word in words if not occurrences(clean(word), clean(sample.prompt))])
-    for text in words:
-        check_window(checkpoint.adapter, checkpoint.tokenizer, text)
-    if sample.video_path:
-        takes = (checkpoint.size_multiple, checkpoint.adapter.temporal_factor)
-        clip = as_clip(sample.video_path)
-        check_clip(clip, run.fit, str(sample.video_path), *takes)
-        check_truth(sample.video_path, clip)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,9 @@ NAMED = 4  # settings, files or samples in a line of the log
 Request = Mapping[str, Any]
 
 
-def request(sample: Sample, settings: Mapping[str, Any]) -> dict[str, Any]:
+def request(
+    sample: Sample, settings: Mapping[str, Any], hash_of: Callable[[Path], str | None] | None = None
+) -> dict[str, Any]:
     """Everything that determines the result of a sample, in plain values.
 
     `meta.json` records it, and a later run compares it to find finished samples.
@@ -24,10 +26,11 @@ def request(sample: Sample, settings: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         sample: prompt, words and, for renoising, a clip. The clip's SHA-256 is part of the request.
         settings: recorded settings of the model, the run and the method.
+        hash_of: `sha256_of`, or one that remembers the clips of a list.
     """
     path, clip = sample.video_path, {}
     if path:
-        clip = {"video_path": str(path), "video_sha256": sha256_of(path)}
+        clip = {"video_path": str(path), "video_sha256": (hash_of or sha256_of)(path)}
     texts = {"prompt": sample.prompt, "concepts": list(sample.concepts), "motions": list(sample.motions)}
     return json.loads(json.dumps({"sample": texts | clip, "settings": settings}))
 
@@ -92,7 +95,9 @@ def sha256_of(path: Path) -> str | None:
 
 def difference(one: Any, other: Any, path: str = "") -> Sequence[str]:
     """Dotted names of the settings in which two nested mappings differ."""
+    if one == other:
+        return []
     if isinstance(one, Mapping) and isinstance(other, Mapping):
         names = dict.fromkeys([*one, *other])
         return [x for name in names for x in difference(one.get(name), other.get(name), f"{path}.{name}".lstrip("."))]
-    return [] if one == other else [path]
+    return [path]

@@ -28,10 +28,12 @@ from imap.runs import interrupts
 from imap.runs.batch import Tally, Task, finished_on_interrupt, run_tasks
 from imap.runs.checkpoint import Checkpoint
 from imap.runs.failures import forget_failures
+from imap.runs.forecast import write_forecast
 from imap.runs.loading import load
 from imap.runs.plan import RANDOM_WEIGHTS, Plan, plan
 from imap.runs.prefetch import Prefetch
 from imap.runs.request import look_up, sha256_of
+from imap.runs.run_record import write_run
 from imap.tracing.layer_choice import Lambda2Probe, LayerChoice, choose_once
 from imap.tracing.prompt_cache import PromptCache
 from imap.view.look import Look
@@ -51,7 +53,7 @@ def run_command(config: Any, renoising: bool) -> Tally:
         renoising: `imap renoise`, not `imap sample`.
 
     Returns:
-        Names of the samples that were done, were finished before, and failed.
+        Names of the samples that were done, were finished before, and failed. With `dry_run` nothing is done.
 
     Raises:
         ImapError: if nothing can start.
@@ -60,9 +62,13 @@ def run_command(config: Any, renoising: bool) -> Tally:
     interrupts.check()
     todo = plan(values, renoising)
     folder, tally = todo.run.output_dir, todo.tally
+    if todo.scale.dry_run:
+        write_forecast(todo, renoising)
+        return tally
     try:
         with finished_on_interrupt(folder, tally):
             if todo.tasks:
+                write_run(folder, values, todo.model.device)
                 run_plan(todo, renoising)
             if todo.run.pictures:
                 show(todo)
