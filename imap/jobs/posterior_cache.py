@@ -63,7 +63,7 @@ class PosteriorCache:
     def _key(self, clip: np.ndarray) -> str:
         digits = hashlib.sha256(self._about)
         digits.update(str(clip.shape).encode())
-        digits.update(np.ascontiguousarray(clip))
+        digits.update(np.ascontiguousarray(clip).data)
         return digits.hexdigest()
 
     def _write(self, path: Path, parameters: Tensor) -> None:
@@ -93,7 +93,7 @@ def _read(path: Path) -> Tensor | None:
 
 
 def _checksum(values: Tensor) -> str:
-    return hashlib.sha256(values.view(torch.uint8).numpy()).hexdigest()
+    return hashlib.sha256(values.view(torch.uint8).numpy().data).hexdigest()
 
 
 def _identity(backbone: Backbone) -> dict[str, Any]:
