@@ -189,15 +189,18 @@ class Backbone(ABC):
         """Dtype of the stock pipeline's starting noise."""
         return torch.float32
 
-    @abstractmethod
     def encode_clip(self, video: Tensor, generator: torch.Generator) -> Tensor:
-        """A clip (1, 3, frames, height, width) in [-1, 1] to latents, scaled and laid out for the transformer."""
+        """A clip (1, 3, frames, height, width) in [-1, 1] to latents, a seeded sample of the VAE's posterior."""
+        return self.latents_of(self.posterior(video).sample(generator))
 
-    def posterior_sample(self, video: Tensor, generator: torch.Generator) -> Tensor:
-        """Seeded sample of the VAE's posterior, (1, channels, frames, height, width), not scaled."""
+    def posterior(self, video: Tensor) -> Any:
+        """The VAE's distribution of latents for a clip (1, 3, frames, height, width) in [-1, 1]. Nothing is drawn."""
         vae = self.pipe.vae
-        video = video.to(device=self.pipe._execution_device, dtype=vae.dtype)
-        return vae.encode(video).latent_dist.sample(generator)
+        return vae.encode(video.to(device=self.pipe._execution_device, dtype=vae.dtype)).latent_dist
+
+    @abstractmethod
+    def latents_of(self, sample: Tensor) -> Tensor:
+        """A sample (1, channels, frames, height, width) of the VAE, scaled and laid out for the transformer."""
 
     def guidance_arguments(self, guidance_scale: float, conditional_only: bool) -> dict[str, Any]:
         """Guidance arguments of a pipeline call. conditional_only: one forward pass, without the unconditional half."""

@@ -76,6 +76,5 @@ class CogVideoX(T5Backbone):
     def latent_dtype(self) -> torch.dtype:
         return self.pipe.text_encoder.dtype
 
-    def encode_clip(self, video: Tensor, generator: torch.Generator) -> Tensor:
-        latents = self.posterior_sample(video, generator) * self.pipe.vae_scaling_factor_image
-        return latents.transpose(1, 2)
+    def latents_of(self, sample: Tensor) -> Tensor:
+        return (sample * self.pipe.vae_scaling_factor_image).transpose(1, 2)

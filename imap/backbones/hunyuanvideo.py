@@ -138,8 +138,8 @@ class HunyuanVideo(Backbone):
         sigmas = np.linspace(1.0, 0.0, num_inference_steps + 1)[:-1]
         self.pipe.scheduler.set_timesteps(sigmas=sigmas, device=self.pipe._execution_device)
 
-    def encode_clip(self, video: Tensor, generator: torch.Generator) -> Tensor:
-        return self.posterior_sample(video, generator).float() * self.pipe.vae.config.scaling_factor
+    def latents_of(self, sample: Tensor) -> Tensor:
+        return sample.float() * self.pipe.vae.config.scaling_factor
 
     def guidance_arguments(self, guidance_scale: float, conditional_only: bool) -> dict[str, Any]:
         return {"guidance_scale": guidance_scale}

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from diffusers.pipelines.wan.pipeline_wan import prompt_clean
 from torch import Tensor, nn
 
@@ -75,8 +74,8 @@ class Wan(T5Backbone):
     def clean(text: str) -> str:
         return prompt_clean(text)
 
-    def encode_clip(self, video: Tensor, generator: torch.Generator) -> Tensor:
-        latents = self.posterior_sample(video, generator).float()
+    def latents_of(self, sample: Tensor) -> Tensor:
+        latents = sample.float()
         config = self.pipe.vae.config
         mean, std = (latents.new_tensor(x).view(1, -1, 1, 1, 1) for x in (config.latents_mean, config.latents_std))
         return (latents - mean) / std

@@ -11,6 +11,7 @@ from imap.config.checks import check_boolean, check_path, check_text, positive
 from imap.errors import ImapError, brief
 
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
+BALANCED = "balanced"
 OFFLOADS = ("auto", "none", "model", "sequential")
 
 
@@ -29,9 +30,10 @@ class Model:
     attention_backend: str
     flow_shift: float | None
     pickle_weights: bool = False  # also load weights that exist as .bin only
+    device_map: str | None = None  # balanced: the transformer's blocks are spread over all GPUs
 
     def recorded(self) -> dict[str, Any]:
-        """Settings that change a result, in plain values. Device, offload and format of the weights do not."""
+        """Settings that change a result, in plain values. Devices, offload and format of the weights do not."""
         names = ("name", "family", "source", "attention_backend", "vae_tiling", "flow_shift")
         dtypes = {
             "dtype": str(self.dtype).removeprefix("torch."),
@@ -54,6 +56,7 @@ def model_settings(config: Mapping[str, Any]) -> Model:
         raise ImapError(
             f"backbone.offload={config['offload']} moves weights to a GPU, and the device is the CPU; set none"
         )
+    _check_device_map(config, device)
     if not isinstance(config["attention_backend"], str):
         raise ImapError(
             f"backbone.attention_backend={brief(config['attention_backend'])} is not a name; set it to default"
@@ -81,7 +84,27 @@ def model_settings(config: Mapping[str, Any]) -> Model:
         attention_backend=config["attention_backend"],
         flow_shift=shift,
         pickle_weights=check_boolean("backbone.pickle_weights", config["pickle_weights"]),
+        device_map=config["device_map"],
     )
+
+
+def _check_device_map(config: Mapping[str, Any], device: torch.device) -> None:
+    """Raise ImapError for a device map that is unknown or does not fit the offload or this machine."""
+    value = config["device_map"]
+    if value is None:
+        return
+    if value != BALANCED:
+        raise ImapError(f"backbone.device_map={brief(value)} is not known; it can be {BALANCED} or null")
+    if config["offload"] not in ("auto", "none"):
+        raise ImapError(
+            f"backbone.device_map={value} keeps all weights on GPUs, and backbone.offload={config['offload']} on the "
+            "CPU; set one of the two to null or none"
+        )
+    if device.type != "cuda" or device.index is not None or torch.cuda.device_count() < 2:
+        raise ImapError(
+            f"backbone.device_map={value} needs two GPUs, and this process sees {torch.cuda.device_count()} with "
+            f"backbone.device={config['device']}; set backbone.device_map=null"
+        )
 
 
 def _check_preset(config: Mapping[str, Any]) -> None:

@@ -3,10 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
+from pathlib import Path
 from typing import Any
 
-from imap.config.checks import check_boolean
+from imap.config.checks import check_boolean, check_path
 from imap.errors import ImapError, brief
+
+LATENTS = ".latents"  # of the output folder, with cache_latents=true
 
 
 @dataclass(frozen=True)
@@ -18,6 +21,7 @@ class Scale:
         index, count: of the shard; this process begins with every `count`-th sample from `index` on.
         devices: GPUs of this machine, with a process each. Empty: one process, on the backbone's device.
         max_failures: failed samples after which the run stops; None for any number.
+        cache_latents: folder of the VAE's encodings of clips; None keeps none.
     """
 
     dry_run: bool = False
@@ -25,6 +29,7 @@ class Scale:
     count: int = 1
     devices: tuple[int, ...] = ()
     max_failures: int | None = None
+    cache_latents: Path | None = None
 
 
 def scale_settings(config: Mapping[str, Any]) -> Scale:
@@ -45,7 +50,22 @@ def scale_settings(config: Mapping[str, Any]) -> Scale:
     most = config["max_failures"]
     if most is not None and not (_whole(most) and most >= 1):
         raise ImapError(f"max_failures={brief(most)} is not a number of samples; expected 1 or more, or null")
-    return Scale(check_boolean("dry_run", config["dry_run"]), int(index), int(count), _devices(config["devices"]), most)
+    return Scale(
+        dry_run=check_boolean("dry_run", config["dry_run"]),
+        index=int(index),
+        count=int(count),
+        devices=_devices(config["devices"]),
+        max_failures=most,
+        cache_latents=_cache(config),
+    )
+
+
+def _cache(config: Mapping[str, Any]) -> Path | None:
+    """Folder of `cache_latents`, which only `imap renoise` has."""
+    value = config.get("cache_latents")
+    if value is None or str(value).lower() in ("true", "false"):
+        return Path(str(config["output_dir"])) / LATENTS if str(value).lower() == "true" else None
+    return Path(check_path("cache_latents", value))
 
 
 def _devices(value: Any) -> tuple[int, ...]:

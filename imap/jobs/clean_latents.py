@@ -9,6 +9,7 @@ from torch import Tensor
 
 from imap.backbones.base import Backbone
 from imap.errors import ImapError
+from imap.jobs.posterior_cache import PosteriorCache
 from imap.jobs.timing import Stages
 from imap.media.clips import check_video_size, to_tensor
 
@@ -19,6 +20,7 @@ def clean_and_noise(
     noise: Tensor | None,
     generator: torch.Generator,
     stages: Stages,
+    cache: PosteriorCache | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Clean latents and noise in the pipeline's layout, float32, on its device.
 
@@ -28,6 +30,7 @@ def clean_and_noise(
     Args:
         source: a clip, uint8 frames (frames, height, width, 3), or clean latents in either layout.
         noise: noise of the latents' shape, or None to draw it.
+        cache: has the VAE's encodings of clips. The sample of an encoding is drawn from the seed in any case.
 
     Raises:
         ImapError: for a clip size or a shape that the model cannot take.
@@ -48,14 +51,17 @@ def clean_and_noise(
     noise = drawn if noise is None else _own_layout(backbone, noise, "noise")
     if noise.shape != shape:
         raise ImapError(f"noise of shape {tuple(noise.shape)} is not of the latents' shape {shape}")
-    latents = source if isinstance(source, Tensor) else _encode(backbone, source, generator, stages)
+    latents = source if isinstance(source, Tensor) else _encode(backbone, source, generator, stages, cache)
     device = backbone.pipe._execution_device
     return latents.to(device=device, dtype=torch.float32), noise.to(device=device, dtype=torch.float32)
 
 
-def _encode(backbone: Backbone, clip: np.ndarray, generator: torch.Generator, stages: Stages) -> Tensor:
+def _encode(
+    backbone: Backbone, clip: np.ndarray, generator: torch.Generator, stages: Stages, cache: PosteriorCache | None
+) -> Tensor:
     with stages.stage("encode_clip"), torch.no_grad():
-        latents = backbone.encode_clip(to_tensor(clip), generator)
+        posterior = backbone.posterior(to_tensor(clip)) if cache is None else cache.posterior(backbone, clip)
+        latents = backbone.latents_of(posterior.sample(generator))
         backbone.pipe.maybe_free_model_hooks()  # under model offload, the VAE need not stay
     return latents
 

@@ -21,6 +21,7 @@ from imap.errors import ImapError
 from imap.jobs.clean_latents import clean_and_noise
 from imap.jobs.noise_schedule import add_noise_at, truncated_schedule
 from imap.jobs.output import Output
+from imap.jobs.posterior_cache import PosteriorCache
 from imap.jobs.sample_clip import read_sample, read_truth
 from imap.jobs.timing import Progress, Stages
 from imap.media.clips import FittedClip, to_pixels
@@ -115,20 +116,21 @@ def renoise_clip(
     source: FittedClip | Tensor,
     noise: Tensor | None = None,
     progress: Progress | None = None,
+    cache: PosteriorCache | None = None,
 ) -> Renoised:
     """Noise a clip to each index, run one forward pass each, and read it. See `imap.renoise`.
 
     Args:
         source: a clip, or clean latents.
         noise: of the latents' shape; None draws it from the seed.
-        progress: as in `sample_video`.
+        progress, cache: as in `sample_video` and `clean_and_noise`.
     """
     pipe, clip = tracing.backbone.pipe, source if isinstance(source, FittedClip) else None
     for note in clip.notes if clip else ():
         tracing.text_slots.note(note)
     pixels_or_latents = source.frames if isinstance(source, FittedClip) else source
     stages, generator = Stages(pipe._execution_device, progress), torch.Generator("cpu").manual_seed(settings.seed)
-    clean, noise = clean_and_noise(tracing.backbone, pixels_or_latents, noise, generator, stages)
+    clean, noise = clean_and_noise(tracing.backbone, pixels_or_latents, noise, generator, stages, cache)
     if tracing.effect is not None and not settings.test_full_denoise:
         tracing.effect.every_step = True
     tracing.reads = None if settings.test_full_denoise else len(settings.renoise_timestep)
@@ -202,13 +204,14 @@ def renoise_video(
     clip: Callable[[], tuple[FittedClip, float]] | None = None,
     prompt_cache: PromptCache | None = None,
     progress: Progress | None = None,
+    cache: PosteriorCache | None = None,
 ) -> Output:
     """Maps of a sample's clip, with the video: the clip as the model got it, or the result of `test_full_denoise`.
 
     Args:
         observe, prompt_cache: as in `imap.trace`.
         clip: returns the result of `read_sample`, for a clip that is already being read.
-        progress: as in `sample_video`.
+        progress, cache: as in `sample_video` and `clean_and_noise`.
     """
     fitted, seconds = clip() if clip is not None else read_sample(sample, run.fit)
     words = (sample.prompt, sample.concepts, sample.motions)
@@ -223,7 +226,7 @@ def renoise_video(
         run.negative_prompt,
         run.seed,
     )
-    result = renoise_clip(tracing, settings, fitted, progress=progress)
+    result = renoise_clip(tracing, settings, fitted, progress=progress, cache=cache)
     kind = "denoised from the noised clip" if run.test_full_denoise else "the clip"
     record = {"video": kind, "seconds": {**result.seconds, "decode_clip": round(seconds, 4)}}
     frames = fitted.frames if result.frames is None else result.frames

@@ -1,9 +1,13 @@
 """Load the pipeline of a checkpoint onto its device."""
 
 import logging
+from collections import Counter
+from typing import Any
 
 import diffusers
 import torch
+from accelerate import dispatch_model, infer_auto_device_map
+from accelerate.utils import get_balanced_memory
 from diffusers import DiffusionPipeline
 from packaging.version import parse
 
@@ -41,14 +45,45 @@ def load(model: Model, source: str) -> DiffusionPipeline:
         _set_attention_backend(pipe, model.attention_backend)
     if model.vae_tiling:
         pipe.vae.enable_tiling()
+    if model.device_map is not None:
+        spread(pipe)
+        return pipe
     offload = model.offload if model.offload != "auto" else _choose_offload(pipe, model.device)
-    if offload == "model":
-        pipe.enable_model_cpu_offload(device=model.device)
-    elif offload == "sequential":
-        pipe.enable_sequential_cpu_offload(device=model.device)
-    else:
-        pipe.to(model.device)
+    place(pipe, offload, model.device)
     return pipe
+
+
+def spread(pipe: Any) -> None:
+    """Put the transformer's blocks on all GPUs, about as much on each, and everything else on the first.
+
+    Raises:
+        ImapError: if the transformer does not fit.
+    """
+    transformer, first = pipe.transformer, torch.device("cuda", 0)
+    for part in pipe.components.values():
+        if isinstance(part, torch.nn.Module) and part is not transformer:
+            part.to(first)  # so that the transformer's share of this GPU is of what is left
+    whole = transformer._no_split_modules
+    memory = get_balanced_memory(transformer, no_split_module_classes=whole)
+    places = infer_auto_device_map(transformer, memory, no_split_module_classes=whole)
+    if {"cpu", "disk"} & {str(x) for x in places.values()}:
+        raise ImapError(
+            f"the transformer does not fit {torch.cuda.device_count()} GPUs; set backbone.device_map=null and "
+            "backbone.offload=sequential, or use more GPUs"
+        )
+    dispatch_model(transformer, places, main_device=first)
+    shares = sorted(Counter(map(str, places.values())).items())
+    log.info("device_map=balanced: %s", ", ".join(f"{count} parts on GPU {gpu}" for gpu, count in shares))
+
+
+def place(pipe: Any, offload: str, device: torch.device) -> None:
+    """Put a pipeline on its device, with an offload that is not auto. An earlier offload is taken off."""
+    if offload == "model":
+        pipe.enable_model_cpu_offload(device=device)
+    elif offload == "sequential":
+        pipe.enable_sequential_cpu_offload(device=device)
+    else:
+        pipe.to(device)
 
 
 def _set_attention_backend(pipe: DiffusionPipeline, backend: str) -> None:

@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from imap.config.run import DURING, Run
 from imap.config.samples import Sample
 from imap.errors import ImapError, one_line
 from imap.jobs.output import Output
+from imap.jobs.posterior_cache import PosteriorCache
 from imap.jobs.renoising import renoise_video
 from imap.jobs.sample_clip import read_sample
 from imap.jobs.sampling import sample_video
@@ -29,6 +31,7 @@ from imap.runs.batch import Tally, Task, finished_on_interrupt, run_tasks
 from imap.runs.checkpoint import Checkpoint
 from imap.runs.failures import forget_failures
 from imap.runs.forecast import write_forecast
+from imap.runs.less_memory import offload_of, with_less_memory
 from imap.runs.loading import load
 from imap.runs.plan import RANDOM_WEIGHTS, Plan, plan
 from imap.runs.prefetch import Prefetch
@@ -115,7 +118,10 @@ def run_plan(todo: Plan, renoising: bool) -> None:
     pipe = load_model(todo.model, todo.checkpoint)
     run = choose_layers(pipe, todo, renoising) if todo.run.chooses_layers else todo.run
     facts = facts_of(todo.model, run)
-    do_tasks(pipe, todo.tasks, run, renoising, todo.tally, facts, todo.scale.max_failures)
+    cache = PosteriorCache(todo.scale.cache_latents, backbone_of(pipe)) if todo.scale.cache_latents else None
+    do_tasks(pipe, todo.tasks, run, renoising, todo.tally, facts, todo.scale.max_failures, cache)
+    if cache is not None:
+        log.info("cache_latents: %s", cache)
 
 
 def load_model(model: Model, checkpoint: Checkpoint) -> Any:
@@ -140,6 +146,7 @@ def do_tasks(
     tally: Tally,
     facts: Mapping[str, Any],
     max_failures: int | None = None,
+    cache: PosteriorCache | None = None,
 ) -> None:
     """Run samples one by one. The next clip is decoded in the background, and repeated texts are encoded once.
 
@@ -149,9 +156,10 @@ def do_tasks(
         run: settings.
         renoising: read clips instead of sampling.
         tally: is updated after each task.
-        facts, max_failures: as in `run_tasks`.
+        facts, max_failures: as in `run_tasks`. `offload` is recorded as it was in the end.
+        cache: of the VAE's encodings of clips.
     """
-    prompt_cache = PromptCache(backbone_of(pipe))
+    prompt_cache, facts = PromptCache(backbone_of(pipe)), dict(facts)
     places = {task.sample: place for place, task in enumerate(tasks)}
 
     def is_free(task: Task) -> bool:
@@ -169,13 +177,15 @@ def do_tasks(
     with Prefetch(read) as clips:
 
         def work(sample: Sample) -> Output:
-            if not renoising:
-                return one_sample(pipe, sample, run, renoising, prompt_cache=prompt_cache)
-            clip = clips.take(sample)
-            following = next(filter(is_free, tasks[places[sample] + 1 :]), None)
-            if following is not None:
-                clips.start(following.sample)
-            return one_sample(pipe, sample, run, renoising, prompt_cache=prompt_cache, clip=clip)
+            prepared: dict[str, Any] = {"prompt_cache": prompt_cache}
+            if renoising:
+                prepared |= {"clip": clips.take(sample), "cache": cache}
+                following = next(filter(is_free, tasks[places[sample] + 1 :]), None)
+                if following is not None:
+                    clips.start(following.sample)
+            output = with_less_memory(pipe, partial(one_sample, pipe, sample, run, renoising, **prepared))
+            facts["offload"] = offload_of(pipe)
+            return output
 
         run_tasks(tasks, run.output_dir, work, tally, facts, max_failures)
 
@@ -202,16 +212,19 @@ def choose_layers(pipe: Any, todo: Plan, renoising: bool, **prepared: Any) -> Ru
     method |= {"effect": False, "show": PUBLISHED, "keep": None, "random_heads": 0}
     short = replace(run, read=DURING, renoise_timestep=(step,), test_full_denoise=False, method=method)
 
+    def probed() -> LayerChoice:
+        with Lambda2Probe(backbone_of(pipe), step, first=step if renoising else 0) as probe:
+            one_sample(pipe, task.sample, short, renoising, **prepared)
+        return probe.choice()
+
     def measure() -> LayerChoice:
         try:
-            with Lambda2Probe(backbone_of(pipe), step, first=step if renoising else 0) as probe:
-                one_sample(pipe, task.sample, short, renoising, **prepared)
+            return with_less_memory(pipe, probed)
         except (RuntimeError, OSError, ImapError) as error:
             raise ImapError(
                 f"imap_layer=auto could not measure lambda_2 on {task.name}: {error}; list the layers "
                 "instead, such as imap_layer=[0,1,2]"
             ) from error
-        return probe.choice()
 
     measured_for = {"model": todo.model.recorded(), "num_inference_steps": run.num_inference_steps, "step": step}
     measured_for |= {"height": run.height, "width": run.width, "num_frames": run.num_frames, "prompt": todo.prompt}

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from math import prod
 from pathlib import Path
+from typing import Any
 
 from diffusers import DiffusionPipeline
 from huggingface_hub import snapshot_download
@@ -26,7 +27,8 @@ def weights_of(model: Model, source: str) -> dict[str, int] | None:
     try:
         folder = Path(source) if Path(source).is_dir() else Path(snapshot_download(source, local_files_only=True))
         parts = {}
-        for name, kind in DiffusionPipeline.load_config(str(folder)).items():
+        config: Any = DiffusionPipeline.load_config(str(folder))
+        for name, kind in config.items():
             if isinstance(kind, list | tuple) and kind[0] is not None and not name.startswith(WITHOUT):
                 size = (model.vae_dtype if name == "vae" else model.dtype).itemsize
                 parts[name] = sum(_bytes(file, size) for file in _files(folder / name))

@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from accelerate.utils import send_to_device
 from torch import Tensor, nn
 
 from imap.backbones.base import Backbone
@@ -145,6 +146,8 @@ class BlockReader:
     ) -> None:
         """After a block's attention: take the concept tokens through the block, and read its maps."""
         activations.head_outputs = args[0]
+        # a block may be on another device than its caller: its own hook moves arguments after ours has seen them
+        activations.arguments = send_to_device(activations.arguments, args[0].device)
         slots, is_read = self._slots.to(args[0].device), layer in self.method.layers
         features = self.backbone.features(block, activations, self._row, self._prompt_slots, is_read)
         keys, concepts = [features.prompt_keys] if self._prompt_slots else [], None

@@ -14,6 +14,7 @@ from imap.errors import ImapError
 from imap.methods.by_layer import BY_STEP, STEPS
 from imap.methods.keep import Numbered
 from imap.methods.registry import EFFECT
+from imap.tracing.out_of_memory import free_memory_of, is_out_of_memory
 from imap.tracing.prompt_cache import PromptCache
 from imap.tracing.text_slots import TextSlots
 
@@ -89,10 +90,15 @@ class Effect:
             part = texts[start : start + rows]
             try:
                 changed = _prediction(transformer(**_batch(call, row, part))).float()
-            except torch.cuda.OutOfMemoryError:
-                if rows == 1:
+            except (RuntimeError, MemoryError) as error:
+                if len(part) == 1 or not is_out_of_memory(error):
                     raise
-                rows = max(1, min(rows, len(part)) // 2)
+                rows = len(part) // 2
+                free_memory_of(error)
+                self.text_slots.note(
+                    f"effect: out of memory with {len(part)} words at once; fewer at once are read, "
+                    "which may change the last digits"
+                )
                 continue
             lengths.append(torch.linalg.vector_norm(changed - predicted, dim=self.backbone.channel_axis))
             start += len(part)

@@ -185,7 +185,8 @@ def test_small_models_list_the_words_of_the_embedded_world():
 def test_both_commands_share_settings_and_defaults():
     sampling, renoising = composed("sampling"), composed("renoising")
     assert set(sampling) - set(renoising) == {"read", "read_timestep"}
-    assert set(renoising) - set(sampling) == {"video_path", "renoise_timestep", "test_full_denoise", "video"}
+    clips = {"video_path", "renoise_timestep", "test_full_denoise", "video", "cache_latents"}
+    assert set(renoising) - set(sampling) == clips
     differ = {key for key in set(sampling) & set(renoising) if sampling[key] != renoising[key]}
     assert differ == {"output_dir", "fps"}  # a clip has time stamps of its own
 

@@ -1,5 +1,7 @@
 """Settings of long lists."""
 
+from pathlib import Path
+
 import pytest
 
 from imap import ImapError
@@ -32,9 +34,18 @@ def test_devices_are_a_list_of_gpus(value, devices):
         ({"max_failures": 0}, "max_failures=0 is not a number of samples"),
         ({"max_failures": 1.5}, "is not a number of samples"),
         ({"dry_run": "yes"}, "dry_run"),
+        ({"cache_latents": "a\0b"}, "cache_latents"),
     ],
 )
 def test_faulty_settings_are_refused(settings, message):
     with pytest.raises(ImapError) as error:
         scale_settings({**DEFAULTS, **settings})
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "folder"), [(None, None), (False, None), (True, "out/.latents"), ("true", "out/.latents"), ("a/b", "a/b")]
+)
+def test_encodings_are_kept_in_the_output_folder_or_in_a_named_one(value, folder):
+    scale = scale_settings({**DEFAULTS, "output_dir": "out", "cache_latents": value})
+    assert scale.cache_latents == (folder and Path(folder))

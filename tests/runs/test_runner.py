@@ -399,10 +399,10 @@ def test_a_failing_sample_does_not_stop_the_others_and_only_it_is_redone(command
     status, said = command("sampling", *request)
     assert status == 1 and loads == ["cogvideox"]
     assert said.splitlines()[-1].endswith("2 done, 0 already finished, 1 failed (001-a-bad-ball)")
-    assert "001-a-bad-ball failed (maps): CUDA out of memory." in said and "Traceback" not in said
+    assert "failed (maps): out of memory on cpu: CUDA out of memory.; set" in said and "Traceback" not in said
     assert visible(tmp_path / "out") == ["000-a-ball", "002-a-dog", ERRORS]
     entry = json.loads((tmp_path / "out" / ERRORS).read_text())
-    assert entry["sample"] == "001-a-bad-ball" and "Tried to allocate" in entry["error"]
+    assert entry["sample"] == "001-a-bad-ball" and "Tried to allocate" in entry["traceback"]
     assert "Traceback (most recent call last)" in entry["traceback"] and "failing_job" in entry["traceback"]
     failing("nothing", RuntimeError())
     status, said = command("sampling", *request)

@@ -12,6 +12,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from imap.backbones import backbone_of
+from imap.backbones.weights_hash import weights_hash
 from imap.config.checks import positive
 from imap.config.method import method_settings
 from imap.config.model import Model, model_settings
@@ -25,7 +26,6 @@ from imap.shapes.benchmark.scoring import Reading, Record, score_baselines, scor
 from imap.shapes.benchmark.tables import UNTRAINED, counts, gates, markdown, summary, write_records
 from imap.shapes.models import Recipe, recipe_for
 from imap.shapes.training.card import with_maps
-from imap.shapes.weights_hash import weights_hash
 from imap.shapes.world.scenes import Scene, scene_of
 from imap.shapes.world.split import SPLITS
 

@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from imap.backbones import backbone_of
+from imap.backbones.weights_hash import weights_hash
 from imap.config.model import device_of
 from imap.shapes.models import Recipe, recipe_for
 from imap.shapes.training import sample_grid
@@ -26,7 +27,6 @@ from imap.shapes.training.denoiser import Denoising, averaged_pipeline, fit_deno
 from imap.shapes.training.fit import Fit
 from imap.shapes.training.latent_cache import latent_cache
 from imap.shapes.training.start import start_from
-from imap.shapes.weights_hash import weights_hash
 from imap.shapes.world.drawing import draw, to_video
 from imap.shapes.world.scenes import VERSION, scenes
 

@@ -9,8 +9,8 @@ from safetensors.torch import load_file
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from imap.backbones.weights_hash import weights_hash
 from imap.errors import ImapError
-from imap.shapes.weights_hash import weights_hash
 
 
 def start_from(pipe: Any, vae: str | None, transformer: str | None) -> tuple[dict[str, str], dict[str, str]]:
