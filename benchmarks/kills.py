@@ -37,6 +37,7 @@ DURING_IMPORTS, BOTH = 0.2, 0.2  # of all kills
 JITTER = 0.1  # seconds
 SECONDS = re.compile(r'"Seconds":\{[^}]*\}')  # of a card in the report
 OF_A_RUN = {"started": None, "command": None}  # entries of run.json that differ between two runs
+OF_A_PROCESS = dict.fromkeys(("output_dir", "shard", "devices", "pictures"))  # settings that differ between processes
 IMPORTS = "imports"
 MOMENTS = {  # by the last line of the log that matches one of them
     "loading": r"^loading|^Loading|RANDOM weights",
@@ -150,7 +151,7 @@ def content(path: Path) -> bytes:
         return json.dumps(json.loads(path.read_text(encoding="utf-8")) | {"seconds": None}).encode()
     if path.name == RUN:
         record = json.loads(path.read_text(encoding="utf-8"))
-        return json.dumps({**record, "config": {**record["config"], "output_dir": None}, **OF_A_RUN}).encode()
+        return json.dumps({**record, "config": {**record["config"], **OF_A_PROCESS}, **OF_A_RUN}).encode()
     if path.name == REPORT:
         return SECONDS.sub("", path.read_text(encoding="utf-8")).encode()
     return path.read_bytes()

@@ -58,12 +58,15 @@ def run(pipes, monkeypatch: pytest.MonkeyPatch):
 
 
 def files(folder: Path) -> dict[str, bytes | dict]:
-    """Contents by name; of meta.json, everything except times."""
+    """Contents by name; of meta.json, everything except times, and of run.json, how the maps are made."""
     contents: dict[str, bytes | dict] = {}
     for path in sorted(folder.rglob("*")):
         if path.name == "meta.json":
             record = json.loads(path.read_text(encoding="utf-8"))
             contents[str(path.relative_to(folder))] = {key: record[key] for key in record if key != "seconds"}
+        elif path.name == "run.json":
+            record = json.loads(path.read_text(encoding="utf-8"))
+            contents[path.name] = {**record["config"], "output_dir": None}
         elif path.is_file():
             contents[str(path.relative_to(folder))] = path.read_bytes()
     return contents
