@@ -20,7 +20,7 @@ from imap.errors import ImapError
 FOREIGN = (".DS_Store", "Thumbs.db", "desktop.ini")  # of file managers; they do not count as anybody's files
 SAMPLE = r"\d{3,}-.+"
 OWN = re.compile(  # names of all that a run writes; of others, nothing is removed
-    rf"\.({SAMPLE}|view|writable|report\.html|faithfulness\.csv|scores\.csv|layers\.json|meta\.json|errors\.jsonl)"
+    rf"\.({SAMPLE}|view|writable|report\.html|faithfulness\.csv|scores\.csv|layers\.json|meta\.json|\.list\.json|errors\.jsonl)"
     rf"\.(partial-.+|old(-.+)?|{SUFFIX[1:]})"
 )
 OWNER = re.compile(r"-(?P<pid>\d+)(-(?P<host>[0-9a-f]{8}))?(-(?P<run>[0-9a-f]{8})-\d+)?$")

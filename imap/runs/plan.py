@@ -15,7 +15,7 @@ from imap.config.method import Method, method_settings
 from imap.config.model import Model, model_settings
 from imap.config.run import AFTER, AUTO, DURING, Run, run_settings
 from imap.config.samples import Sample, numbered, samples_of
-from imap.config.scale import Scale, scale_settings
+from imap.config.scale import Scale, scale_settings, with_device
 from imap.errors import ImapError
 from imap.media.clips import as_clip, check_clip, check_video_size
 from imap.media.fitted_truth import check_truth
@@ -25,7 +25,8 @@ from imap.runs.batch import Tally, Task, finished_on_interrupt
 from imap.runs.checkpoint import Checkpoint, read_checkpoint
 from imap.runs.failures import ERRORS, record_failure
 from imap.runs.folders import earlier_requests, log_others, placed, repeated
-from imap.runs.request import NAMED, log_found, look_up, request
+from imap.runs.request import NAMED, Request, log_found, look_up, request
+from imap.runs.shards import shard_of
 from imap.tracing.effect import refuse_absent
 from imap.tracing.keep_memory import check_memory
 from imap.tracing.text_slots import check_count, check_window
@@ -50,8 +51,14 @@ class Plan:
     checkpoint: Checkpoint
     tasks: Sequence[Task]
     prompt: str  # of the first sample of the whole list, finished or not: it identifies the list
-    names: Sequence[str]  # folders of the whole list, in order
+    listed: Mapping[str, Request]  # of the whole list, in order, by folder
+    first: Task | None  # of the list that is not finished, whatever the shard: imap_layer=auto measures it
     tally: Tally  # has the samples that are finished already, and those that fail the check
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Folders of the whole list, in order."""
+        return list(self.listed)
 
 
 def plan(config: Mapping[str, Any], renoising: bool) -> Plan:
@@ -67,7 +74,7 @@ def plan(config: Mapping[str, Any], renoising: bool) -> Plan:
         ImapError: if no sample can run.
     """
     scale = scale_settings(config)
-    model, run = model_settings(config["backbone"]), run_settings(config, renoising)
+    model, run = model_settings(with_device(config["backbone"], scale)), run_settings(config, renoising)
     samples = list(numbered(samples_of(config, renoising, config["backbone"].get("demo"))))
     warn_of_unknown_words([sample for _, sample in samples], model.name, config["backbone"].get("words"))
     checkpoint, method = check_model(config, model, run, renoising)
@@ -81,9 +88,9 @@ def plan(config: Mapping[str, Any], renoising: bool) -> Plan:
         check_keep([task.sample for task in tasks], checkpoint, run, method, renoising)
     if len(tally.failed) == len(listed):
         raise ImapError(f"none of the {len(listed)} samples can run; see {run.output_dir / ERRORS} for the reasons")
-    names = [task.name for task in listed]
-    tasks = shard_order(tasks, names, scale.index, scale.count)
-    return Plan(model, run, scale, checkpoint, tasks, samples[0][1].prompt, names, tally)
+    requests, first = {task.name: task.request for task in listed}, tasks[0] if tasks else None
+    tasks = shard_of(tasks, list(requests), scale, run.output_dir)
+    return Plan(model, run, scale, checkpoint, tasks, samples[0][1].prompt, requests, first, tally)
 
 
 def check_model(config: Mapping[str, Any], model: Model, run: Run, renoising: bool) -> tuple[Checkpoint, Method]:
@@ -193,15 +200,6 @@ def check_tasks(
         shown = ", ".join(twice[:NAMED]) + (", ..." if len(twice) > NAMED else "")
         log.warning("%d of the list are the same as ones before them, and are made again: %s", len(twice), shown)
     return tasks
-
-
-def shard_order(tasks: Sequence[Task], names: Sequence[str], index: int, count: int) -> list[Task]:
-    """Tasks of a shard, then those of the next shards: a process that is done early helps with the others.
-
-    names: folders of the whole list, finished or not: shards are parts of it, whenever their processes start.
-    """
-    places = {name: place for place, name in enumerate(names)}
-    return sorted(tasks, key=lambda task: ((places[task.name] - index) % count, places[task.name]))
 
 
 def warn_of_unknown_words(samples: Iterable[Sample], name: str, known: Sequence[str] | None) -> None:

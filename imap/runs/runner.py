@@ -27,7 +27,9 @@ from imap.methods.registry import PUBLISHED
 from imap.runs import interrupts
 from imap.runs.batch import Tally, Task, finished_on_interrupt, run_tasks
 from imap.runs.checkpoint import Checkpoint
+from imap.runs.devices import run_on_devices
 from imap.runs.failures import forget_failures
+from imap.runs.listing import write_list
 from imap.runs.loading import load
 from imap.runs.plan import RANDOM_WEIGHTS, Plan, plan
 from imap.runs.prefetch import Prefetch
@@ -62,8 +64,9 @@ def run_command(config: Any, renoising: bool) -> Tally:
     folder, tally = todo.run.output_dir, todo.tally
     try:
         with finished_on_interrupt(folder, tally):
+            write_list(folder, todo.listed)
             if todo.tasks:
-                run_plan(todo, renoising)
+                (run_on_devices if todo.scale.devices else run_plan)(todo, renoising)
             if todo.run.pictures:
                 show(todo)
     finally:
@@ -187,7 +190,7 @@ def choose_layers(pipe: Any, todo: Plan, renoising: bool, **prepared: Any) -> Ru
 
     prepared: as in `one_sample`.
     """
-    run, sample = todo.run, todo.tasks[0].sample
+    run, first = todo.run, todo.first or todo.tasks[0]
     step = run.renoise_timestep[0] if renoising else run.num_inference_steps // 2
     method = {**run.method, "maps_timesteps": None if renoising else [step, step + 1]}
     method |= {"effect": False, "show": PUBLISHED, "keep": None, "random_heads": 0}
@@ -196,10 +199,10 @@ def choose_layers(pipe: Any, todo: Plan, renoising: bool, **prepared: Any) -> Ru
     def measure() -> LayerChoice:
         try:
             with Lambda2Probe(backbone_of(pipe), step, first=step if renoising else 0) as probe:
-                one_sample(pipe, sample, short, renoising, **prepared)
+                one_sample(pipe, first.sample, short, renoising, **prepared)
         except (RuntimeError, OSError, ImapError) as error:
             raise ImapError(
-                f"imap_layer=auto could not measure lambda_2 on {todo.tasks[0].name}: {error}; list the layers "
+                f"imap_layer=auto could not measure lambda_2 on {first.name}: {error}; list the layers "
                 "instead, such as imap_layer=[0,1,2]"
             ) from error
         return probe.choice()

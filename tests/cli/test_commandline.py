@@ -265,7 +265,10 @@ def test_the_overview_lists_every_command_and_loads_no_torch_and_no_hydra():
     ("argv", "line"),
     [
         (["sampel"], "unknown command 'sampel'; did you mean imap sample?"),
-        (["nothing"], "unknown command 'nothing'; choose from sample, renoise, demo, view, score, figures, shapes"),
+        (
+            ["nothing"],
+            "unknown command 'nothing'; choose from sample, renoise, demo, view, status, gather, score, figures, shapes",
+        ),
         (["figures", "tezer"], "unknown figure 'tezer'; did you mean imap figures teaser?"),
         (["shapes", "trian"], "unknown action 'trian'; did you mean imap shapes train?"),
     ],

@@ -51,7 +51,7 @@ def test_the_report_shows_this_list_in_its_order_and_nothing_is_made_again(comma
 def test_prompts_of_one_name_keep_their_results(command, loads, tmp_path):  # noqa: F811
     for prompt in ("日本", "中国", "a ball!", "a ball?"):
         assert command("sampling", f"prompt={prompt}", "concepts=ball", *QUICK)[0] == 0
-    prompts = [read_meta(path)["request"]["sample"]["prompt"] for path in (tmp_path / "out").iterdir()]
+    prompts = [read_meta(path)["request"]["sample"]["prompt"] for path in (tmp_path / "out").glob("0*")]
     assert sorted(prompts) == sorted(["日本", "中国", "a ball!", "a ball?"])
 
 
