@@ -267,7 +267,7 @@ def test_the_overview_lists_every_command_and_loads_no_torch_and_no_hydra():
         (["sampel"], "unknown command 'sampel'; did you mean imap sample?"),
         (
             ["nothing"],
-            "unknown command 'nothing'; choose from sample, renoise, demo, view, status, gather, score, figures, shapes",
+            f"unknown command 'nothing'; choose from {', '.join(COMMANDS)}",
         ),
         (["figures", "tezer"], "unknown figure 'tezer'; did you mean imap figures teaser?"),
         (["shapes", "trian"], "unknown action 'trian'; did you mean imap shapes train?"),
