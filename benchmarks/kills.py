@@ -1,8 +1,8 @@
 """Kill runs at random moments, shards on one folder, and compare what they leave with an undisturbed run.
 
-Processes of `imap sample` with pictures are the shards of a small list. Each is ended by kill -9 at a random moment, also while it
-imports or waits, and starts again until the list is done. Then every file must be that of the undisturbed run, byte by
-byte (but for the seconds that a run records of itself), and no file may be left over. The exit status is 1 otherwise.
+Processes of `imap sample` with pictures are the shards of a small list. Each is ended by kill -9 at a random moment,
+also while it imports or waits, and starts again until the list is done. Then every file must be that of the undisturbed
+run, byte by byte (but for recorded seconds), and no file may be left over. The exit status is 1 otherwise.
 
 python -m benchmarks.kills --kills 100                  # about ten minutes on one core
 python -m benchmarks.kills --kills 200 --shards 1 2 4   # the rounds take turns: one, two and four shards at once
@@ -32,7 +32,7 @@ from imap.view.run import REPORT
 PROMPTS = ("a red ball rolls", "a dog jumps over a box", "日本", "中国", "a kite grows!", "a kite grows?")
 SETTINGS = ("height=32", "width=48", "num_frames=5", "num_inference_steps=1", "pictures=true")
 PER_ROUND = 12  # kills of one folder, at most; then its processes may finish
-DURING_IMPORTS, BOTH = 0.2, 0.2  # of all kills
+DURING_IMPORTS, ALL = 0.2, 0.2  # of all kills
 JITTER = 0.1  # seconds
 SECONDS = re.compile(r'"Seconds":\{[^}]*\}')  # of a card in the report
 IMPORTS = "imports"
@@ -115,7 +115,7 @@ class Killer:
                     if slot.process.returncode:
                         failed.append(f"status {slot.process.returncode}: {lines_of(slot.log)[:1]}")
                 due = [slot for slot in slots if slot.is_due()] if moments.total() < most else []
-                if due and self.draw.random() < BOTH:
+                if due and self.draw.random() < ALL:
                     due = list(slots)
                 for slot in due:
                     slot.process.kill()
@@ -164,10 +164,8 @@ def compare(out: Path, wanted: dict[str, bytes]) -> dict[str, list[str]]:
     }
 
 
-def rounds(
-    killer: Killer, folder: Path, kills: int, seed: int, shards: Sequence[int] = (2,)
-) -> Iterator[dict[str, Any]]:
-    """Kill in one folder after the other. Rounds that `folder` has records of are not run again.
+def rounds(killer: Killer, folder: Path, kills: int, seed: int, shards: Sequence[int]) -> Iterator[dict[str, Any]]:
+    """Kill in one folder after the other, and yield the records. Rounds that `folder` has records of are not run again.
 
     Args:
         killer: knows the list.
@@ -175,9 +173,6 @@ def rounds(
         kills: in all rounds together.
         seed: of the random moments.
         shards: processes of a round; the rounds take turns.
-
-    Yields:
-        The record of each round.
     """
     wanted, number = files_of(folder / "undisturbed" / "out"), 0
     while kills > 0:

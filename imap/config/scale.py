@@ -87,7 +87,7 @@ def _devices(value: Any) -> tuple[int | str, ...]:
         return ()
     if isinstance(items, str) or not isinstance(items, Sequence):
         raise ImapError(f"devices={brief(value)} is not a list; write GPUs as devices=[0,1,2,3]")
-    gpus = [x for x in items if _whole(x) and x >= 0]
+    gpus = [x for x in items if _whole(x) and int(x) >= 0]
     if len(gpus) not in (0, len(items)) or any(x != CPU for x in items if not gpus):
         raise ImapError(
             f"devices={brief(value)} is neither a list of GPUs nor of cpu; write devices=[0,1,2,3] or devices=[cpu,cpu]"

@@ -89,7 +89,9 @@ def status_of(folder: Path, now: float) -> Status:
     done = {x: one for x, one in finished.items() if samples is None or one.identity == samples.get(x)}
     failed = {x: stage for x, stage in _failures(folder).items() if x not in done and (not samples or x in samples)}
     busy = [x for x in samples or () if x not in done and is_held(folder / x)]
-    return _status(samples and list(samples), done, {x: s for x, s in failed.items() if x not in busy}, busy, now)
+    return _status(
+        None if samples is None else list(samples), done, {x: s for x, s in failed.items() if x not in busy}, busy, now
+    )
 
 
 def together(runs: Sequence[Status], now: float) -> Status:

@@ -33,10 +33,8 @@ def test_shards_are_joined_and_later_samples_are_added(tmp_path: Path, capsys):
     a, b, out = shard(tmp_path / "a", [0, 2]), shard(tmp_path / "b", [1]), tmp_path / "out"
     main(["gather", str(out), str(a), str(b)])
     said = capsys.readouterr()
-    assert (
-        said.out.startswith(f"{out}: 3 of 4 done, 0 failed, 0 in work, 1 left")
+    assert said.out.startswith(f"{out}: 3 of 4 done, 0 failed, 0 in work, 1 left")
     assert "3 new from 2 folders" in said.err
-    )
     assert cards(out) == ["000-a", "001-b", "002-c"] and read_list(out) == read_list(a)
     one = files(out / "000-a")
     assert one == files(a / "000-a") and os.path.samefile(out / "000-a/meta.json", a / "000-a/meta.json")
@@ -63,9 +61,7 @@ def test_files_are_copied_where_they_cannot_be_linked(tmp_path: Path, monkeypatc
 
 def test_different_results_of_one_name_are_refused_before_anything_is_written(tmp_path: Path):
     a, b = shard(tmp_path / "a", [0, 2]), shard(tmp_path / "b", [0], {**SETTINGS, "seed": 7})
-    with pytest.raises(
-        ImapError, match=r"a/000-a and \S+b/000-a are different results \(settings.seed\); gather"
-    ):
+    with pytest.raises(ImapError, match=r"a/000-a and \S+b/000-a are different results \(settings.seed\); gather"):
         gather(tmp_path / "out", [a, b])
     c = shard(tmp_path / "c", [1], {**SETTINGS, "seed": 7})  # its own part alone
     with pytest.raises(ImapError, match="the list of .*c has another sample or other settings for 000-a"):
