@@ -71,9 +71,7 @@ class Killer:
 
     Attributes:
         listed: file of the list.
-        imports: seconds until an undisturbed run writes its first line.
-        size: bytes of its log.
-        draw: random numbers.
+        imports, size: seconds until an undisturbed run writes its first line, and bytes of its log.
     """
 
     backbone: str
@@ -168,8 +166,7 @@ def rounds(killer: Killer, folder: Path, kills: int, seed: int, shards: Sequence
     """Kill in one folder after the other, and yield the records. Rounds that `folder` has records of are not run again.
 
     Args:
-        killer: knows the list.
-        folder: of the rounds and of their records.
+        killer, folder: of the list, and of the rounds with their records.
         kills: in all rounds together.
         seed: of the random moments.
         shards: processes of a round; the rounds take turns.
