@@ -1,11 +1,12 @@
-"""Kill runs at random moments, two at once on one folder, and compare what they leave with an undisturbed run.
+"""Kill runs at random moments, shards on one folder, and compare what they leave with an undisturbed run.
 
-Processes of `imap sample` with pictures share a small list. Each is ended by kill -9 at a random moment, also while it
-imports or waits, and starts again until the list is done. Then every file must be that of the undisturbed run, byte by
-byte (but for the seconds that a run records of itself, and for its start, command and folder in run.json), and no file
-may be left over. The exit status is 1 otherwise.
+Processes of `imap sample` with pictures are the shards of a small list. Each is ended by kill -9 at a random moment,
+also while it imports or waits, and starts again until the list is done. Then every file must be that of the undisturbed
+run, byte by byte (but for recorded seconds, and for what run.json has of a process), and no file may be left over. The
+exit status is 1 otherwise.
 
 python -m benchmarks.kills --kills 100                  # about ten minutes on one core
+python -m benchmarks.kills --kills 200 --shards 1 2 4   # the rounds take turns: one, two and four shards at once
 python -m benchmarks.kills --kills 100 --folder kills   # resumes where it was stopped
 """
 
@@ -20,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ from imap.view.run import REPORT
 PROMPTS = ("a red ball rolls", "a dog jumps over a box", "日本", "中国", "a kite grows!", "a kite grows?")
 SETTINGS = ("height=32", "width=48", "num_frames=5", "num_inference_steps=1", "pictures=true")
 PER_ROUND = 12  # kills of one folder, at most; then its processes may finish
-DURING_IMPORTS, BOTH = 0.2, 0.2  # of all kills
+DURING_IMPORTS, ALL = 0.2, 0.2  # of all kills
 JITTER = 0.1  # seconds
 SECONDS = re.compile(r'"Seconds":\{[^}]*\}')  # of a card in the report
 OF_A_RUN = {"started": None, "command": None}  # entries of run.json that differ between two runs
@@ -56,6 +57,7 @@ class Slot:
 
     log: Path
     process: subprocess.Popen
+    index: int  # of the shard
     size: float  # bytes of the log, after which the kill comes
     delay: float  # seconds until the kill, from the start or from when the log has that size
     reached: float | None = None  # when it had that size
@@ -73,9 +75,7 @@ class Killer:
 
     Attributes:
         listed: file of the list.
-        imports: seconds until an undisturbed run writes its first line.
-        size: bytes of its log.
-        draw: random numbers.
+        imports, size: seconds until an undisturbed run writes its first line, and bytes of its log.
     """
 
     backbone: str
@@ -84,15 +84,16 @@ class Killer:
     size: int = 0
     draw: random.Random = field(default_factory=random.Random)
 
-    def start(self, out: Path) -> Slot:
-        """Start a process on an output folder."""
+    def start(self, out: Path, index: int = 0, count: int = 1) -> Slot:
+        """Start a shard on an output folder. index, count: of the shard."""
         log = Path(tempfile.mkstemp(dir=out.parent, suffix=".log")[1])
         command = [sys.executable, "-m", "imap", "sample", f"backbone={self.backbone}", f"input_json={self.listed}"]
         with log.open("w") as file:
-            process = subprocess.Popen([*command, f"output_dir={out}", *SETTINGS], stdout=file, stderr=file)
+            shard = (f"output_dir={out}", f"shard.index={index}", f"shard.count={count}")
+            process = subprocess.Popen([*command, *shard, *SETTINGS], stdout=file, stderr=file)
         if self.draw.random() < DURING_IMPORTS:
-            return Slot(log, process, 0, self.draw.uniform(0, self.imports))
-        return Slot(log, process, self.draw.uniform(1, max(1, self.size)), self.draw.uniform(0, JITTER))
+            return Slot(log, process, index, 0, self.draw.uniform(0, self.imports))
+        return Slot(log, process, index, self.draw.uniform(1, max(1, self.size)), self.draw.uniform(0, JITTER))
 
     def undisturbed(self, out: Path) -> None:
         """Run once without a kill, and take its time and its size."""
@@ -104,10 +105,10 @@ class Killer:
             raise RuntimeError(f"the undisturbed run failed:\n{slot.log.read_text()}")
         self.size = slot.log.stat().st_size
 
-    def disturbed(self, out: Path, most: int) -> dict[str, Any]:
-        """Run two processes until the list is done. most: kills. Returns moments of the kills, and what failed."""
+    def disturbed(self, out: Path, shards: int, most: int) -> dict[str, Any]:
+        """Run shards until the list is done. most: kills. Returns moments of the kills, and what failed."""
         moments: Counter[str] = Counter()
-        slots, failed = [self.start(out) for _ in range(2)], []
+        slots, failed = [self.start(out, index, shards) for index in range(shards)], []
         try:
             while slots:
                 time.sleep(0.005)
@@ -116,13 +117,13 @@ class Killer:
                     if slot.process.returncode:
                         failed.append(f"status {slot.process.returncode}: {lines_of(slot.log)[:1]}")
                 due = [slot for slot in slots if slot.is_due()] if moments.total() < most else []
-                if due and self.draw.random() < BOTH:
+                if due and self.draw.random() < ALL:
                     due = list(slots)
                 for slot in due:
                     slot.process.kill()
                     slot.process.wait()
                     moments[moment(slot.log)] += 1
-                    slots[slots.index(slot)] = self.start(out)
+                    slots[slots.index(slot)] = self.start(out, slot.index, shards)
         finally:
             for slot in slots:  # after Ctrl-C
                 slot.process.kill()
@@ -168,17 +169,14 @@ def compare(out: Path, wanted: dict[str, bytes]) -> dict[str, list[str]]:
     }
 
 
-def rounds(killer: Killer, folder: Path, kills: int, seed: int) -> Iterator[dict[str, Any]]:
-    """Kill in one folder after the other. Rounds that `folder` has records of are not run again.
+def rounds(killer: Killer, folder: Path, kills: int, seed: int, shards: Sequence[int]) -> Iterator[dict[str, Any]]:
+    """Kill in one folder after the other, and yield the records. Rounds that `folder` has records of are not run again.
 
     Args:
-        killer: knows the list.
-        folder: of the rounds and of their records.
+        killer, folder: of the list, and of the rounds with their records.
         kills: in all rounds together.
         seed: of the random moments.
-
-    Yields:
-        The record of each round.
+        shards: processes of a round; the rounds take turns.
     """
     wanted, number = files_of(folder / "undisturbed" / "out"), 0
     while kills > 0:
@@ -188,8 +186,9 @@ def rounds(killer: Killer, folder: Path, kills: int, seed: int) -> Iterator[dict
             out = folder / f"round-{number}" / "out"
             out.mkdir(parents=True)
             killer.draw, start = random.Random(f"{seed}-{number}"), time.monotonic()
-            done = killer.disturbed(out, min(kills, PER_ROUND)) | compare(out, wanted)
-            done |= {"files": len(wanted), "seconds": round(time.monotonic() - start, 1)}
+            count = shards[number % len(shards)]
+            done = killer.disturbed(out, count, min(kills, PER_ROUND)) | compare(out, wanted)
+            done |= {"shards": count, "files": len(wanted), "seconds": round(time.monotonic() - start, 1)}
             record.write_text(json.dumps(done, indent=1))
             if is_good(done):
                 shutil.rmtree(out.parent)
@@ -227,6 +226,7 @@ def main() -> int:
     """Kill, compare and print. Returns the exit status."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--kills", type=int, default=100)
+    options.add_argument("--shards", type=int, nargs="+", default=[2], help="at once, by round in turn")
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--backbone", default="tiny_cogvideox")
     options.add_argument("--folder", type=Path, help="of the runs and their records; a temporary one otherwise")
@@ -236,10 +236,15 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as temporary:
         folder = (given.folder or Path(temporary)).absolute()
         folder.mkdir(parents=True, exist_ok=True)
-        done = list(rounds(prepared(folder, given.backbone), folder, given.kills, given.seed))
+        done = list(rounds(prepared(folder, given.backbone), folder, given.kills, given.seed, given.shards))
     moments = sum((Counter(one["moments"]) for one in done), Counter())
     wrong = {key: [x for one in done for x in one[key]] for key in ("failed", "different", "missing", "left_over")}
-    row = {"kills": moments.total(), "rounds": len(done), "files": sum(one["files"] for one in done)}
+    row = {
+        "kills": moments.total(),
+        "shards": " ".join(map(str, given.shards)),
+        "rounds": len(done),
+        "files": sum(one["files"] for one in done),
+    }
     row |= {key: len(names) for key, names in wrong.items()}
     write([{"killed while": name, "kills": number} for name, number in moments.most_common()], None)
     write([row | {"seconds": round(sum(one["seconds"] for one in done)), "met": all(map(is_good, done))}], given.json)

@@ -19,7 +19,7 @@ from imap.errors import ImapError
 FOREIGN = (".DS_Store", "Thumbs.db", "desktop.ini")  # of file managers; they do not count as anybody's files
 SAMPLE = r"\d{3,}-.+"
 OWN = re.compile(  # names of all that a run writes; of others, nothing is removed
-    rf"\.({SAMPLE}|view|writable|report\.html|faithfulness\.csv|scores\.csv|errors\.jsonl|(layers|meta|run|plan)\.json)"
+    rf"\.({SAMPLE}|view|writable|report\.html|faithfulness\.csv|scores\.csv|errors\.jsonl|(layers|meta|run|plan|\.list)\.json)"
     rf"\.(partial-.+|old(-.+)?|{SUFFIX[1:]})"
 )
 OWNER = re.compile(r"-(?P<pid>\d+)(-(?P<host>[0-9a-f]{8}))?(-(?P<run>[0-9a-f]{8})-\d+)?$")

@@ -73,6 +73,36 @@ def each_claimed(items: Iterable[Item], path_of: Callable[[Item], Path]) -> Gene
             yield item
 
 
+def can_lock(folder: Path) -> bool:
+    """Whether files can be locked in a folder, which exists."""
+    try:
+        descriptor = _locked(lock := lock_of(folder / "writable"), wait=False)
+    except OSError as error:
+        if error.errno not in CANNOT_LOCK:
+            raise
+        return False
+    if descriptor is not None:
+        _remove(lock, descriptor)
+    return True
+
+
+def is_held(path: Path) -> bool:
+    """As `is_claimed`, and no file is made or removed. False where locks are not seen, as of another computer."""
+    if fcntl is None:
+        return False
+    try:
+        descriptor = os.open(lock_of(path), os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        return isinstance(error, BlockingIOError)
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def is_claimed(path: Path) -> bool:
     """Whether a live process has claimed a path."""
     if not lock_of(path).exists():
@@ -138,4 +168,4 @@ def _remove(lock: Path, descriptor: int) -> None:
 
 @cache
 def _warn(folder: Path, reason: str) -> None:
-    log.warning("%s: files cannot be locked here (%s); do not start a second process on this folder", folder, reason)
+    log.warning("%s: files cannot be locked here (%s); two processes must not do the same samples", folder, reason)

@@ -97,6 +97,20 @@ def submit(argv: Sequence[str], program: str = "imap submit") -> None:
         main(argv, program)
 
 
+def status(argv: Sequence[str], program: str = "imap status") -> None:
+    """Print how far runs are."""
+    from imap.runs.status import main
+
+    main(argv, program)
+
+
+def gather(argv: Sequence[str], program: str = "imap gather") -> None:
+    """Join the output folders of shards into one."""
+    from imap.runs.gather import main
+
+    main(argv, program)
+
+
 def score(argv: Sequence[str], program: str = "imap score") -> None:
     """Score the maps of finished runs."""
     from imap.evaluation.__main__ import main

@@ -14,6 +14,8 @@ COMMANDS = {  # name: its line in --help; imap.cli.commands has a function of th
     "submit": "run a list as an array of SLURM jobs, requeued when they are preempted",
     "demo": "a web page: words and a prompt or a clip in, maps out",
     "view": "draw overlays, strips and the report page of a finished run",
+    "status": "how far runs are: done, failed, in work, left, and the time that remains",
+    "gather": "join the output folders of shards into one, with one report",
     "score": "score maps against ground truth, by data set; segmentation; a judge; tables",
     "figures": "draw a figure of the paper: NAME is teaser, methods, heads ...",
     "shapes": "the embedded world: render clips, train small models, benchmark maps",

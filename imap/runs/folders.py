@@ -98,6 +98,11 @@ def log_others(output_dir: Path, earlier: Mapping[str, Request], folders: Sequen
     )
 
 
+def identity(one: Request) -> str:
+    """Digest of what decides a result: settings, prompt, words, and the clip's bytes wherever the clip lies."""
+    return digest(json.dumps(one.get("settings"), sort_keys=True) + _same_sample(one))
+
+
 def _same_request(one: Request) -> str:
     return json.dumps(one, sort_keys=True)
 

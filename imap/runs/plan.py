@@ -13,7 +13,7 @@ from imap.config.method import Method, method_settings
 from imap.config.model import Model, model_settings
 from imap.config.run import AFTER, AUTO, DURING, Run, run_settings
 from imap.config.samples import Sample, numbered, samples_of
-from imap.config.scale import Scale, scale_settings
+from imap.config.scale import Scale, scale_settings, with_device
 from imap.errors import ImapError
 from imap.media.clips import check_video_size
 from imap.methods.registry import MAPS
@@ -21,8 +21,9 @@ from imap.runs.batch import Tally, Task, finished_on_interrupt
 from imap.runs.checkpoint import Checkpoint, read_checkpoint
 from imap.runs.failures import ERRORS
 from imap.runs.folders import earlier_requests, log_others, placed
-from imap.runs.request import request, sha256_of
+from imap.runs.request import Request, request, sha256_of
 from imap.runs.sample_checks import Problem, SampleChecks, check_tasks
+from imap.runs.shards import shard_of
 from imap.tracing.keep_memory import check_memory
 
 log = logging.getLogger("imap")
@@ -46,9 +47,15 @@ class Plan:
     method: Method
     tasks: Sequence[Task]
     prompt: str  # of the first sample of the whole list, finished or not: it identifies the list
-    names: Sequence[str]  # folders of the whole list, in order
+    listed: Mapping[str, Request]  # of the whole list, in order, by folder
+    first: Task | None  # of the list that is not finished, whatever the shard: imap_layer=auto measures it
     tally: Tally  # has the samples that are finished already, and those that fail the check
     problems: Sequence[Problem] = ()  # of those that fail
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Folders of the whole list, in order."""
+        return list(self.listed)
 
 
 def plan(config: Mapping[str, Any], renoising: bool) -> Plan:
@@ -65,7 +72,7 @@ def plan(config: Mapping[str, Any], renoising: bool) -> Plan:
         ImapError: if no sample can run.
     """
     scale = scale_settings(config)
-    model, run = model_settings(config["backbone"]), run_settings(config, renoising)
+    model, run = model_settings(with_device(config["backbone"], scale)), run_settings(config, renoising)
     samples = list(numbered(samples_of(config, renoising, config["backbone"].get("demo"))))
     warn_of_unknown_words([sample for _, sample in samples], model.name, config["backbone"].get("words"))
     checkpoint, method = check_model(config, model, run, renoising)
@@ -79,9 +86,9 @@ def plan(config: Mapping[str, Any], renoising: bool) -> Plan:
         check_keep([task.sample for task in tasks], checkpoint, run, method, renoising)
     if len(tally.failed) == len(listed) and not scale.dry_run:
         raise ImapError(f"none of the {len(listed)} samples can run; see {run.output_dir / ERRORS} for the reasons")
-    names = [task.name for task in listed]
-    tasks = shard_order(tasks, names, scale.index, scale.count)
-    return Plan(model, run, scale, checkpoint, method, tasks, samples[0][1].prompt, names, tally, problems)
+    requests, first = {task.name: task.request for task in listed}, tasks[0] if tasks else None
+    tasks = shard_of(tasks, list(requests), scale, run.output_dir)
+    return Plan(model, run, scale, checkpoint, method, tasks, samples[0][1].prompt, requests, first, tally, problems)
 
 
 def recorded_settings(model: Model, run: Run, method: Method) -> dict[str, Any]:
@@ -164,15 +171,6 @@ def place_tasks(samples: Sequence[tuple[str, Sample]], settings: Mapping[str, An
     names = placed([name for name, _ in samples], wanted, earlier)
     log_others(output_dir, earlier, names, wanted[0])
     return [Task(name, sample, one) for name, (_, sample), one in zip(names, samples, wanted, strict=True)]
-
-
-def shard_order(tasks: Sequence[Task], names: Sequence[str], index: int, count: int) -> list[Task]:
-    """Tasks of a shard, then those of the next shards: a process that is done early helps with the others.
-
-    names: folders of the whole list, finished or not: shards are parts of it, whenever their processes start.
-    """
-    places = {name: place for place, name in enumerate(names)}
-    return sorted(tasks, key=lambda task: ((places[task.name] - index) % count, places[task.name]))
 
 
 def warn_of_unknown_words(samples: Iterable[Sample], name: str, known: Sequence[str] | None) -> None:

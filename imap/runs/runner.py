@@ -29,9 +29,11 @@ from imap.methods.registry import PUBLISHED
 from imap.runs import interrupts
 from imap.runs.batch import Tally, Task, finished_on_interrupt, run_tasks
 from imap.runs.checkpoint import Checkpoint
+from imap.runs.devices import run_on_devices
 from imap.runs.failures import forget_failures
 from imap.runs.forecast import write_forecast
 from imap.runs.less_memory import offload_of, with_less_memory
+from imap.runs.listing import write_list
 from imap.runs.loading import load
 from imap.runs.plan import RANDOM_WEIGHTS, Plan, plan
 from imap.runs.prefetch import Prefetch
@@ -70,9 +72,10 @@ def run_command(config: Any, renoising: bool) -> Tally:
         return tally
     try:
         with finished_on_interrupt(folder, tally):
+            write_list(folder, todo.listed)
             if todo.tasks:
                 write_run(folder, values, todo.model.device)
-                run_plan(todo, renoising)
+                (run_on_devices if todo.scale.devices else run_plan)(todo, renoising)
             if todo.run.pictures:
                 show(todo)
     finally:
@@ -205,8 +208,7 @@ def choose_layers(pipe: Any, todo: Plan, renoising: bool, **prepared: Any) -> Ru
 
     prepared: as in `one_sample`.
     """
-    left = {task.name: task for task in todo.tasks}
-    run, task = todo.run, next(left[name] for name in todo.names if name in left)
+    run, task = todo.run, todo.first or todo.tasks[0]
     step = run.renoise_timestep[0] if renoising else run.num_inference_steps // 2
     method = {**run.method, "maps_timesteps": None if renoising else [step, step + 1]}
     method |= {"effect": False, "show": PUBLISHED, "keep": None, "random_heads": 0}

@@ -17,7 +17,6 @@ from imap.map_files import read_meta
 from imap.media.clips import read_clip
 from imap.runs.batch import Tally, Task, run_tasks, versions
 from imap.runs.failures import ERRORS, record_failure
-from imap.runs.plan import shard_order
 from imap.runs.request import log_found, look_up, request
 
 SETTINGS = {"seed": 42, "height": 16, "method": {"imap_layer": [0, 1]}, "model": {"name": "tiny_wan"}}
@@ -136,14 +135,6 @@ def test_a_run_stops_after_so_many_failures_and_keeps_what_is_finished(tmp_path:
         run_tasks(tasks, tmp_path, work, tally, {"fps": 8, "device": "cpu"}, max_failures=2)
     assert work.done == ["good", "bad 1", "fine", "bad 2"]
     assert [name.partition("-")[2] for name in tally.done] == ["good", "fine"] and len(tally.failed) == 2
-
-
-def test_shards_begin_with_their_part_of_the_whole_list_and_help_with_the_rest():
-    names = [f"{i}" for i in range(7)]
-    tasks = [Task(name, samples(name)[0][1], {}) for name in names if name not in ("1", "2")]  # these are finished
-    order = [[task.name for task in shard_order(tasks, names, index, 3)] for index in range(3)]
-    assert order == [["0", "3", "6", "4", "5"], ["4", "5", "0", "3", "6"], ["5", "0", "3", "6", "4"]]
-    assert shard_order(tasks, names, 0, 1) == tasks
 
 
 def test_the_next_run_redoes_only_failed_samples(tmp_path: Path):
