@@ -33,7 +33,12 @@ from imap.view.strip import Row, save
 log = logging.getLogger("imap")
 LOOK = {name: getattr(Look(), name) for name in ("colormap", "opacity", "space")}
 OF_HEADS = ("heads", "separability")  # figures that compute maps of single heads (`HeadMaps`)
-WHOLE_LIST = {"dry_run": False, "shard": {"index": 0, "count": 1}, "devices": None, "max_failures": None}
+WHOLE_LIST = {
+    "dry_run": False,
+    "shard": {"index": 0, "count": 1, "helps": True},
+    "devices": None,
+    "max_failures": None,
+}
 HEAD_SETTINGS = {"standardize": "text", "surrogate": "per_head", "softmax": False}  # the only ones they support
 
 

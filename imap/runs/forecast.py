@@ -49,7 +49,8 @@ def write_forecast(todo: Plan, renoising: bool) -> None:
 
 def forecast(todo: Plan, renoising: bool) -> dict[str, Any]:
     """The content of plan.json, in plain values. docs/reference/output.md describes it."""
-    steps, processes = steps_of(todo, renoising), todo.scale.count * max(1, len(todo.scale.devices))
+    shards = todo.scale.count if todo.scale.helps else 1  # without help, the plan has this shard's samples alone
+    steps, processes = steps_of(todo, renoising), shards * max(1, len(todo.scale.devices))
     settings, device = recorded_settings(todo.model, todo.run, todo.method), todo.model.device
     like = like_samples(todo.run.output_dir, settings, device.type)
     maps, rate = map_bytes(todo, steps), mean_seconds(like)

@@ -75,7 +75,7 @@ class Trace:
             consensus=method.surrogate == "consensus",
             cross_attention_scale=backbone.cross_attention_scale,
             rivals_are_words=backbone.rivals_are_words,
-            maps=check_maps((*random_heads_maps(method.random_heads), *maps)),
+            maps=(*check_maps(maps), *random_heads_maps(method.random_heads)),
         )
         self.steps = Steps(backbone, method.maps_timesteps)
         self.blocks = BlockReader(backbone, method, text_slots, self.config, observe)

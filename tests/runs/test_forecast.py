@@ -13,6 +13,7 @@ from imap.config.model import model_settings
 from imap.map_files import sizes_of
 from imap.runs.failures import ERRORS
 from imap.runs.forecast import PLAN
+from imap.runs.listing import LIST
 from imap.runs.run_record import RUN, git_state
 from imap.runs.weights import weights_of
 from imap.testing import tiny
@@ -116,7 +117,7 @@ def test_time_and_videos_are_those_of_finished_samples_like_these(command, loads
     assert record["time"] == {"processes": 4, "seconds_per_sample": 4.0, "seconds": 8.0, "measured_samples": 1}
     assert record["disk"]["videos_and_records"] == 6 * others and record["disk"]["pictures"] == 0
     elsewhere = tmp_path / "elsewhere"
-    command("sampling", request, *QUICK, f"output_dir={elsewhere}", "dry_run=true", "devices=[0,1]")
+    command("sampling", request, *QUICK, f"output_dir={elsewhere}", "dry_run=true", "devices=[cpu,cpu]")
     assert json.loads((elsewhere / PLAN).read_text())["time"]["seconds"] == 16.0  # 4 of 7 for each of 2
     command("sampling", request, *QUICK, "num_inference_steps=1", "dry_run=true")
     assert planned(tmp_path)["time"]["seconds"] is None
@@ -159,7 +160,7 @@ def test_run_json_is_written_before_weights_are_loaded(command, tmp_path, monkey
     assert record["config"]["seed"] == 11 and record["config"]["backbone"]["name"] == "tiny_cogvideox"
     assert record["device"]["device"] == "cpu" and record["versions"]["torch"] == torch.__version__
     assert "`seed`" in record["seed_rule"] and record["started"].endswith("+00:00")
-    assert [path.name for path in (tmp_path / "out").iterdir()] == [RUN]
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {RUN, LIST}
 
 
 def test_a_run_with_nothing_to_do_leaves_the_record_of_the_run_that_made_the_samples(command, loads, tmp_path):  # noqa: F811
