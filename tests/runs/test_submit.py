@@ -65,6 +65,7 @@ def wait_for(ready, seconds: float = 300):
     return value
 
 
+@pytest.mark.slow
 def test_two_local_tasks_one_of_which_is_requeued_make_what_one_process_makes(capsys, monkeypatch, tmp_path):
     pytest.importorskip("submitit")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
