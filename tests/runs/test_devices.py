@@ -100,8 +100,15 @@ def test_a_run_whose_processes_have_all_ended_has_failed(tmp_path: Path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-@pytest.mark.parametrize("moment", ["processes: CPU 0, CPU 1", "[CPU 1] loading", "[1/200]"])
+@pytest.mark.parametrize(
+    ("moment", "number"),
+    [
+        ("processes: CPU 0, CPU 1", signal.SIGKILL),
+        ("[CPU 1] loading", signal.SIGINT),
+        ("[1/200]", signal.SIGTERM),
+        ("[1/200]", signal.SIGKILL),
+    ],
+)
 def test_a_signal_ends_all_processes(moment: str, number: int, tmp_path: Path):
     clip = moving_square(tmp_path / "clip.mp4", 5, 32, 48)
     request = listed(tmp_path, *(f"a ball {n}" for n in range(200)), clips=[clip] * 200)
