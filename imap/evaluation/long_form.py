@@ -33,5 +33,5 @@ def mean_of_known(values: Sequence[float] | np.ndarray) -> float:
 def samples_of_run(run: Path) -> list[Path]:
     """Folders of the finished samples of a run. Raises ImapError for other folders, also for that of one sample."""
     if (run / META).is_file():
-        raise ImapError(f"{run} is the folder of one sample; give the output_dir of its run, which holds the scores")
+        raise ImapError(f"{run} is one sample's folder; give the output_dir of its run, {run.resolve().parent}")
     return samples_in(run)

@@ -113,7 +113,6 @@ def _single(x: np.ndarray, path: Path) -> np.ndarray:
         spread = single.max() - single.min()
     if not np.isfinite(spread) or (spread == 0 and x.max() != x.min()):
         raise ImapError(
-            f"{path} has values from {x.min():.3g} to {x.max():.3g}, which float32 cannot tell apart; scale them to "
-            "0 to 1"
+            f"{path} has values from {x.min():.3g} to {x.max():.3g}, which are equal in float32; scale them to 0 to 1"
         )
     return single

@@ -1,6 +1,5 @@
 """Scores of whole runs, in several processes, as a CSV file in each run's folder."""
 
-import csv
 import multiprocessing
 import os
 import signal
@@ -13,15 +12,13 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from imap.atomic import replaced
 from imap.errors import ImapError, UnknownNameError
+from imap.evaluation.long_form import Row, samples_of_run, write_rows
 from imap.evaluation.other_maps import OtherMaps, checked
 from imap.evaluation.sample_scores import Job, kept_scores, names_of_maps, score
 from imap.map_files import AGAIN, META, TRUTH, read_meta
-from imap.view.sample import samples_in
 
 TABLE = "scores.csv"
-COLUMNS = ("sample", "word", "kind", "map", "metric", "value")
 KEPT = ".scores"  # folder in a run: the scores of each sample, so that a command continues
 NAMED = 8  # samples that a line names
 WORTHWHILE = 5.0  # seconds of work that are worth the start of processes
@@ -84,9 +81,7 @@ def jobs_of(run: Path, keys: Sequence[str] | None, baselines: bool, others: Sequ
     Raises:
         ImapError: if there is none.
     """
-    if (run / META).is_file():
-        raise ImapError(f"{run} is one sample's folder; give the output_dir of its run, {run.resolve().parent}")
-    samples = samples_in(run)
+    samples = samples_of_run(run)
     known = [sample for sample in samples if (sample / TRUTH).is_file()]
     if not known:
         raise ImapError(
@@ -117,21 +112,22 @@ def kept_file(run: Path, sample: str) -> Path:
 
 
 def write_table(path: Path, jobs: Sequence[Job]) -> Path:
-    """Write the kept scores of samples as CSV, with the columns of COLUMNS. A score that is not defined is `nan`.
+    """Write the kept scores of samples in long form.
 
     Samples whose truth has none of their words are named on standard error.
     """
-    wordless = []
-    with replaced(path) as part, part.open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file)
-        table.writerow(COLUMNS)
+    wordless: list[str] = []
+
+    def rows() -> Iterator[Row]:
         for job in jobs:
-            sample, kept = job.folder.name, kept_scores(job)
+            kept = kept_scores(job)
             for name in job.maps:
-                rows = kept.get(name, [])
-                table.writerows([sample, word, kind, name, what, f"{x:.6g}"] for word, kind, what, x in rows)
+                for word, kind, metric, value in kept.get(name, []):
+                    yield job.folder.name, word, kind, name, metric, value
             if kept and not any(kept.values()):
-                wordless.append(sample)
+                wordless.append(job.folder.name)
+
+    write_rows(path, rows())
     if wordless:
         print(f"{path.parent}: the truth has no word of {len(wordless)} samples: {_some(wordless)}", file=sys.stderr)
     return path

@@ -12,12 +12,12 @@ import numpy as np
 
 from imap.errors import ImapError
 from imap.evaluation.baselines import BASELINES, SHUFFLED
+from imap.evaluation.long_form import COLUMNS
 from imap.evaluation.scores import interval
 from imap.methods.registry import AFTER, AFTER_LABEL, CHOSEN, RANDOM_HEADS, labels
 from imap.view.sample import run_names
 
 FILES = ("scores.csv", "judge.csv", "segment.csv")  # of scores in a run's folder
-COLUMNS = ("sample", "word", "kind", "map", "metric", "value")
 EXPECTED = (
     f"the output_dir of a scored run, or one of its files {', '.join(FILES)}; "
     "imap score run, judge and segment write them"

@@ -9,6 +9,7 @@ import numpy as np
 from imap.evaluation.bits import packed
 from imap.evaluation.cells import WordTruth
 from imap.evaluation.faithfulness import faithfulness
+from imap.evaluation.long_form import mean_of_known
 from imap.evaluation.ranking import rankings
 from imap.evaluation.regions import Outline, best_threshold, boundary_f, levels_of, region_j
 from imap.evaluation.scores import (
@@ -80,7 +81,7 @@ def where_scores(x: np.ndarray, truth: WordTruth) -> dict[str, float]:
         return dict.fromkeys(WHERE, float("nan"))
     pooled = rankings(x[truth.known][None], truth.own[truth.known][None])
     by_frame = rankings(*(array.reshape(len(x), -1) for array in (x, truth.own, truth.known)))
-    ap, area, ap_frame, area_frame = (_mean_known(values) for values in (*pooled, *by_frame))
+    ap, area, ap_frame, area_frame = (mean_of_known(values) for values in (*pooled, *by_frame))
     mass = relevance_mass(x, truth.own, truth.known)
     return dict(
         zip(WHERE, (ap, area, ap_frame, area_frame, mass, pointing_game(x, truth.own, truth.known)), strict=True)
@@ -141,9 +142,3 @@ def _j_and_f(found: np.ndarray, truth: WordTruth) -> tuple[np.ndarray, np.ndarra
         found = found[:, truth.latents] & truth.not_void
         outline = Outline.of_bits(found, width)
     return region_j(found, truth.bits), boundary_f(outline, truth.outline)
-
-
-def _mean_known(values: np.ndarray) -> float:
-    """Mean without nan; nan if there is nothing else."""
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else float("nan")

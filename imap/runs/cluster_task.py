@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 STOPPED = (-signal.SIGTERM, -signal.SIGUSR2, 128 + signal.SIGTERM)  # exit statuses of a command that the cluster ends
-PATIENCE = 600  # seconds until the cluster ends a job that it has told to stop
+PATIENCE = 600  # seconds until the cluster ends a job that it has signalled to stop
 STOP = 30  # seconds for the command to end after its current write
 
 
@@ -32,7 +32,11 @@ class ClusterTask:
             if status in STOPPED and os.environ.get("SUBMITIT_EXECUTOR") == "slurm":
                 # SLURM ends this process next, or has submitit requeue it by another signal. A job that ended by
                 # itself now would not come back.
-                print("told to stop; waiting for the cluster to end or requeue this task", file=sys.stderr, flush=True)
+                print(
+                    "signalled; waiting for the cluster to end or requeue this task",
+                    file=sys.stderr,
+                    flush=True,
+                )
                 time.sleep(PATIENCE)
         finally:  # submitit leaves by an exception after it has requeued the job
             end(process)

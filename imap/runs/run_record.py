@@ -20,7 +20,7 @@ from imap.runs.batch import versions
 RUN = "run.json"
 GIT_SECONDS = 10  # that git may take, on a slow file system
 SEED_RULE = (
-    "each sample draws all its noise from a CPU generator of its own, which starts at `seed`; read=after draws from "
+    "each sample draws all its noise from its own CPU generator, which starts at `seed`; read=after draws from "
     f"`seed` + {READING}. So neither the place in the list, nor the shard, nor the device changes it."
 )
 

@@ -23,7 +23,7 @@ log = logging.getLogger("imap")
 CONFIGS = {"sample": "sampling", "renoise": "renoising"}
 INSTALL = 'pip install "imap-video[cluster]" (in a checkout: pip install -e ".[cluster]")'
 REQUEUES = 20  # of a task that has run out of time; preemptions are not counted
-SIGNAL = 90  # seconds before the end of its time at which a task is told
+SIGNAL = 90  # seconds before the end of its time, at which a task gets a signal
 OWN = ("shard", "shard.index", "shard.count", "dry_run")  # settings that this command sets
 EXAMPLES = """examples:
   imap submit renoise backbone=wan2_1_14b input_json=list.json output_dir=outputs/list --tasks 64 --time 8:00:00

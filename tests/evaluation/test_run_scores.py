@@ -15,8 +15,9 @@ import pytest
 from imap.errors import ImapError
 from imap.evaluation import run_scores, sample_scores
 from imap.evaluation.__main__ import main
+from imap.evaluation.long_form import COLUMNS
 from imap.evaluation.other_maps import OtherMaps, read_other_map
-from imap.evaluation.run_scores import COLUMNS, score_runs
+from imap.evaluation.run_scores import score_runs
 from imap.map_files import TRUTH
 from imap.media.truth import Truth, write_truth
 from imap.saliency import Maps
@@ -335,8 +336,8 @@ def test_files_of_other_keys_are_not_opened(run):
         ("daam", np.zeros((2, 2)), "expected numbers"),
         ("daam", np.full((2, 2, 2), np.nan), "has values that are NaN"),
         ("daam", np.array([["a"]]), "expected numbers"),
-        ("daam", np.multiply(BALL, 1e300), "values from 1e+300 to 8e+300, which float32 cannot tell apart"),
-        ("daam", np.multiply(BALL, 1e-300), "which float32 cannot tell apart; scale them"),
+        ("daam", np.multiply(BALL, 1e300), "values from 1e+300 to 8e+300, which are equal in float32"),
+        ("daam", np.multiply(BALL, 1e-300), "which are equal in float32; scale them"),
     ],
 )
 def test_faulty_maps_of_another_tool_are_refused(argument, array, message, run, tmp_path, capsys):

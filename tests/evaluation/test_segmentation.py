@@ -290,7 +290,7 @@ def test_wrong_arguments_are_refused(run, arguments, part, capsys):
 
 
 def test_runs_without_truth_and_folders_of_samples_are_refused(run, tmp_path_factory):
-    with pytest.raises(SystemExit, match="folder of one sample"):
+    with pytest.raises(SystemExit, match="one sample's folder"):
         main(["segment", str(run / "000-a")])
     other = tmp_path_factory.mktemp("other")
     write_sample(other, "000-a", ("ball",), np.zeros((1, 3, 2, 2), np.float32))

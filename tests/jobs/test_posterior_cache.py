@@ -85,7 +85,7 @@ def test_what_an_encoding_depends_on_makes_another_file(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("damage", ["cut off", "a changed byte", "empty", "another file"])
-def test_a_damaged_file_is_told_and_made_again(damage: str, pipes, tmp_path, caplog):
+def test_a_damaged_file_is_named_and_made_again(damage: str, pipes, tmp_path, caplog):
     backbone = backbone_of(pipes("wan"))
     cache = PosteriorCache(tmp_path, backbone)
     with torch.no_grad():
@@ -122,7 +122,7 @@ def test_what_a_killed_process_left_is_removed(pipes, tmp_path, dead):
 
 
 def test_many_writers_and_readers_of_one_clip_agree(pipes, tmp_path, caplog):
-    """Threads stand for processes: each has a cache of its own, and none is locked out."""
+    """Threads take the place of processes: each has its own cache, and none is locked out."""
     backbone = backbone_of(pipes("wan"))
     with torch.no_grad():
         made = backbone.posterior(imap.jobs.posterior_cache.to_tensor(CLIP))

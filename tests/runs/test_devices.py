@@ -1,4 +1,4 @@
-"""Several devices of one machine: two processes make what one makes, and their ends are told."""
+"""Several devices of one machine: two processes make what one makes, and the log names their ends."""
 
 import json
 import os
@@ -57,7 +57,7 @@ def test_processes_on_the_cpu_share_its_threads(monkeypatch):
 
 @pytest.mark.slow
 def test_two_processes_make_what_one_makes(tmp_path: Path):
-    """Byte by byte, with the report and the failure of a missing clip, which is told once."""
+    """Byte by byte, with the report and the failure of a missing clip, which the log names once."""
     request = [*SETTINGS, clips_of(tmp_path, missing=True), "pictures=true"]
     said, runs = {}, {"one": "devices=null", "two": "devices=[cpu,cpu]"}
     for name, devices in runs.items():

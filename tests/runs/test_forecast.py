@@ -68,7 +68,7 @@ def record_steps(folder: Path) -> list[str]:
     return [*map(str, meta["steps"]), *(f"after {step}" for step in after)]
 
 
-def test_every_problem_is_told_with_its_place_and_only_plan_json_is_written(command, no_load, tmp_path):  # noqa: F811
+def test_every_problem_is_named_with_its_place_and_only_plan_json_is_written(command, no_load, tmp_path):  # noqa: F811
     good = moving_square(tmp_path / "good.mp4", 5, 32, 48)
     short = moving_square(tmp_path / "short.mp4", 3, 32, 48)
     torn = tmp_path / "torn.mp4"
@@ -85,7 +85,7 @@ def test_every_problem_is_told_with_its_place_and_only_plan_json_is_written(comm
 
 
 def test_nothing_can_run_and_the_forecast_says_why(command, no_load, tmp_path):  # noqa: F811
-    """A list of one as well, which a run would refuse with an error of its own."""
+    """A list of one as well, which a run would refuse with its own error."""
     status, _ = command(
         "renoising", *WORDS, f"video_path={tmp_path / 'none.mp4'}", "renoise_timestep=0", "dry_run=true"
     )
@@ -123,7 +123,7 @@ def test_time_and_videos_are_those_of_finished_samples_like_these(command, loads
     assert planned(tmp_path)["time"]["seconds"] is None
 
 
-def test_a_disk_that_does_not_suffice_is_told(command, no_load, tmp_path, monkeypatch):  # noqa: F811
+def test_a_disk_that_does_not_suffice_gets_a_warning(command, no_load, tmp_path, monkeypatch):  # noqa: F811
     usage = imap.runs.forecast.shutil.disk_usage(tmp_path)
     monkeypatch.setattr(imap.runs.forecast.shutil, "disk_usage", lambda path: usage._replace(free=1000))
     status, said = command("sampling", *WORDS, *QUICK, "dry_run=true")

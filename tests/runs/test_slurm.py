@@ -1,4 +1,4 @@
-"""A real SLURM of one node: an array whose tasks are requeued, told to stop and killed makes what one process makes."""
+"""A real SLURM of one node: an array whose tasks are requeued, signalled and killed makes what one process makes."""
 
 import os
 import re

@@ -33,7 +33,7 @@ def write_list(folder: Path, count: int) -> str:
 
 
 def imap(*arguments: str, **options) -> subprocess.Popen[str]:
-    """The command in a process of its own."""
+    """The command in its own process."""
     options = {"cwd": ROOT, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True} | options
     return subprocess.Popen([sys.executable, "-m", "imap", *arguments], **options)
 
@@ -142,7 +142,7 @@ def test_other_times_are_refused(text):
         submit._minutes(text)
 
 
-def test_what_a_machine_lacks_is_told(monkeypatch):
+def test_what_a_machine_lacks_is_named(monkeypatch):
     options = submit._parser("imap submit").parse_intermixed_args(["sample", "--tasks", "2"])
     monkeypatch.setenv("PATH", os.devnull)
     monkeypatch.setitem(sys.modules, "submitit", type(sys)("submitit"))

@@ -26,7 +26,7 @@ def cards(out: Path) -> list[str]:
 
 
 def start(out: Path, name: str, *settings: str) -> subprocess.Popen[str]:
-    """The command in a process of its own."""
+    """The command in its own process."""
     arguments = [sys.executable, "-m", "imap", name, *SMALL, f"output_dir={out}", *settings]
     return subprocess.Popen(arguments, cwd=ROOT, stderr=subprocess.PIPE, text=True, env={**os.environ})
 

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from imap.atomic import replaced
-from imap.evaluation.baselines import BASELINES
 from imap.evaluation.explorer.curves import REACH, RECALLS
 from imap.evaluation.explorer.entries import Entry
 from imap.evaluation.explorer.films import write_films
 from imap.evaluation.explorer.means import Curves, Means
-from imap.evaluation.tables import Table, label_of
+from imap.evaluation.explorer.plots import FREE
+from imap.evaluation.tables import Table
 from imap.evaluation.word_scores import METRICS
 from imap.view.report import page_json, page_part
 
@@ -57,7 +57,7 @@ def _shared(entries: Sequence[Entry], means: Mapping[str, Means]) -> dict[str, A
     return {
         "kinds": list(means),
         "rows": list(dict.fromkeys(row for one in means.values() for row in one.table.rows)),
-        "free": [label_of(name) for name in BASELINES],
+        "free": FREE,
         "metrics": metrics,
         "definitions": METRICS,
         "recalls": _numbers(RECALLS),

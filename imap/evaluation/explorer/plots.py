@@ -19,7 +19,7 @@ DPI = 200
 COLOURS = ("#b3322a", "#2d5fb8", "#2a7a3c", "#7b3fa0", "#9a5200", "#0d7480", "#b02a78", "#666600")  # as on the page
 FORMATS = ("png", "pdf")
 WORDS = {"motion": "motion words", "concept": "nouns"}
-FREE = frozenset(map(label_of, BASELINES))
+FREE = tuple(map(label_of, BASELINES))  # rows of maps that need no model
 
 
 def write_plots(folder: Path, means: Mapping[str, Means]) -> list[Path]:
