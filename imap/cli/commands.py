@@ -12,7 +12,7 @@ from imap.cli.main import exit_unknown
 from imap.config.overrides import check_overrides, literal
 from imap.config.presets import config_folder
 from imap.errors import ImapError
-from imap.runs.interrupts import ends_on_signals
+from imap.runs.interrupts import ends_on_signals, uninterrupted
 from imap.runs.log import errors_in_one_line, plain_log
 
 CONTINUE = "; run the same command again to continue"
@@ -73,10 +73,11 @@ def renoise(argv: Sequence[str], program: str = "imap renoise") -> None:
 
 def run_samples(config: Any, renoising: bool) -> None:
     """Sample or renoise. Exit with one line if nothing can start, and with status 1 if a sample failed."""
-    from imap.runs.runner import run_command  # loads torch and diffusers, which --help does not need
-
     plain_log()
     with errors_in_one_line():
+        with uninterrupted():  # a library whose import is cut by an exception may ignore it and fail later
+            from imap.runs.runner import run_command  # loads torch and diffusers, which --help does not need
+
         tally = run_command(config, renoising)
     if tally.failed:
         sys.exit(1)

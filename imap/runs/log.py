@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from imap.errors import ImapError
+from imap.runs.interrupts import check
 
 
 def plain_log() -> None:
@@ -20,5 +21,8 @@ def errors_in_one_line() -> Iterator[None]:
     """End the process with one line for an ImapError. Inside hydra.main, Hydra would print a page."""
     try:
         yield
-    except ImapError as error:
+    except Exception as error:
+        check()  # a library may turn an interrupt into an error of its own
+        if not isinstance(error, ImapError):
+            raise
         sys.exit(f"imap: error: {error}")

@@ -60,6 +60,35 @@ with ends_on_signals():
     except KeyboardInterrupt:
         sys.exit("imap: error: cannot load the weights")
 """
+AS_AN_ERROR_THAT_HYDRA_WOULD_PRINT = """
+import traceback
+from imap.runs.log import errors_in_one_line
+with ends_on_signals():
+    try:
+        with errors_in_one_line():
+            try:
+                os.kill(os.getpid(), number)
+                time.sleep(1)
+            except KeyboardInterrupt:
+                raise RecursionError("import numpy.linalg")
+    except Exception:
+        traceback.print_exc()
+        sys.exit(1)
+"""
+WHILE_A_LIBRARY_IS_IMPORTED = """
+from imap.cli.commands import run_samples
+class Library:
+    def find_spec(self, name, *rest):
+        if name == "imap.runs.runner":
+            try:
+                os.kill(os.getpid(), number)
+                time.sleep(0.1)
+            except KeyboardInterrupt:
+                print("half imported")
+sys.meta_path.insert(0, Library())
+with ends_on_signals():
+    run_samples({}, False)
+"""
 WHILE_A_THREAD_WORKS = """
 from imap.runs.prefetch import Prefetch
 with ends_on_signals(), Prefetch(time.sleep) as ahead:
