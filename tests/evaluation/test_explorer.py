@@ -302,6 +302,7 @@ def test_maps_of_another_tool_may_be_links_and_may_go_when_the_table_has_none(tm
 
 
 @pytest.mark.parametrize("size", [0, 2])
+@pytest.mark.slow
 def test_a_page_without_average_precision_opens(size, tmp_path, browser):
     """A motion that never happens has no score. One of 2 pixels, of a cell of 4x4, has regions and no cells."""
     run = tmp_path / "run"

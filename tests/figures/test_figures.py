@@ -93,7 +93,7 @@ def table(folder, name):
         return list(csv.DictReader(file))
 
 
-QUICK = ("teaser", "methods", "lambda_2", "qk_matching", "heads")  # slow tests draw the others
+QUICK = ("teaser", "heads")  # slow tests draw the others
 
 
 @pytest.mark.parametrize(

@@ -146,6 +146,7 @@ def test_a_folder_on_a_read_only_device_is_refused_before_a_model_is_loaded(
 
 
 @pytest.mark.parametrize("seed", range(3))
+@pytest.mark.slow
 def test_broken_clips_at_random_places_fail_alone(seed, command, loads, tmp_path):
     draw = np.random.default_rng(seed)
     broken = sorted(draw.choice(6, size=3, replace=False).tolist())
@@ -164,6 +165,7 @@ def test_broken_clips_at_random_places_fail_alone(seed, command, loads, tmp_path
 
 
 @pytest.mark.parametrize("clock", ["time", "perf_counter"])
+@pytest.mark.slow
 def test_a_clock_that_jumps_back_changes_no_result(
     clock, command, loads, second, request_of_three, tmp_path, monkeypatch
 ):

@@ -117,7 +117,7 @@ def run(code: str, number: int = signal.SIGINT, *arguments: str) -> subprocess.C
     return subprocess.run(command, capture_output=True, text=True, timeout=20)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("place", [x for x in PLACES if x != "while_it_waits_for_a_process"])
 def test_a_signal_ends_the_command_in_one_line(place: str, number: int):
     ended = run(PLACES[place], number)

@@ -31,6 +31,7 @@ def start(out: Path, name: str, *settings: str) -> subprocess.Popen[str]:
     return subprocess.Popen(arguments, cwd=ROOT, stderr=subprocess.PIPE, text=True, env={**os.environ})
 
 
+@pytest.mark.slow
 def test_the_report_shows_this_list_in_its_order_and_nothing_is_made_again(command, loads, tmp_path):  # noqa: F811
     out = tmp_path / "out"
     assert command("sampling", listed(tmp_path, "a ball", "a dog"), *QUICK, "pictures=true")[0] == 0

@@ -153,6 +153,7 @@ def test_a_difference_uses_only_clips_of_both_rows():
 
 
 @pytest.mark.parametrize("sweep", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_the_benchmark_writes_tables_records_and_settings(sweep, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["benchmark", "clips=2"])
     folder, renoise = tmp_path / "model", imap.renoise

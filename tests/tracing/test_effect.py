@@ -225,6 +225,7 @@ def test_the_effect_needs_the_pipeline_alone(pipes, family):
     assert "faithfulness" in both.facts and "faithfulness" not in alone.facts  # there is no other map to score
 
 
+@pytest.mark.slow
 def test_where_attention_cannot_be_read_the_effect_can(tmp_path):
     from imap.testing import tiny
 

@@ -56,8 +56,9 @@ def spread(mode: FakeTensorMode, transformer: nn.Module, blocks: list) -> None:
 
 
 @torch._functorch.config.patch(fake_tensor_allow_meta=True)
-@pytest.mark.parametrize("target", ["concepts", "prompt"])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    ("family", "target"), [*((family, "concepts") for family in FAMILIES), ("hunyuanvideo", "prompt")]
+)
 def test_maps_are_read_where_each_block_is_and_reduced_on_one_device(family: str, target: str, monkeypatch):
     monkeypatch.setattr(torch, "autocast", lambda *args, **kwargs: nullcontext())  # the fake device has none
     pipe, calls, seen = tiny.build(family), [], []

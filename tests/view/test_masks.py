@@ -313,6 +313,7 @@ def test_a_failure_leaves_the_old_masks(cut, tmp_path, monkeypatch):
     assert masks_in(folder) == before and [path.name for path in folder.glob(".*")] == []
 
 
+@pytest.mark.slow
 def test_maps_without_a_video_get_masks_of_the_size_that_the_trace_has_seen(maps, tmp_path):
     known = replace(maps, facts={"pixels": [40, 56], "prompt": "a ball"})
     folder = known.save(tmp_path / "known")

@@ -397,6 +397,7 @@ def test_a_strip_has_at_most_the_given_number_of_columns(run):
     assert two.get_figwidth() < four.get_figwidth() - 2
 
 
+@pytest.mark.slow
 def test_a_bar_is_shown_on_terminals_while_videos_are_made(run, monkeypatch, capsys):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     write_pictures(open_sample(samples_in(run)[0]), Look())

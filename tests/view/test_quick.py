@@ -125,6 +125,7 @@ def test_a_plot_has_a_row_per_word_and_one_for_the_video(maps, video):
     assert "video" not in [text.get_text() for axes in alone.axes for text in axes.texts]
 
 
+@pytest.mark.slow
 def test_a_script_without_a_screen_gets_a_gif(maps, video, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(quick, "_has_window", lambda: False)
@@ -134,6 +135,7 @@ def test_a_script_without_a_screen_gets_a_gif(maps, video, tmp_path, monkeypatch
         assert gif.n_frames == FRAMES and gif.info["duration"] == 100 and gif.size == (836, 388)
 
 
+@pytest.mark.slow
 def test_a_notebook_shows_the_moving_picture_inline(maps, video, monkeypatch):
     displayed = []
     monkeypatch.setattr(quick, "_in_notebook", lambda: True)
@@ -147,6 +149,7 @@ def test_a_notebook_shows_the_moving_picture_inline(maps, video, monkeypatch):
         assert moving.info["duration"] == 100
 
 
+@pytest.mark.slow
 def test_a_saved_folder_with_a_video_is_drawn(maps, video, tmp_path):
     shown = open_sample(maps.save(tmp_path / "saved", video=video, fps=12))
     assert shown.times[12] == 1 and shown.has_video and shown.frames.shape == video.shape
@@ -222,6 +225,7 @@ def test_a_shared_scale_is_that_of_all_words(maps, video):
     np.testing.assert_array_equal(maps.overlay("ball", video, normalization="shared")[:1], expected)
 
 
+@pytest.mark.slow
 def test_the_colours_of_a_gif_are_near_and_its_ground_is_white(maps, video, tmp_path):
     path = maps.show("ball", video // 4, path=tmp_path / "ball.gif")
     exact = np.stack(list(iio.imread(maps.show("ball", video // 4, path=tmp_path / "ball.mp4"), plugin="pyav")))

@@ -248,6 +248,7 @@ return { pages: [first, readable()], marks, header };
 
 @sizes
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.slow
 def test_all_words_are_legible_and_in_their_place(run, write, size, dark, browse):
     (write(run / "002-sample") / "output.mp4").write_bytes(b"no video")
     for name in ("imap_layers", "concept_attention_maps_layers"):  # small values have long numbers
@@ -367,6 +368,7 @@ return seen;
 """
 
 
+@pytest.mark.slow
 def test_scales_of_the_page_are_those_of_the_pictures_for_maps_without_spread_too(run, browse):
     folder = samples_in(run)[0]
     flat, path = np.load(folder / "npy/imap_layers.npy"), folder / "npy/cross_attention_maps_layers.npy"
@@ -414,6 +416,7 @@ return [tapped, after()];
 """
 
 
+@pytest.mark.slow
 def test_a_tap_ranks_the_words_and_does_not_switch_them(run, browser):
     page = write_report(samples_in(run), run / "report.html", "run", Look(), Problems())
     tab = browser.open(page.resolve().as_uri(), PHONE)
@@ -428,6 +431,7 @@ def test_a_tap_ranks_the_words_and_does_not_switch_them(run, browser):
     assert clicked == [1, False, None]  # as with the keyboard
 
 
+@pytest.mark.slow
 def test_words_at_a_patch_are_ranked_by_what_is_drawn_there(run, browse):
     folder = samples_in(run)[0]
     page = write_report([folder], run / "report.html", "run", Look(), Problems())
@@ -455,6 +459,7 @@ return [bars, runs, card.curve.querySelectorAll("polygon").length, card.frame];
 """
 
 
+@pytest.mark.slow
 def test_a_motion_word_is_on_above_the_middle_of_its_range(run, browse):
     folder = samples_in(run)[0]
     path = folder / "npy/sel_imap_layers.npy"
@@ -481,6 +486,7 @@ return [seen, ["abc", "ba", "ai", "abcdefghi"].map(texts => coloursOf([...texts]
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.slow
 def test_each_word_has_a_legible_colour_of_its_own(run, dark, browse):
     page = write_report(samples_in(run)[:1], run / "report.html", "run", Look(), Problems())
     colours, given, first_line, tenth_line = browse(page, COLOURS, LAPTOP, dark)
@@ -509,6 +515,7 @@ return seen;
 """
 
 
+@pytest.mark.slow
 def test_the_truth_is_outlined_where_and_while_it_holds(run, browse):
     folder = samples_in(run)[0]
     masks = np.zeros((13, 48, 64), bool)
@@ -525,6 +532,7 @@ def test_the_truth_is_outlined_where_and_while_it_holds(run, browse):
 
 
 @pytest.mark.parametrize(("latent", "frames"), [(4, 13), (12, 48), (2, 8), (1, 4)])
+@pytest.mark.slow
 def test_the_page_shows_each_frame_under_the_latent_frame_of_the_pictures(latent, frames, write, tmp_path, browse):
     folder = write(tmp_path / "000-a", shape=(frames, 48, 64))
     assert np.load(next((folder / "npy").glob("*.npy"))).shape[1] == latent
@@ -556,6 +564,7 @@ return seen;
 
 
 @sizes
+@pytest.mark.slow
 def test_motion_heads_of_small_and_large_models_can_be_read_and_tapped(run, size, browse):
     page = write_report(samples_in(run), run / "report.html", "run", Look(), Problems())
     small, large = browse(page, HEADS, size)
@@ -643,6 +652,7 @@ return [limits.values, sample.bytes["imap_layers"][0].map(cells => [...cells].ma
 """
 
 
+@pytest.mark.slow
 def test_a_single_high_cell_does_not_leave_the_colours_in_steps(run, browse):
     folder = samples_in(run)[0]
     path = folder / "npy/imap_layers.npy"
