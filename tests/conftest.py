@@ -28,6 +28,7 @@ def sizes_of(family: str) -> dict[str, int]:
     return SIZES | {
         "cogvideox1_5": {"num_frames": 17},
         "mochi": {"num_frames": 13},
+        "allegro": {"num_frames": 12},
         "ltx": {"height": 64, "width": 96, "num_frames": 17},
     }.get(family, {})
 

@@ -78,6 +78,9 @@ def preset_for(family: str, num_layers: int, num_heads: int) -> Preset:
     for preset in of_family:
         if (preset.num_layers, preset.num_heads) == (num_layers, num_heads):
             return preset
-    paper = dict(next(preset.paper for preset in of_family if preset.is_published))
+    published = [preset.paper for preset in of_family if preset.is_published]
+    if not published:
+        raise ImapError(f"no model of the family {family} has an id in configs/backbone; add a configuration with one")
+    paper = dict(published[0])
     paper |= {"imap_layer": list(range(num_layers)), "imap_sep_topk": max(1, num_heads // 5)}
     return Preset(f"{family} of {num_layers} layers", family, num_layers, num_heads, False, False, paper)

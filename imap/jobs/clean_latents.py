@@ -39,7 +39,7 @@ def clean_and_noise(
         frames, height, width, _ = source.shape
         multiple = backbone.size_multiple(backbone.transformer.config.patch_size)
         try:
-            check_video_size(height, width, frames, multiple, backbone.temporal_factor)
+            check_video_size(height, width, frames, multiple, backbone.temporal_factor, backbone.causal)
         except ImapError as error:
             raise ImapError(f"{error}, and frames='uniform' or resize='crop' to resample the clip") from None
         shape = backbone.latent_shape(frames, height, width)

@@ -52,7 +52,7 @@ class Checkpoint:
     def cells(self, frames: int, height: int, width: int) -> int:
         """Cells of one map of a video of this size, in all frames together."""
         high, wide = self.size_multiple
-        latents = (frames - 1) // self.adapter.temporal_factor + 1
+        latents = self.adapter.latent_frames(frames)
         return -(-latents // self.adapter.temporal_patch(self.transformer)) * (height // high) * (width // wide)
 
 

@@ -13,9 +13,10 @@ def lengths(maps: Maps) -> list[int]:
     patch = grid.get("latent_frames_per_patch", 1)  # 2 in CogVideoX 1.5, which pads an odd number
     in_video = [latent_frames * patch - padded for padded in range(patch)]
     known = [factor * (latents - 1) + 1 for latents in in_video]
-    if maps.facts.get("family", "").startswith(
-        "cogvideox"
-    ):  # its VAE makes an even number of latent frames four frames each
+    family = maps.facts.get("family", "")
+    if family == "allegro":  # its VAE makes four frames of every latent frame
+        return [factor * latents for latents in in_video]
+    if family.startswith("cogvideox"):  # its VAE makes an even number of latent frames four frames each
         known += [factor * latents for latents in in_video if latents % 2 == 0]
     return known
 

@@ -61,10 +61,10 @@ def test_a_clip_is_given_to_the_transformer_with_the_noise_of_its_step(pipes, fa
     handles = [x.transformer.register_forward_pre_hook(keep, with_kwargs=True) for x in backbone.parts]
     call(pipe, steps=steps, guidance_scale=1.0, **size)
     stock = [timestep for _, timestep in seen]
-    scheduler = pipe.scheduler
-    levels = (1 - scheduler.alphas_cumprod[[int(t) for t in stock]]).sqrt() if "cog" in family else scheduler.sigmas
+    scheduler, of_alphas = pipe.scheduler, family in ("cogvideox1_5", "allegro")
+    levels = (1 - scheduler.alphas_cumprod[[int(t) for t in stock]]).sqrt() if of_alphas else scheduler.sigmas
     levels = 1 - levels if family == "mochi" else levels  # a sigma of Mochi is the share of the clip
-    keeps = (1 - levels.square()).sqrt() if "cog" in family else 1 - levels
+    keeps = (1 - levels.square()).sqrt() if of_alphas else 1 - levels
     seen.clear()
     shape = backbone.latent_shape(size["num_frames"], size["height"], size["width"])
     clean, noise = (torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
@@ -102,6 +102,15 @@ def test_each_transformer_of_wan2_2_reads_its_own_steps():
     by_name = {name: [i for i, x in enumerate(used) if x == name] for name in dict.fromkeys(used)}
     assert len(by_name) == 2 and trace.maps().facts["transformers"] == by_name
     assert trace.maps().facts["steps"] == [0, 1, 2, 3]
+
+
+def test_a_clip_for_allegro_without_tiles_is_refused():
+    pipe = tiny.build("allegro")
+    pipe.vae.disable_tiling()
+    with pytest.raises(imap.ImapError, match=r"in tiles only; call pipe\.vae\.enable_tiling\(\) first"):
+        imap.renoise(pipe, np.zeros((12, 32, 48, 3), np.uint8), prompt=PROMPT, **WORDS)
+    with pytest.raises(imap.ImapError, match=r"num_frames=13 is not 4k, .*\(4, 8, 12 \.\.\.\); set num_frames=12"):
+        imap.renoise(pipe, np.zeros((13, 32, 48, 3), np.uint8), prompt=PROMPT, **WORDS)
 
 
 def test_a_condition_before_the_video_of_ltx_is_refused():

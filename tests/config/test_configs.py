@@ -22,7 +22,7 @@ EXPERIMENTS = sorted(path.stem for path in (config_folder() / "experiment").glob
 FILES = sorted(path.relative_to(config_folder()).as_posix() for path in config_folder().rglob("*.yaml"))
 COMMANDS = {"sampling": False, "renoising": True}
 TINY = [f"tiny_{family}" for family in tiny.FAMILIES]
-UNTUNED = ["cogvideox1_5_5b", "ltx", "mochi", "wan2_2_a14b"]  # published; nobody has tuned their settings
+UNTUNED = ["allegro", "cogvideox1_5_5b", "ltx", "mochi", "wan2_2_a14b"]  # published; nobody has tuned their settings
 SHAPES = [f"shapes_{family}" for family in tiny.FAMILIES]
 
 

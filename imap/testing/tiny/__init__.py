@@ -5,7 +5,7 @@ from pathlib import Path
 
 from diffusers import DiffusionPipeline
 
-from imap.testing.tiny import cogvideox, cogvideox1_5, hunyuanvideo, ltx, mochi, wan, wan2_2
+from imap.testing.tiny import allegro, cogvideox, cogvideox1_5, hunyuanvideo, ltx, mochi, wan, wan2_2
 from imap.testing.tiny.folders import saved
 
 _MAIN = {"cogvideox": cogvideox.build, "wan": wan.build, "hunyuanvideo": hunyuanvideo.build}
@@ -14,6 +14,7 @@ _FURTHER = {
     "cogvideox1_5": cogvideox1_5.build,
     "mochi": mochi.build,
     "ltx": ltx.build,
+    "allegro": allegro.build,
 }
 _BUILDERS: dict[str, Callable[..., DiffusionPipeline]] = {**_MAIN, **_FURTHER}
 
