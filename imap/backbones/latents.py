@@ -61,6 +61,12 @@ class Latents(Part):
         size = (height // self.spatial_factor, width // self.spatial_factor)
         return (1, self.transformer.config.in_channels, self.latent_frames(frames), *size)
 
+    def grid_of(self, frames: int, height: int, width: int) -> Grid:
+        """Token grid of a video of this size."""
+        config, cells = self.transformer.config, self.latent_shape(frames, height, width)[2:]
+        high, wide = (x // self.spatial_factor for x in self.size_multiple(config.patch_size))
+        return Grid(cells[0] // self.latent_frames_per_patch, cells[1] // high, cells[2] // wide)
+
     def pixels_of(self, latents: Tensor) -> dict[str, int]:
         """Size of a video, as arguments of a pipeline call, that has latents of this shape."""
         frames, height, width = latents.shape[2:]

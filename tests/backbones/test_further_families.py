@@ -1,5 +1,7 @@
 """Families beside the three main ones: told apart, read at the right noise, and refused where they cannot be read."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,10 @@ from omegaconf import OmegaConf
 import imap
 from imap.backbones import backbone_of
 from imap.config.model import model_settings
+from imap.config.run import run_settings
+from imap.config.samples import Sample
+from imap.jobs.reading import READING
+from imap.jobs.sampling import sample_video
 from imap.runs.checkpoint import read_checkpoint
 from imap.testing import tiny
 from imap.view.lengths import lengths
@@ -90,6 +96,37 @@ def test_a_clip_of_pixels_is_read_and_denoised_to_its_length(pipes, family):
     denoised = imap.renoise(pipes(family), clip, **WORDS, **chosen, test_full_denoise=True)
     made = len(denoised.frames)
     assert made in lengths(denoised.maps) and (made == size["num_frames"] or family == "cogvideox1_5")
+
+
+@SLOW
+@pytest.mark.parametrize("family", tiny.FURTHER)
+def test_a_sample_is_read_during_its_steps_and_after(pipes, family):
+    size = [f"{name}={value}" for name, value in sizes_of(family).items()]
+    preset = {"wan2_2": "wan2_2_a14b", "cogvideox1_5": "cogvideox1_5_5b"}.get(family, family)
+    chosen = ["imap_layer=[0,1]", "imap_sep_topk=2", "num_inference_steps=4", "output_dir=out", "effect=true"]
+    config = composed("sampling", f"backbone={preset}", *size, *chosen)
+    run = run_settings(OmegaConf.to_container(config, resolve=True), False)
+    run = replace(run, read="both", renoise_timestep=(1, 2))
+    pipe, sample = pipes(family), Sample(PROMPT, ("ball", "small dog"), ("rolling",))
+    maps = sample_video(pipe, sample, run).maps
+    assert {"imap", "imap_after", "effect"} <= set(maps) and all(x.std() > 0 for x in maps.values())
+    schedule = {"num_inference_steps": 4, "renoise_timestep": [1, 2], "seed": run.seed + READING}
+    layers = {"imap_layer": [0, 1], "imap_sep_topk": 2}
+    read = imap.renoise(pipe, latents=_finished(pipe, run), prompt=PROMPT, **WORDS, **schedule, **layers).maps
+    np.testing.assert_allclose(maps["imap_after"], read["imap"], rtol=1e-3, atol=1e-3 * read["imap"].std())
+
+
+def _finished(pipe, run):
+    """Latents of the sample, (1, channels, frames, height, width)."""
+    size = {"height": run.height, "width": run.width, "num_frames": run.num_frames}
+    settings = {"num_inference_steps": 4, "guidance_scale": run.guidance_scale, "output_type": "latent"}
+    latents = pipe(prompt=PROMPT, **size, **settings, generator=torch.Generator().manual_seed(run.seed)).frames
+    backbone = backbone_of(pipe)
+    return (
+        latents
+        if latents.ndim == 5
+        else backbone.from_pipeline(latents, backbone.grid_of(*(run.num_frames, run.height, run.width)))
+    )
 
 
 @SLOW
