@@ -4,7 +4,9 @@ import json
 import logging
 import os
 import traceback
+from collections import Counter
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 
 from imap.atomic import replaced
@@ -53,6 +55,30 @@ def forget_failures(output_dir: Path, finished: Collection[str]) -> None:
                     new.write_text("\n".join([*kept, ""]), encoding="utf-8")
     except (OSError, ValueError) as trouble:
         log.error("%s cannot be brought up to date (%s)", path, first_line(trouble))
+
+
+class FailuresSince:
+    """Samples that have failed since the start of this process, in any process of the same folder."""
+
+    def __init__(self, output_dir: Path) -> None:
+        self.path = output_dir / ERRORS
+        self.state: tuple[int, int] | None = None
+        self.lines = Counter[str]()  # of each sample
+        self.before = self._lines()
+
+    def names(self) -> set[str]:
+        """Names of the samples."""
+        return set(self._lines() - self.before)
+
+    def _lines(self) -> Counter[str]:
+        """Lines of each sample. The file is read again only if it has changed."""
+        with suppress(OSError):
+            found = self.path.stat()
+            state = (found.st_mtime_ns, found.st_size)
+            if state != self.state:
+                lines = self.path.read_text(encoding="utf-8", errors="backslashreplace").split("\n")
+                self.state, self.lines = state, Counter(name for line in lines if (name := _sample_of(line)))
+        return self.lines
 
 
 def _sample_of(line: str) -> str | None:

@@ -115,7 +115,7 @@ def test_a_sample_that_another_process_finishes_is_not_made_again(command, loads
 
     monkeypatch.setattr(imap.runs.runner, "load", slow_load)
     status, said = command("sampling", listed(tmp_path, "a ball", "a dog"), *QUICK)
-    assert status == 0 and "0 done, 2 already finished" in said and "another process has made it" in said
+    assert status == 0 and "0 done, 2 already finished" in said and "made by other processes meanwhile: 1" in said
 
 
 def test_another_process_with_other_settings_is_told_once(command, loads, tmp_path, monkeypatch):  # noqa: F811
