@@ -406,10 +406,10 @@ def test_files_that_differ_are_missing_or_are_left_over_are_found(tmp_path):
 
 @pytest.mark.slow
 def test_a_list_that_is_killed_a_few_times_is_that_of_an_undisturbed_run(tmp_path):
-    command = [sys.executable, "-m", "benchmarks.kills", "--kills", "4", "--folder", str(tmp_path)]
+    command = [sys.executable, "-m", "benchmarks.kills", "--kills", "2", "--folder", str(tmp_path)]
     command += ["--json", str(tmp_path / "rows.jsonl")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     (row,) = (strict(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines())
-    assert row["kills"] >= 4 and row["met"] and row["files"] > 100
+    assert row["kills"] >= 2 and row["met"] and row["files"] > 100
     assert subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout == done.stdout  # from the records

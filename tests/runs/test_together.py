@@ -175,8 +175,10 @@ def test_two_processes_share_a_list(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("moment", ["", "loading", "[1/200]", "[2/200]"])
+@pytest.mark.parametrize(
+    ("moment", "number"),
+    [("", signal.SIGINT), ("", signal.SIGTERM), ("loading", signal.SIGINT), ("[1/200]", signal.SIGTERM)],
+)
 def test_a_signal_ends_a_run_and_what_is_finished_is_told(moment: str, number: int, tmp_path):
     """ "" is while libraries are imported."""
     clip = tmp_path / "clip.mp4"
