@@ -13,6 +13,7 @@ from imap.map_files import read_meta
 from imap.runs.request import NAMED, Request, difference
 
 log = logging.getLogger("imap")
+LAYERS = "layers.json"  # the choice of imap_layer=auto
 
 
 def earlier_requests(output_dir: Path) -> dict[str, Request]:

@@ -116,7 +116,7 @@ def lines(record: dict[str, Any]) -> list[str]:
     """The forecast in a few lines for the log."""
     samples, count, disk = record["samples"], record["forward_passes"], record["disk"]
     memory, time = record["memory"], record["time"]
-    kinds = ", ".join(f"{count[key]} {key}" for key in ("denoising", "reading", "effect") if count[key])
+    kinds = ", ".join(f"{count[key]} {key.replace('_', ' ')}" for key in _PASSES if count[key])
     weights = memory["weights"] and f"{_bytes(sum(memory['weights'].values()))} of weights"
     if time["seconds"] is None:
         duration = "no earlier run to go by"
@@ -135,6 +135,7 @@ def lines(record: dict[str, Any]) -> list[str]:
     ]
 
 
+_PASSES = ("denoising", "reading", "effect", "layer_choice")
 _DISK = ("maps", "videos_and_records", "pictures")
 
 

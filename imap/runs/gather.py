@@ -15,7 +15,7 @@ from imap.errors import ImapError, first_line
 from imap.map_files import ARRAYS, META, TRUTH, VIDEO, VIEW, damaged, read_meta
 from imap.runs import interrupts
 from imap.runs.failures import ERRORS, forget_failures
-from imap.runs.folders import earlier_requests, identity
+from imap.runs.folders import LAYERS, earlier_requests, identity
 from imap.runs.listing import LIST, read_list, store_list
 from imap.runs.log import plain_log
 from imap.runs.request import NAMED, Request, difference
@@ -27,7 +27,6 @@ from imap.view.run import REPORT, show_report
 from imap.view.sample import Problems
 
 log = logging.getLogger("imap")
-LAYERS = "layers.json"
 
 
 def gather(out: Path, runs: Sequence[Path]) -> None:

@@ -389,7 +389,8 @@ def test_each_choice_of_a_concepts_token_is_the_plain_reference(record, family, 
 
 
 @pytest.mark.parametrize(
-    ("family", "target"), [("cogvideox", "prompt"), ("hunyuanvideo", "concepts"), ("wan", "prompt"), ("wan", "concepts")]
+    ("family", "target"),
+    [("cogvideox", "prompt"), ("hunyuanvideo", "concepts"), ("wan", "prompt"), ("wan", "concepts")],
 )
 def test_the_softmax_over_texts_is_the_plain_reference(record, family, target):
     check(record, Setting(family, target, softmax=True))
