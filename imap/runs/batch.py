@@ -22,7 +22,7 @@ from imap.map_files import ARRAYS, META, TRUTH, VIDEO, VIEW, read_meta
 from imap.media.truth import write_truth
 from imap.media.video_io import clock_facts, write_video
 from imap.runs import interrupts
-from imap.runs.failures import ERRORS, FailuresSince, record_failure
+from imap.runs.failures import ERRORS, record_failure
 from imap.runs.folders import is_replaced_by
 from imap.runs.request import NAMED, look_up
 
@@ -69,20 +69,18 @@ def run_tasks(
         work: makes the output of a sample.
         tally: is updated after each task.
         facts: `fps` and others that `meta.json` records, and that are not part of the request.
-        max_failures: stop after so many failed samples, those that failed the check and those that failed meanwhile in
-            another process included; None for any number.
+        max_failures: stop after so many failed samples, those that failed the check included; None for any number.
 
     Raises:
         ImapError: after `max_failures`, or for a full disk.
     """
-    warned, made, elsewhere = False, 0, FailuresSince(output_dir)
+    warned, made = False, 0
     with closing(each_claimed(tasks, lambda task: output_dir / task.name)) as claimed:
         for count, task in enumerate(claimed, 1):
             interrupts.check()
-            failed = elsewhere.names().union(tally.failed)
-            if max_failures is not None and len(failed) >= max_failures:
+            if max_failures is not None and len(tally.failed) >= max_failures:
                 raise ImapError(
-                    f"{len(failed)} samples have failed, and max_failures={max_failures}; the run stops. "
+                    f"{len(tally.failed)} samples have failed, and max_failures={max_failures}; the run stops. "
                     f"{output_dir / ERRORS} has the reasons; the same command continues"
                 )
             place, found = f"[{count}/{len(tasks)}]", look_up(output_dir / task.name, task.request)
@@ -96,9 +94,6 @@ def run_tasks(
             if found.is_finished:
                 tally.skipped.append(task.name)
                 made += 1
-            elif task.name in failed:
-                tally.failed.append(task.name)
-                log.info("%s %s: it has failed in another process", place, task.name)
             else:
                 log.info("%s %s", place, task.name)
                 _do_task(task, output_dir, work, tally, facts, place)

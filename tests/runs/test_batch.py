@@ -137,35 +137,6 @@ def test_a_run_stops_after_so_many_failures_and_keeps_what_is_finished(tmp_path:
     assert [name.partition("-")[2] for name in tally.done] == ["good", "fine"] and len(tally.failed) == 2
 
 
-def failing_elsewhere(folder: Path, name: str) -> Work:
-    """Work during which another process records the failure of a sample."""
-
-    class WithAnother(Work):
-        def __call__(self, sample: Sample) -> Output:
-            if not self.done:
-                record_failure(folder, name, "maps", ValueError("no frames"))
-            return super().__call__(sample)
-
-    return WithAnother(bad="nothing is")
-
-
-def test_what_fails_in_another_process_meanwhile_is_not_tried_again(tmp_path: Path, caplog):
-    caplog.set_level(logging.INFO)
-    record_failure(tmp_path, "003-earlier", "maps", ValueError("in an earlier run"))
-    work = failing_elsewhere(tmp_path, "001-b")
-    assert run(tmp_path, samples("a", "b", "c", "earlier"), work).failed == ["001-b"]
-    assert work.done == ["a", "c", "earlier"] and "[2/4] 001-b: it has failed in another process" in caplog.messages
-    assert (tmp_path / ERRORS).read_text().count('"001-b"') == 1
-
-
-def test_failures_of_other_processes_count(tmp_path: Path):
-    tasks = [Task(name, one, request(one, SETTINGS)) for name, one in samples("a", "b")]
-    work = failing_elsewhere(tmp_path, "007-of-another-shard")
-    with pytest.raises(ImapError, match="1 samples have failed, and max_failures=1"):
-        run_tasks(tasks, tmp_path, work, Tally(), {"fps": 8, "device": "cpu"}, max_failures=1)
-    assert work.done == ["a"]
-
-
 def test_the_next_run_redoes_only_failed_samples(tmp_path: Path):
     todo = samples("a", "bad", "c")
     run(tmp_path, todo, Work())

@@ -12,9 +12,10 @@ import imap.runs.runner
 from imap.config.model import model_settings
 from imap.map_files import sizes_of
 from imap.runs.failures import ERRORS
+from imap.runs.folders import RUN
 from imap.runs.forecast import PLAN
 from imap.runs.listing import LIST
-from imap.runs.run_record import RUN, git_state
+from imap.runs.run_record import git_state
 from imap.runs.weights import weights_of
 from imap.testing import tiny
 from tests.conftest import FAMILIES, composed
