@@ -31,8 +31,9 @@ def backbone_of(pipe: Any) -> Backbone:
     transformer = getattr(pipe, "transformer", None)
     # a compiled module hides the class of the model that it holds; it is found here, and refused with advice later
     kinds = {kind.__name__ for x in (transformer, getattr(transformer, "_orig_mod", None)) for kind in type(x).__mro__}
+    several = getattr(pipe, "transformer_2", None) is not None
     for adapter in FAMILIES:
-        if adapter.transformer_class in kinds:
+        if adapter.transformer_class in kinds and adapter.fits(pipe.transformer.config, several):
             return adapter(pipe)
     if transformer is None and hasattr(pipe, "transformer"):
         second = ", only the second one of two" if getattr(pipe, "transformer_2", None) is not None else ""

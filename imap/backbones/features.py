@@ -23,12 +23,25 @@ class Grid:
         return self.height * self.width
 
 
+@dataclass(frozen=True)
+class Slots:
+    """The prompt's slots in the text of a call: `count` from `first` on; the last one counts for so many equal ones."""
+
+    first: int = 0
+    count: int = 0
+    last_stands_for: int = 1
+
+    @property
+    def own(self) -> slice:
+        return slice(self.first, self.first + self.count)
+
+
 @dataclass
 class BlockActivations:
     """What hooks have read of one block in the current forward pass, by reference: nothing is copied."""
 
     arguments: Mapping[str, Any] = field(default_factory=dict)  # of the block
-    outputs: dict[str, Tensor] = field(default_factory=dict)  # of the modules in `hooked_modules`
+    outputs: dict[str, Any] = field(default_factory=dict)  # of the modules in `hooked_modules`
     head_outputs: Any = None  # Tensor (rows, tokens, heads * width): attention output before the projection
 
     def clear(self) -> None:
@@ -84,6 +97,11 @@ def call_arguments(module: nn.Module, args: tuple, kwargs: dict) -> Mapping[str,
     plain = getattr(module, "_orig_mod", module)  # of a compiled module
     arguments = signature(type(plain).forward).bind(plain, *args, **kwargs).arguments
     return {name: value for name, value in arguments.items() if name != "self"}
+
+
+def text_of(call: Mapping[str, Any], row: int) -> Tensor:
+    """Token embeddings (slots, width) of one row of a transformer call. Some pipelines give text an axis more."""
+    return call["encoder_hidden_states"][row].flatten(0, -2)
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:

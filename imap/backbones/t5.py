@@ -1,4 +1,4 @@
-"""Words of the families that read them with a T5 encoder: CogVideoX (T5) and Wan (UMT5)."""
+"""Words of the families that read them with a T5 encoder or UMT5."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,12 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from imap.backbones.base import Backbone
 from imap.backbones.features import CONCEPT_WINDOW, TokenizedText, pick_token
 from imap.backbones.tokens import tokenize
+from imap.backbones.words import Words
 
 
-class T5Backbone(Backbone):
+class T5Words(Words):
     """Tokens are the text's own, then one end token."""
 
     @classmethod
@@ -25,7 +25,7 @@ class T5Backbone(Backbone):
         return tokenize(self.pipe.tokenizer, self.clean(prompt), self.text_length)
 
     def encode_concepts(self, texts: Sequence[str], concept_token: str) -> Tensor:
-        tokens, _ = self.pipe.encode_prompt(
+        tokens, *_ = self.pipe.encode_prompt(
             list(texts), do_classifier_free_guidance=False, max_sequence_length=CONCEPT_WINDOW
         )
         lengths = [len(self.token_ids(self.pipe.tokenizer, text)) - 1 for text in texts]
@@ -33,7 +33,12 @@ class T5Backbone(Backbone):
 
     def encode_prompt(self, prompt: str | list[str], negative_prompt: str | list[str] | None) -> dict[str, Tensor]:
         guided = negative_prompt is not None
-        positive, negative = self.pipe.encode_prompt(
-            prompt, negative_prompt, do_classifier_free_guidance=guided, max_sequence_length=self.text_length
+        encoded = self.pipe.encode_prompt(
+            prompt,
+            negative_prompt=negative_prompt,
+            do_classifier_free_guidance=guided,
+            max_sequence_length=self.text_length,
         )
-        return {"prompt_embeds": positive, **({"negative_prompt_embeds": negative} if guided else {})}
+        names = (*self.text_arguments, *(f"negative_{name}" for name in self.text_arguments))
+        by_name = dict(zip(names, encoded, strict=True))
+        return by_name if guided else {name: by_name[name] for name in self.text_arguments}

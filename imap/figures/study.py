@@ -17,6 +17,7 @@ from imap.config.method import method_settings
 from imap.config.run import Run
 from imap.config.samples import Sample
 from imap.errors import ImapError
+from imap.jobs.noise_schedule import timesteps_of
 from imap.jobs.output import Output
 from imap.jobs.renoising import renoise_video
 from imap.media.truth import truth_path
@@ -96,8 +97,10 @@ class Study:
 
     def timestep(self, step: int) -> int:
         """The scheduler's timestep (of 1000) at a step index."""
-        self.backbone.set_schedule(self.run.num_inference_steps)
-        return round(float(self.pipe.scheduler.timesteps[step]))
+        run = self.run
+        return round(
+            float(timesteps_of(self.backbone, run.num_inference_steps, run.num_frames, run.height, run.width)[step])
+        )
 
     def truths(self, sample: Sample, output: Output) -> dict[str, Any]:
         """Ground truth by word, a NounTruth or VerbTruth each, from the file beside the clip. Empty without a file.

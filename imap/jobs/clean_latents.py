@@ -22,7 +22,7 @@ def clean_and_noise(
     stages: Stages,
     cache: PosteriorCache | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Clean latents and noise in the pipeline's layout, float32, on its device.
+    """Clean latents and noise (1, channels, frames, height, width), float32, on the pipeline's device.
 
     The noise is drawn first, even when it is given. So it is the same on every device, and later draws do not depend
     on the kind of input.
@@ -44,11 +44,14 @@ def clean_and_noise(
             raise ImapError(f"{error}, and frames='uniform' or resize='crop' to resample the clip") from None
         shape = backbone.latent_shape(frames, height, width)
     else:
-        source = _own_layout(backbone, dense("latents", source), "latents")
+        source = _one_layout(backbone, dense("latents", source), "latents")
         shape = tuple(source.shape)
     noise = None if noise is None else dense("noise", noise)
-    drawn = randn_tensor(shape, generator=generator, dtype=backbone.latent_dtype)
-    noise = drawn if noise is None else _own_layout(backbone, noise, "noise")
+    # in the order of the pipeline's axes, so that a seed gives the pipeline's own noise
+    own, other = backbone.channel_axis, 3 - backbone.channel_axis
+    order = (shape[0], shape[own], shape[other], *shape[3:])
+    drawn = randn_tensor(order, generator=generator, dtype=backbone.latent_dtype).transpose(1, own)
+    noise = drawn if noise is None else _one_layout(backbone, noise, "noise")
     if noise.shape != shape:
         raise ImapError(f"noise of shape {tuple(noise.shape)} is not of the latents' shape {shape}")
     latents = source if isinstance(source, Tensor) else _encode(backbone, source, generator, stages, cache)
@@ -79,10 +82,9 @@ def dense(name: str, value: Any) -> Tensor:
     return value
 
 
-def _own_layout(backbone: Backbone, latents: Tensor, name: str) -> Tensor:
-    """Latents or noise in the pipeline's layout, from it or from (1, channels, frames, height, width)."""
-    channels = backbone.transformer.config.in_channels
-    own, other = backbone.channel_axis, 3 - backbone.channel_axis  # frames and channels are axes 1 and 2
+def _one_layout(backbone: Backbone, latents: Tensor, name: str) -> Tensor:
+    """Latents or noise as (1, channels, frames, height, width), from that or from frames before channels."""
+    channels, own = backbone.transformer.config.in_channels, backbone.channel_axis
     if latents.ndim != 5 or channels not in latents.shape[1:3]:
         raise ImapError(
             f"{name} of shape {tuple(latents.shape)}: expected (1, {channels} channels, frames, height, width)"
@@ -94,4 +96,6 @@ def _own_layout(backbone: Backbone, latents: Tensor, name: str) -> Tensor:
             f"{name} of {latents.shape[3]}x{latents.shape[4]} cells; the height must be a multiple of {high} and the "
             f"width of {wide}, as this model cuts patches"
         )
-    return latents if latents.shape[own] == channels else latents.transpose(own, other)
+    # where there are as many frames as channels, the pipeline's layout is taken
+    is_own = own == 2 and latents.shape[2] == channels
+    return latents.transpose(1, 2) if is_own or latents.shape[1] != channels else latents

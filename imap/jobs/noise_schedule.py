@@ -5,7 +5,10 @@ from contextlib import contextmanager
 from functools import wraps
 from typing import Any
 
+import torch
 from torch import Tensor
+
+from imap.backbones.base import Backbone
 
 
 def add_noise_at(scheduler: Any, clean: Tensor, noise: Tensor, index: int) -> Tensor:
@@ -19,12 +22,40 @@ def add_noise_at(scheduler: Any, clean: Tensor, noise: Tensor, index: int) -> Te
     return scheduler.add_noise(clean, noise, timestep)
 
 
+def set_schedule(pipe: Any, **arguments: Any) -> None:
+    """Set the scheduler's schedule as a call of the stock pipeline does: the pipeline runs through no step.
+
+    arguments: of the call, with the text encoded and `latents`.
+    """
+    whole: dict[str, Any] = {}
+    with truncated_schedule(pipe.scheduler, 0, 0, whole), no_progress_bar(pipe):
+        pipe(**arguments, generator=torch.Generator().manual_seed(0), output_type="latent")
+    vars(pipe.scheduler).update(whole)
+
+
+def timesteps_of(backbone: Backbone, steps: int, frames: int, height: int, width: int) -> Tensor:
+    """Timesteps of the stock pipeline's schedule of `steps` steps, for a video of this size."""
+    clean = torch.zeros(backbone.latent_shape(frames, height, width), dtype=backbone.latent_dtype)
+    with torch.no_grad():
+        text = backbone.encode_prompt("", None)
+    guidance = backbone.guidance_arguments(1.0, conditional_only=True)
+    size = backbone.pixels_of(clean)
+    set_schedule(
+        backbone.pipe, **text, **size, **guidance, num_inference_steps=steps, latents=backbone.to_pipeline(clean)
+    )
+    return backbone.pipe.scheduler.timesteps
+
+
 @contextmanager
-def truncated_schedule(scheduler: Any, start: int, stop: int | None) -> Iterator[None]:
+def truncated_schedule(
+    scheduler: Any, start: int, stop: int | None, uncut: dict[str, Any] | None = None
+) -> Iterator[None]:
     """Pipeline calls in this block run only steps [start, stop) of their schedule.
 
     The pipeline sets its own schedule as usual, and the result is cut. Afterwards `set_timesteps` is the scheduler's
     own again; the cut schedule stays until the next pipeline call sets a new one.
+
+    uncut: gets the scheduler's attributes that are cut, as they were.
     """
     own = scheduler.__dict__.get("set_timesteps")
     whole = scheduler.set_timesteps
@@ -32,6 +63,8 @@ def truncated_schedule(scheduler: Any, start: int, stop: int | None) -> Iterator
     @wraps(whole)
     def set_timesteps(*args: Any, **kwargs: Any) -> None:
         whole(*args, **kwargs)
+        if uncut is not None:
+            uncut.update({name: vars(scheduler)[name] for name in ("timesteps", "sigmas") if name in vars(scheduler)})
         scheduler.timesteps = scheduler.timesteps[start:stop]
         if getattr(scheduler, "sigmas", None) is not None:
             scheduler.sigmas = scheduler.sigmas[start : None if stop is None else stop + 1]
@@ -44,3 +77,17 @@ def truncated_schedule(scheduler: Any, start: int, stop: int | None) -> Iterator
             del scheduler.set_timesteps
         else:
             scheduler.set_timesteps = own
+
+
+@contextmanager
+def no_progress_bar(pipe: Any) -> Iterator[None]:
+    """Disable the pipeline's progress bar: one step of fifty would leave it at 2 %."""
+    before = getattr(pipe, "_progress_bar_config", None)
+    pipe.set_progress_bar_config(**{**(before or {}), "disable": True})
+    try:
+        yield
+    finally:
+        if before is None:
+            del pipe._progress_bar_config
+        else:
+            pipe._progress_bar_config = before

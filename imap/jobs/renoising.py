@@ -1,7 +1,7 @@
 """The renoising job: noise a real clip to a step of the schedule, read one forward pass (docs/method.md, 7)."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from inspect import signature
 from typing import Any
@@ -19,7 +19,7 @@ from imap.config.run import Run, check_renoise_timestep
 from imap.config.samples import Sample
 from imap.errors import ImapError
 from imap.jobs.clean_latents import clean_and_noise
-from imap.jobs.noise_schedule import add_noise_at, truncated_schedule
+from imap.jobs.noise_schedule import add_noise_at, no_progress_bar, set_schedule, truncated_schedule
 from imap.jobs.output import Output
 from imap.jobs.posterior_cache import PosteriorCache
 from imap.jobs.sample_clip import read_sample, read_truth
@@ -140,8 +140,10 @@ def renoise_clip(
             opened.enter_context(tracing)
             text = tracing.encode_prompt(settings.prompt, settings.negative_prompt if guided else None)
         if not settings.test_full_denoise:
-            opened.enter_context(_no_progress_bar(pipe))
-        job = _Denoising(tracing, text, settings, generator, stages)
+            opened.enter_context(no_progress_bar(pipe))
+        size = tracing.backbone.pixels_of(clean)
+        clean, noise = (tracing.backbone.to_pipeline(x) for x in (clean, noise))
+        job = _Denoising(tracing, {**text, **size}, settings, generator, stages)
         indices = settings.renoise_timestep
         for index in tqdm(indices, "renoising", leave=False, disable=len(indices) == 1):
             result = job.run(clean, noise, index)
@@ -160,7 +162,7 @@ class _Denoising:
     """The stock pipeline on a part of its schedule: one step without guidance, or all that follow with it."""
 
     tracing: Trace
-    text: dict[str, Tensor]
+    video: dict[str, Any]  # arguments of the pipeline call: text and size
     settings: RenoiseSettings
     generator: torch.Generator
     stages: Stages
@@ -169,10 +171,10 @@ class _Denoising:
         backbone = self.tracing.backbone
         pipe, scheduler = backbone.pipe, backbone.pipe.scheduler
         steps, to_the_end = self.settings.num_inference_steps, self.settings.test_full_denoise
-        backbone.set_schedule(steps)
+        guidance = backbone.guidance_arguments(self.settings.guidance_scale, conditional_only=not to_the_end)
+        call = {**self.video, **guidance, "num_inference_steps": steps}
+        set_schedule(pipe, **call, latents=clean.to(backbone.latent_dtype))
         start = add_noise_at(scheduler, clean, noise, index).to(backbone.latent_dtype)
-        height, width = (size * backbone.spatial_factor for size in start.shape[-2:])
-        frames = (backbone.latent_frames(start) - 1) * backbone.temporal_factor + 1
         stop = None if to_the_end else index + 1
         last = steps - 1 - index if to_the_end else 0
         indices = self.settings.renoise_timestep
@@ -183,16 +185,11 @@ class _Denoising:
             self.stages.denoise_then(last, "decode" if to_the_end else "finish", place) as timing,
         ):
             return pipe(
-                **self.text,
+                **call,
+                **timing,
                 latents=start,
-                height=height,
-                width=width,
-                num_frames=frames,
-                num_inference_steps=steps,
                 generator=self.generator,
                 output_type="np" if to_the_end else "latent",
-                **backbone.guidance_arguments(self.settings.guidance_scale, conditional_only=not to_the_end),
-                **timing,
             ).frames
 
 
@@ -234,17 +231,3 @@ def renoise_video(
     # a denoised video need not show what the clip does
     truth = None if run.test_full_denoise else read_truth(sample, fitted, run.fit)
     return Output(frames, result.maps, record, times, truth)
-
-
-@contextmanager
-def _no_progress_bar(pipe: Any) -> Iterator[None]:
-    """Disable the pipeline's progress bar: one step of fifty would leave it at 2 %."""
-    before = getattr(pipe, "_progress_bar_config", None)
-    pipe.set_progress_bar_config(**{**(before or {}), "disable": True})
-    try:
-        yield
-    finally:
-        if before is None:
-            del pipe._progress_bar_config
-        else:
-            pipe._progress_bar_config = before

@@ -9,7 +9,7 @@ from accelerate.utils import send_to_device
 from torch import Tensor, nn
 
 from imap.backbones.base import Backbone
-from imap.backbones.features import BlockActivations, Features, Grid, call_arguments
+from imap.backbones.features import BlockActivations, Features, Grid, Slots, call_arguments
 from imap.config.method import Method
 from imap.errors import ImapError
 from imap.methods.accumulate import RunningMaps
@@ -44,7 +44,7 @@ class BlockReader:
         self._embeddings: Any = None  # Tensor of the concepts, the zero padding last
         self._tokens: Any = None  # Tensor of the concepts, on their way through the blocks
         self._slots: Any = None  # SlotWeights, from the first call on
-        self._prompt_slots = 0  # slots of the prompt, which come first
+        self._prompt = Slots()  # slots of the prompt in the call's text
         self._step = -1
         self._grid: Any = None
         self._row: Any = None  # int, the conditional row while a call is read, else None
@@ -58,26 +58,26 @@ class BlockReader:
             self.backbone.pipe.maybe_free_model_hooks()  # under model offload, the text encoder need not stay
 
     def install(self, keep: Callable[[Any], None]) -> None:
-        """Hook the blocks; `keep` gets the handles."""
-        backbone, self._hooked = self.backbone, []
-        for layer in self._hooked_layers():
-            block, activations = backbone.blocks[layer], BlockActivations()
-            begins = self._guarded(partial(self._block_begins, activations))
-            keep(block.register_forward_pre_hook(begins, with_kwargs=True))
-            self._hooked += self._modules(block)
-            for name, module in backbone.hooked_modules(block).items():
-                keep(module.register_forward_hook(self._guarded(partial(self._module_ends, activations, name))))
-            attended = self._guarded(partial(self._attended, layer, block, activations))
-            keep(backbone.attention(block).to_out[0].register_forward_pre_hook(attended))
+        """Hook the blocks of every transformer; `keep` gets the handles."""
+        self._hooked = self._modules()
+        for part in self.backbone.parts:
+            for layer in self._hooked_layers():
+                block, activations = part.blocks[layer], BlockActivations()
+                begins = self._guarded(partial(self._block_begins, part, activations))
+                keep(block.register_forward_pre_hook(begins, with_kwargs=True))
+                for name, module in part.hooked_modules(block).items():
+                    keep(module.register_forward_hook(self._guarded(partial(self._module_ends, activations, name))))
+                attended = self._guarded(partial(self._attended, part, layer, block, activations))
+                keep(part.output(block).register_forward_pre_hook(attended))
 
-    def _modules(self, block: nn.Module) -> list[nn.Module]:
-        """What is hooked inside a block."""
-        return [*self.backbone.hooked_modules(block).values(), self.backbone.attention(block).to_out[0]]
+    def _modules(self) -> list[nn.Module]:
+        """What is hooked inside the blocks."""
+        blocks = [(part, part.blocks[layer]) for part in self.backbone.parts for layer in self._hooked_layers()]
+        return [x for part, block in blocks for x in (*part.hooked_modules(block).values(), part.output(block))]
 
     def check_hooked(self) -> None:
-        """Raise ImapError if a hooked module is no longer part of the transformer."""
-        now = [module for layer in self._hooked_layers() for module in self._modules(self.backbone.blocks[layer])]
-        if any(one is not other for one, other in zip(self._hooked, now, strict=True)):
+        """Raise ImapError if a hooked module is no longer part of its transformer."""
+        if any(one is not other for one, other in zip(self._hooked, self._modules(), strict=True)):
             raise ImapError(
                 "layers of the transformer were replaced inside the `with imap.trace(...)` block, as an adapter does; "
                 "load, fuse or unload adapters before the block"
@@ -89,11 +89,10 @@ class BlockReader:
         self.keeper.drop_step()
         self.choices.drop_step()
         if self._slots is None:
-            prompt = (0, 1)
             if self.text_slots.reads_prompt:
-                prompt = self.backbone.prompt_slots(call, len(self.text_slots.tokenized.pieces))
-            self._prompt_slots = prompt[0]
-            self._slots = self.text_slots.layout(*prompt).to(call["hidden_states"].device)
+                self._prompt = self.backbone.prompt_slots(call, row, len(self.text_slots.tokenized.pieces))
+            slots = self.text_slots.layout(self._prompt.count, self._prompt.last_stands_for)
+            self._slots = slots.to(call["hidden_states"].device)
         self._call, self._tokens, self._row, self._grid, self._step = call, None, row, grid, step
 
     def end_call(self) -> None:
@@ -131,32 +130,38 @@ class BlockReader:
 
         return guarded
 
-    def _block_begins(self, activations: BlockActivations, block: nn.Module, args: tuple, kwargs: dict) -> None:
+    def _block_begins(
+        self, part: Backbone, activations: BlockActivations, block: nn.Module, args: tuple, kwargs: dict
+    ) -> None:
         activations.arguments = call_arguments(block, args, kwargs)
         if self.text_slots.reads_concepts and self._tokens is None:
             # not earlier: offloaded weights arrive with the transformer's forward
             embeddings = self._embeddings.to(self._call["encoder_hidden_states"].device)
-            self._tokens = self.backbone.start_concepts(embeddings, self._call, self._row)
+            self._tokens = part.start_concepts(embeddings, self._call, self._row)
 
     def _module_ends(self, block: BlockActivations, name: str, module: nn.Module, args: tuple, output: Tensor) -> None:
         block.outputs[name] = output
 
     def _attended(
-        self, layer: int, block: nn.Module, activations: BlockActivations, module: nn.Module, args: tuple
+        self,
+        part: Backbone,
+        layer: int,
+        block: nn.Module,
+        activations: BlockActivations,
+        module: nn.Module,
+        args: tuple,
     ) -> None:
         """After a block's attention: take the concept tokens through the block, and read its maps."""
         activations.head_outputs = args[0]
         # a block may be on another device than its caller: its own hook moves arguments after ours has seen them
         activations.arguments = send_to_device(activations.arguments, args[0].device)
         slots, is_read = self._slots.to(args[0].device), layer in self.method.layers
-        features = self.backbone.features(block, activations, self._row, self._prompt_slots, is_read)
-        keys, concepts = [features.prompt_keys] if self._prompt_slots else [], None
+        features = part.features(block, activations, self._row, self._prompt.own, is_read)
+        keys, concepts = [features.prompt_keys] if self._prompt.count else [], None
         if self.text_slots.reads_concepts:
-            weights = slots.baseline_weights if self.backbone.joint_attention else slots.weights
-            tokens = self._tokens.to(args[0].device)
-            step = self.backbone.concept_step(
-                block, activations, self._row, tokens, weights[self._prompt_slots :], features
-            )
+            weights = slots.baseline_weights if part.joint_attention else slots.weights
+            weights, tokens = weights[self._prompt.count :], self._tokens.to(args[0].device)
+            step = part.concept_step(block, activations, self._row, tokens, weights, features)
             self._tokens, concepts = step.tokens, step.head_outputs
             keys.append(step.keys)
         if is_read:

@@ -18,8 +18,9 @@ def check_traceable(backbone: Backbone, attention: bool = True) -> None:
 
     attention: whether attention is read.
     """
-    for reason in (*_reasons(backbone), *(_attention_reasons(backbone) if attention else ())):
-        raise ImapError(f"cannot trace this {type(backbone.pipe).__name__}: {reason}")
+    for part in backbone.parts:
+        for reason in (*_reasons(part), *(_attention_reasons(part) if attention else ())):
+            raise ImapError(f"cannot trace this {type(backbone.pipe).__name__}: {reason}")
 
 
 def check_parts(pipe: Any) -> None:
@@ -29,11 +30,6 @@ def check_parts(pipe: Any) -> None:
             raise ImapError(
                 f"cannot trace this {type(pipe).__name__}: it has no {name}, and {need}; load the pipeline with it"
             )
-    if not hasattr(type(pipe), "current_timestep"):
-        raise ImapError(
-            f"cannot trace this {type(pipe).__name__}: it does not tell its current timestep, so steps cannot be "
-            "counted; use a stock pipeline of diffusers >= 0.35"
-        )
 
 
 def _reasons(backbone: Backbone) -> Iterator[str]:
@@ -116,7 +112,7 @@ def size_notes(
         )
     if only_size is None:
         return
-    size, text_length = backbone.video_size(grid), call["encoder_hidden_states"].shape[1]
+    size, text_length = backbone.video_size(grid), call["encoder_hidden_states"].shape[-2]
     if size != only_size:
         (frames, height, width), (own_frames, own_height, own_width) = size, only_size
         yield (

@@ -8,7 +8,7 @@ from einops import rearrange, reduce
 from torch import Tensor, nn
 
 from imap.backbones.base import Backbone
-from imap.backbones.features import Grid
+from imap.backbones.features import Grid, text_of
 from imap.config.method import Method
 from imap.errors import ImapError
 from imap.methods.by_layer import BY_STEP, STEPS
@@ -100,7 +100,8 @@ class Effect:
                     "which may change the last digits"
                 )
                 continue
-            lengths.append(torch.linalg.vector_norm(changed - predicted, dim=self.backbone.channel_axis))
+            difference = self.backbone.from_pipeline(changed - predicted, grid)
+            lengths.append(torch.linalg.vector_norm(difference, dim=1))
             start += len(part)
         value = _to_grid(torch.cat(lengths), grid)
         self._total = value if self._total is None else self._total + value
@@ -125,9 +126,9 @@ class Effect:
     def _neutral_texts(self, call: Mapping[str, Any], row: int) -> Sequence[Mapping[str, Tensor]]:
         """Text arguments of the transformer, (1, ...) each, with one word neutral."""
         name = next(iter(self.backbone.text_arguments.values()))
-        text = call[name][row]
+        text = text_of(call, row)
         if self.neutral == "dropped":
-            length = self._texts[0][name].shape[1]
+            length = self._texts[0][name].shape[-2]
             if length != len(text):
                 raise ImapError(
                     f"effect_neutral=dropped encodes texts of {length} tokens, and the pipeline was called with "
@@ -168,7 +169,7 @@ def _batch(call: Mapping[str, Any], row: int, texts: Sequence[Mapping[str, Tenso
     for name, value in call.items():
         if name in texts[0]:
             like = value[:1]
-            parts = [text[name].to(device=like.device, dtype=like.dtype) for text in texts]
+            parts = [text[name].to(device=like.device, dtype=like.dtype).reshape(like.shape) for text in texts]
             arguments[name] = torch.cat(parts)
         elif isinstance(value, Tensor) and value.ndim and len(value) == rows:
             arguments[name] = value[row : row + 1].expand(len(texts), *value.shape[1:])

@@ -89,12 +89,13 @@ class Lambda2Probe(TorchFunctionMode):
 
     def _install(self) -> None:
         self.steps.open()
-        transformer, keep = self.backbone.transformer, self._handles.append
-        keep(transformer.register_forward_pre_hook(self._call_begins, with_kwargs=True))
-        keep(transformer.register_forward_hook(self._call_ends))
-        for layer, block in enumerate(self.backbone.blocks):
-            keep(block.register_forward_pre_hook(lambda *_, layer=layer: setattr(self, "_layer", layer)))
-            keep(block.register_forward_hook(lambda *_: setattr(self, "_layer", None)))
+        keep = self._handles.append
+        for part in self.backbone.parts:
+            keep(part.transformer.register_forward_pre_hook(self._call_begins, with_kwargs=True))
+            keep(part.transformer.register_forward_hook(self._call_ends))
+            for layer, block in enumerate(part.blocks):
+                keep(block.register_forward_pre_hook(lambda *_, layer=layer: setattr(self, "_layer", layer)))
+                keep(block.register_forward_hook(lambda *_: setattr(self, "_layer", None)))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -126,9 +127,8 @@ class Lambda2Probe(TorchFunctionMode):
 
     def _call_begins(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
         call = call_arguments(module, args, kwargs)
-        latents = call["hidden_states"]
-        self._row = self.steps.conditional_row(len(latents), call["timestep"])
-        grid = self.backbone.grid(latents)
+        self._row = self.steps.conditional_row(len(call["hidden_states"]), call["timestep"])
+        grid = self.backbone.grid(call)
         self._visual = grid.frames * grid.patches
 
     def _call_ends(self, module: nn.Module, args: tuple, output: Any) -> None:

@@ -68,8 +68,8 @@ class PromptCache:
         positive = self._text(prompt)
         if negative_prompt is None or not self.backbone.takes_negative_prompt:
             return positive
-        negative = self._text(negative_prompt).tensors["prompt_embeds"]
-        return Encoded({**positive.tensors, "negative_prompt_embeds": negative}, positive.texts)
+        negative = {f"negative_{name}": x for name, x in self._text(negative_prompt).tensors.items()}
+        return Encoded({**positive.tensors, **negative}, positive.texts)
 
     def _text(self, text: str) -> Encoded:
         return self._once((PROMPT, text), lambda: self.backbone.encode_prompt(text, None))

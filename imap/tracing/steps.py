@@ -12,9 +12,10 @@ from imap.errors import ImapError
 class Steps:
     """Knows the steps of a pipeline call from the transformer calls alone.
 
-    A stock pipeline takes its timestep out of the scheduler's `timesteps` and keeps it as `current_timestep`, a new
+    A stock pipeline takes its timestep out of the scheduler's `timesteps`, and gives it to the transformer as a new
     object at every step. So two calls with the same object are one step, of which the second is the unconditional half,
-    and the object's place in memory is the step's index.
+    and the object's place in memory is the step's index. Most pipelines also keep it as `current_timestep`, which tells
+    that a call is theirs.
     """
 
     def __init__(self, backbone: Backbone, wanted: tuple[int, int] | None) -> None:
@@ -24,9 +25,10 @@ class Steps:
         self.read: list[int] = []
         self._first = 0  # index of the schedule's first step
         self._announced: int | None = None
-        self._timestep: Any = None
+        self._timestep: Any = None  # Tensor, of the latest step's first call
+        self._current: Any = None  # the pipeline's own at that step
         self._earlier: Any = None
-        self._guided: bool | None = None
+        self._rows: int | None = None  # that one video makes
         self._schedule: Any = None
 
     def open(self) -> None:
@@ -36,7 +38,7 @@ class Steps:
     def begin_call(self, first: int, steps: int) -> None:
         """Announce a pipeline call whose scheduler has the part from index `first` of a schedule of `steps` steps."""
         self._first, self.index, self._announced = first, first - 1, steps
-        self._timestep = self._guided = self._schedule = None
+        self._timestep = self._current = self._rows = self._schedule = None
 
     def conditional_row(self, rows: int, timestep: Tensor) -> int | None:
         """Take note of a transformer call on a batch of `rows`. Returns the row to read, or None to skip the call.
@@ -47,41 +49,48 @@ class Steps:
         a call that does not come from the traced pipeline.
         """
         current = _current_timestep(self.backbone.pipe)
-        if current is not None and current is self._timestep:
+        if timestep is self._timestep or (current is not None and current is self._current):
             return None
-        if current is None or current is self._earlier or (self._timestep is None and _differ(timestep, current)):
+        starts = self._timestep is None
+        if self._is_foreign(timestep, current, starts):
             raise ImapError(
                 f"the transformer was called outside a call of the traced {type(self.backbone.pipe).__name__}; "
                 "trace the pipeline that you call, and read one call of it per `with imap.trace(...)` block"
             )
-        starts, self._timestep = self._timestep is None, current
+        self._timestep, self._current = timestep, current
         self._check()
-        self.index = self._index_of(current)
+        self.index = self._index_of(timestep, current)
         if starts:
             self._check_reach()
-        if self._guided is None:
+        if self._rows is None:
             # read once per pipeline call: a dynamic guidance scale may later pass 1, but the batch stays
-            self._guided = self.backbone.batched_guidance and self.backbone.pipe.guidance_scale > 1.0
-        expected = 2 if self._guided else 1
-        if rows != expected:
+            self._rows = self.backbone.rows
+        if rows != self._rows:
             raise ImapError(
-                f"the transformer got a batch of {rows} where one video makes {expected}; "
+                f"the transformer got a batch of {rows} where one video makes {self._rows}; "
                 "trace one prompt and one video per call"
             )
         is_read = self.wanted is None or self.index in range(*self.wanted)
         return rows - 1 if is_read else None
 
-    def _index_of(self, current: Any) -> int:
-        """Index of the current timestep. Its place in memory tells it, so no value is copied from the device."""
+    def _is_foreign(self, timestep: Tensor, current: Any, starts: bool) -> bool:
+        """Whether a call does not come from the traced pipeline. The first one copies a value to the host."""
+        pipe = self.backbone.pipe
+        if hasattr(type(pipe), "current_timestep") and (current is None or current is self._earlier):
+            return True
+        return starts and not any(_equal(timestep, x) for x in (current, pipe.scheduler.timesteps) if x is not None)
+
+    def _index_of(self, timestep: Tensor, current: Any) -> int:
+        """Index of a step. A timestep's place in memory tells it, so seldom is a value copied from the device."""
         schedule = self._schedule
-        if isinstance(current, Tensor) and isinstance(schedule, Tensor) and len(schedule):
-            if current.untyped_storage().data_ptr() == schedule.untyped_storage().data_ptr():  # a view of it
-                apart = int(current.storage_offset() - schedule.storage_offset())
+        if not isinstance(schedule, Tensor) or not len(schedule):
+            return self.index + 1
+        for x in (timestep, current):
+            if isinstance(x, Tensor) and x.untyped_storage().data_ptr() == schedule.untyped_storage().data_ptr():
+                apart = int(x.storage_offset() - schedule.storage_offset())
                 return self._first + apart // max(int(schedule.stride(0)), 1)
-            found: list[int] = (schedule == current.to(schedule.device)).nonzero().flatten().tolist()
-            if len(found) == 1:
-                return self._first + found[0]
-        return self.index + 1
+        found: list[int] = (schedule.to(timestep) == timestep.max()).nonzero().flatten().tolist()
+        return self._first + found[0] if len(found) == 1 else self.index + 1
 
     def _check(self) -> None:
         # every pipeline call sets a new schedule object
@@ -109,7 +118,7 @@ class Steps:
 
     def forget(self) -> None:
         """Release the pipeline's tensors."""
-        self._timestep = self._schedule = self._earlier = None
+        self._timestep = self._current = self._schedule = self._earlier = None
 
 
 def _current_timestep(pipe: Any) -> Any:
@@ -117,7 +126,7 @@ def _current_timestep(pipe: Any) -> Any:
     return getattr(pipe, "_current_timestep", None)  # the property without the underscore fails before a first call
 
 
-def _differ(timestep: Tensor, current: Any) -> bool:
-    """Whether a call's timestep is another one than the pipeline's, in the call's dtype. Copies a value to the host."""
-    own = current.to(timestep) if isinstance(current, Tensor) else timestep.new_tensor(current)
-    return bool(timestep.max() != own)
+def _equal(timestep: Tensor, known: Any) -> bool:
+    """Whether a call's timestep is among known ones, in the call's dtype. Copies a value to the host."""
+    known = known.to(timestep) if isinstance(known, Tensor) else timestep.new_tensor(known)
+    return bool((timestep.max() == known).any())

@@ -3,6 +3,7 @@
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from imap.backbones.base import Backbone
-from imap.backbones.features import call_arguments
+from imap.backbones.features import call_arguments, text_of
 from imap.config.method import Method
 from imap.errors import ImapError
 from imap.methods.layer_maps import MapConfig
@@ -89,8 +90,8 @@ class Trace:
         self._handles: list[Any] = []
 
     def __enter__(self) -> "Trace":
-        transformer = self.backbone.transformer
-        if transformer in _traced:
+        transformers = [part.transformer for part in self.backbone.parts]
+        if not _traced.isdisjoint(transformers):
             raise ImapError("this pipeline is being traced already; leave the first `with imap.trace(...)` block")
         if self.steps.read:
             raise ImapError("this trace has read a pipeline call already; open a new one with imap.trace(...)")
@@ -99,7 +100,7 @@ class Trace:
             self.effect.encode()
         if self.attention:
             self.blocks.encode_concepts(self.prompt_cache)
-        _traced.add(transformer)
+        _traced.update(transformers)
         try:
             self._install()
         except BaseException:
@@ -115,8 +116,9 @@ class Trace:
     def _install(self) -> None:
         self.steps.open()
         backbone, keep = self.backbone, self._handles.append
-        keep(backbone.transformer.register_forward_pre_hook(self._call_begins, with_kwargs=True))
-        keep(backbone.transformer.register_forward_hook(self._call_ends))
+        for part in backbone.parts:
+            keep(part.transformer.register_forward_pre_hook(partial(self._call_begins, part), with_kwargs=True))
+            keep(part.transformer.register_forward_hook(self._call_ends))
         if self.text_slots.needs_prompt:
             hook = encodings_into(self._encoded, backbone)
             keep(backbone.pipe.text_encoder.register_forward_hook(hook, with_kwargs=True))
@@ -131,22 +133,21 @@ class Trace:
         self._encoded.clear()
         self.blocks.forget()
         self.steps.forget()
-        _traced.discard(self.backbone.transformer)
+        _traced.difference_update(part.transformer for part in self.backbone.parts)
 
-    def _call_begins(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
+    def _call_begins(self, part: Backbone, module: nn.Module, args: tuple, kwargs: dict) -> None:
         if self._reads_effect:  # the call is imap's own
             return
         call = call_arguments(module, args, kwargs)
-        latents = call["hidden_states"]
         self._row = None
         self.blocks.forget()
-        row = self.steps.conditional_row(len(latents), call["timestep"])
+        row = self.steps.conditional_row(len(call["hidden_states"]), call["timestep"])
         if self.effect is not None and not self.effect.every_step:
             self.method.check_steps(self.steps.count)
         if row is None:
             return
         if self.grid is None:
-            self.grid = self.backbone.grid(latents)
+            self.grid = part.grid(call)
             self._check_first_call(call, row)
         if self.attention:
             self.blocks.begin_call(call, row, self.grid, self.steps.index)
@@ -161,7 +162,7 @@ class Trace:
             self._check_memory()
         for note in size_notes(self.backbone, self.grid, call, self.only_size):
             self.text_slots.note(note)
-        text = call["encoder_hidden_states"][row]
+        text = text_of(call, row)
         ids = None
         if self.text_slots.needs_prompt:
             ids = ids_of(text, self._encoded, self.backbone.pipe.tokenizer.pad_token_id)

@@ -72,7 +72,7 @@ def expected_effect(pipe, family, kwargs, output, neutral):
         other = transformer(**changed)[0]
         axis = 2 if family == "cogvideox" else 1
         length = (other.double() - output[-1:].double()).square().sum(dim=axis).sqrt()[0]
-        grid = backbone.grid(kwargs["hidden_states"])
+        grid = backbone.grid(kwargs)
         (f, y, x), (frames, high, wide) = length.shape, (grid.frames, grid.height, grid.width)
         cells = length.reshape(frames, f // frames, high, y // high, wide, x // wide)
         maps.append(cells.mean(dim=(1, 3, 5)))

@@ -72,8 +72,7 @@ def test_maps_are_read_where_each_block_is_and_reduced_on_one_device(family: str
         spread(mode, pipe.transformer, backbone_of(pipe).blocks)
         trace.blocks.install(handles.append)
         call = {name: fake(mode, x) for name, x in calls[0].items()}
-        latents = call["hidden_states"]
-        trace.blocks.begin_call(call, len(latents) - 1, trace.backbone.grid(latents), 0)
+        trace.blocks.begin_call(call, len(call["hidden_states"]) - 1, trace.backbone.grid(call), 0)
         out = pipe.transformer(**call)
         trace.blocks.end_call()
         means = trace.blocks.running.means()

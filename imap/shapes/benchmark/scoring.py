@@ -94,7 +94,7 @@ def score_model(
         generator = torch.Generator().manual_seed(POSTERIORS + clip)
         with torch.no_grad():
             latents = backbone.encode_clip(to_video(drawn.frames[i : i + 1]), generator)
-        grid = backbone.grid(latents)
+        grid = backbone.grid({"hidden_states": latents})
         by_word = {truth.word: truth for truth in truths(scene, drawn, i, (grid.height, grid.width))}
         places = [by_word[word].own if word in by_word else None for word in words]
         for noise in range(reading.first_noise, reading.first_noise + reading.noises):

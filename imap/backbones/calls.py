@@ -1,0 +1,23 @@
+"""Calls of a backbone: what guidance makes of a pipeline call, and which row of its batches is read."""
+
+from typing import Any, ClassVar
+
+from imap.backbones.part import Part
+
+
+class Calls(Part):
+    """A pipeline class. Guidance makes two rows, or two calls with the conditional one first, or is in the model."""
+
+    pipeline_class: ClassVar[str]
+    batched_guidance: ClassVar[bool] = False  # guidance as one call on [unconditional, conditional] rows
+    takes_negative_prompt: ClassVar[bool] = True
+
+    @property
+    def rows(self) -> int:
+        """Rows of a transformer call for one video, the last of them conditional. The pipeline call has begun."""
+        return 2 if self.batched_guidance and self.pipe.guidance_scale > 1.0 else 1
+
+    def guidance_arguments(self, guidance_scale: float, conditional_only: bool) -> dict[str, Any]:
+        """Guidance arguments of a pipeline call. conditional_only: one forward pass, without the unconditional half."""
+        scale = 1.0 if conditional_only and self.takes_negative_prompt else guidance_scale
+        return {"guidance_scale": scale}

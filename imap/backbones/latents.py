@@ -1,0 +1,97 @@
+"""Clips and latents of a backbone: sizes, the VAE's scaling, and the pipeline's layout."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from imap.backbones.features import Grid
+from imap.backbones.part import Part
+
+
+class Latents(Part):
+    """A VAE. Latents are (1, channels, frames, height, width) in imap, whatever layout the pipeline has."""
+
+    spatial_factor: ClassVar[int] = 8  # pixels per latent cell
+    temporal_factor: ClassVar[int] = 4  # frames per latent frame after the first
+    channel_axis: ClassVar[int] = 1  # of the pipeline's latents; the other of axes 1 and 2 is frames
+    noise_as_text: ClassVar[bool] = False  # the stock pipeline's starting noise has the text's dtype, else float32
+
+    @classmethod
+    def size_multiple(cls, patch_size: int | Sequence[int]) -> tuple[int, int]:
+        """Height and width in pixels must be multiples of these, for a transformer's patch size."""
+        high, wide = patch_size[-2:] if isinstance(patch_size, Sequence) else (patch_size, patch_size)
+        return (cls.spatial_factor * high, cls.spatial_factor * wide)
+
+    @staticmethod
+    def temporal_patch(transformer: Mapping[str, Any]) -> int:
+        """Latent frames per frame of a map, from the transformer's configuration."""
+        patch = transformer["patch_size"]
+        return patch[0] if isinstance(patch, Sequence) else transformer.get("patch_size_t") or 1
+
+    @property
+    def latent_frames_per_patch(self) -> int:
+        return self.temporal_patch(self.transformer.config)
+
+    def video_size(self, grid: Grid) -> tuple[int, int, int]:
+        """Frames, height and width in pixels of the video of a token grid."""
+        high, wide = self.size_multiple(self.transformer.config.patch_size)
+        # a checkpoint may have another factor than its family
+        factor = getattr(self.pipe, "vae_scale_factor_spatial", None) or self.spatial_factor
+        return (
+            (grid.frames * self.latent_frames_per_patch - 1) * self.temporal_factor + 1,
+            grid.height * high * factor // self.spatial_factor,
+            grid.width * wide * factor // self.spatial_factor,
+        )
+
+    def latent_shape(self, frames: int, height: int, width: int) -> tuple[int, ...]:
+        """Shape of the latents of a video of this size."""
+        latent_frames = (frames - 1) // self.temporal_factor + 1
+        size = (height // self.spatial_factor, width // self.spatial_factor)
+        return (1, self.transformer.config.in_channels, latent_frames, *size)
+
+    def pixels_of(self, latents: Tensor) -> dict[str, int]:
+        """Size of a video, as arguments of a pipeline call, that has latents of this shape."""
+        frames, height, width = latents.shape[2:]
+        return {
+            "height": height * self.spatial_factor,
+            "width": width * self.spatial_factor,
+            "num_frames": (frames - 1) * self.temporal_factor + 1,
+        }
+
+    def to_pipeline(self, latents: Tensor) -> Tensor:
+        """Latents in the pipeline's layout."""
+        return latents.transpose(1, self.channel_axis).contiguous()
+
+    def from_pipeline(self, latents: Tensor, grid: Grid) -> Tensor:
+        """Latents, or predictions of any number of rows, from the pipeline's layout. grid: of their tokens."""
+        return latents.transpose(1, self.channel_axis)
+
+    @property
+    def latent_dtype(self) -> torch.dtype:
+        """Dtype of the stock pipeline's starting noise."""
+        return self.pipe.text_encoder.dtype if self.noise_as_text else torch.float32
+
+    def posterior(self, video: Tensor) -> Any:
+        """The VAE's distribution of latents for a clip (1, 3, frames, height, width) in [-1, 1]. Nothing is drawn."""
+        vae = self.pipe.vae
+        return vae.encode(video.to(device=self.pipe._execution_device, dtype=vae.dtype)).latent_dist
+
+    def latents_of(self, sample: Tensor) -> Tensor:
+        """A sample (1, channels, frames, height, width) of the VAE, scaled for the transformer."""
+        latents, config = sample.float(), self.pipe.vae.config
+        mean, std = (self._statistic(name) for name in ("latents_mean", "latents_std"))
+        if mean is not None and std is not None:
+            mean, std = (torch.as_tensor(x).to(latents).view(1, -1, 1, 1, 1) for x in (mean, std))
+            latents = (latents - mean) / std
+        return latents * config.get("scaling_factor", 1.0)
+
+    def _statistic(self, name: str) -> Any:
+        """Mean or deviation of the latents' channels, which some VAEs have as a buffer; None for none."""
+        buffers = dict(self.pipe.vae.named_buffers(recurse=False))
+        return buffers[name] if name in buffers else self.pipe.vae.config.get(name)
+
+    def encode_clip(self, video: Tensor, generator: torch.Generator) -> Tensor:
+        """A clip (1, 3, frames, height, width) in [-1, 1] to a seeded sample of the VAE, in the pipeline's layout."""
+        return self.to_pipeline(self.latents_of(self.posterior(video).sample(generator)))

@@ -1,0 +1,66 @@
+"""Words of a backbone: which tokens a text has, and in which slots of the transformer's text they are."""
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from imap.backbones.features import Slots, TokenizedText
+from imap.backbones.part import Part
+
+
+class Words(Part):
+    """A text encoder and its tokenizer."""
+
+    # arguments of the transformer by names of `encode_prompt`, in its order; the first holds the token embeddings
+    text_arguments: ClassVar[Mapping[str, str]] = {"prompt_embeds": "encoder_hidden_states"}
+    text_window: ClassVar[int]  # text slots that the stock pipeline pads to
+    # what padded slots are: `encoded` text of their own, `equal` to each other, or `unread`, masked out of attention
+    padding: ClassVar[str] = "encoded"
+    masks_padding: ClassVar[bool] = False  # its attention does not see the prompt's padded slots, which are counted
+    default_concept_token: ClassVar[str] = "first"
+    rivals_are_words: ClassVar[bool] = True  # of the whole-video column (docs/method.md, 10.1)
+
+    @classmethod
+    def text_slots(cls, transformer: Mapping[str, Any]) -> int:
+        """Text slots that the stock pipeline pads to. transformer: its configuration."""
+        return cls.text_window
+
+    @property
+    def text_length(self) -> int:
+        return self.text_slots(self.transformer.config)
+
+    def prompt_slots(self, call: Mapping[str, Any], row: int, prompt_tokens: int) -> Slots:
+        """The prompt's distinct slots in one row of a transformer call."""
+        length = call["encoder_hidden_states"].shape[-2]
+        real = min(prompt_tokens, length)
+        if self.padding == "equal" and real < length:
+            return Slots(0, real + 1, length - real)
+        return Slots(0, real if self.padding == "unread" else length)
+
+    @abstractmethod
+    def tokenize(self, prompt: str) -> TokenizedText:
+        """Prompt tokens in the order of the transformer's text slots, the end token last."""
+
+    @staticmethod
+    def clean(text: str) -> str:
+        """The text as the stock pipeline hands it to the tokenizer."""
+        return text
+
+    @classmethod
+    @abstractmethod
+    def token_ids(cls, tokenizer: Any, text: str) -> tuple[int, ...]:
+        """Token ids of a text of any length, the end token included; needs no weights."""
+
+    @abstractmethod
+    def encoder_tokens(self, output: Any) -> Tensor:
+        """(rows, slots, width) of a text encoder's output: what the pipeline cuts the token embeddings from."""
+
+    @abstractmethod
+    def encode_concepts(self, texts: Sequence[str], concept_token: str) -> Tensor:
+        """One embedding per text, encoded alone: its first or last token, or the mean; (texts, text width)."""
+
+    @abstractmethod
+    def encode_prompt(self, prompt: str | list[str], negative_prompt: str | list[str] | None) -> dict[str, Tensor]:
+        """Text arguments of a pipeline call. negative_prompt=None means no guidance, so no negative half."""
