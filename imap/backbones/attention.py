@@ -167,7 +167,8 @@ class JointAttention(Attention):
         arguments["hidden_states"] = _no_tokens(arguments["hidden_states"], row)
         arguments["temb"] = _of_row(arguments["temb"], row)
         _, after = type(block).forward(_With(block, instead), **arguments)
-        return ConceptStep(*found, after)
+        keys, outputs = found
+        return ConceptStep(keys, outputs, after)
 
     def _of_text(self, attn: Any, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values (h, c, d) of text (c, width)."""

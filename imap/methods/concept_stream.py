@@ -25,7 +25,7 @@ def concept_head_outputs(
     with torch.autocast(q.device.type, enabled=False):
         bias = weights.log()
         if len(groups) == 1:
-            return _attend(*(x.float() for x in (q, k, v, visual_k, visual_v)), bias)
+            return _attend(q.float(), k.float(), v.float(), visual_k.float(), visual_v.float(), bias)
         grouped = ([x[group].float() for x in (q, k, v, visual_k, visual_v)] for group in groups)
         parts = [_attend(q, k, v, visual_k, visual_v, bias) for q, k, v, visual_k, visual_v in grouped]
     return torch.cat(parts)
