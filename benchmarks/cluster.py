@@ -5,7 +5,8 @@ python -m benchmarks.cluster --run outputs/renoising/wan2_1_14b     # with the s
 
 A task loads the model and then makes clips, its own part of the list first. A preemption ends it at a random moment:
 the clip under way is lost, and the task starts again after a delay. With `parts`, each task has its part of the list
-alone. With `claims`, as in imap, a task that is done helps with the clips that nobody works on.
+alone. With `claims`, as in imap, a task that is done helps with the clips that nobody works on. Then it waits, on its
+GPU, until all are done, and takes over a clip that is cut off.
 """
 
 import argparse
@@ -16,6 +17,8 @@ import statistics
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,7 @@ from benchmarks.record import write
 from imap.map_files import META
 
 RULES = ("parts", "claims")
+AWAY, LOADING, WAITING = -1, -2, -3  # what a task does beside clips, which are numbered from 0
 
 
 @dataclass(frozen=True)
@@ -55,33 +59,76 @@ def simulate(clips: Sequence[float], cluster: Cluster, rule: str, rng: random.Ra
         `hours` until the last clip is done; `efficiency`, the share of the occupied GPU time that made clips; `lost`,
         the GPU time of clips that were cut off, as a share of the clips' own time; `preemptions`.
     """
-    left = [deque(range(worker, len(clips), cluster.workers)) for worker in range(cluster.workers)]
-    # (time at which a task starts its next piece of work, task, whether the model is loaded, time of its preemption)
-    events = [(0.0, worker, False, _preempted(cluster, rng, 0.0)) for worker in range(cluster.workers)]
-    occupied = lost = end = 0.0
-    preemptions = 0
-    while events:
-        now, worker, loaded, cut = heapq.heappop(events)
-        clip = None
-        if loaded:
-            clip = _next_clip(left, worker, rule)
-            if clip is None:
-                continue  # the task ends, and its GPU is free
-        takes = cluster.load if clip is None else clips[clip]
-        if now + takes <= cut:
-            occupied += takes
-            end = max(end, now + takes) if clip is not None else end
-            heapq.heappush(events, (now + takes, worker, True, cut))
-            continue
-        occupied += cut - now
-        preemptions += 1
+    run, work = _Run(clips, cluster, rule, rng), sum(clips)
+    run.run()
+    return {
+        "hours": run.last / 3600,
+        "efficiency": work / run.occupied,
+        "lost": run.lost / work,
+        "preemptions": run.preemptions,
+    }
+
+
+class _Run:
+    """What is left and what each task does. Times are seconds from the start."""
+
+    def __init__(self, clips: Sequence[float], cluster: Cluster, rule: str, rng: random.Random) -> None:
+        self.clips, self.cluster, self.rule, self.rng = clips, cluster, rule, rng
+        self.seconds = {**dict(enumerate(clips)), AWAY: cluster.delay, LOADING: cluster.load, WAITING: inf}
+        self.left = [deque(range(worker, len(clips), cluster.workers)) for worker in range(cluster.workers)]
+        self.cuts: dict[int, float] = {}  # when each task is preempted next
+        self.doing: dict[int, tuple[int, float, int]] = {}  # by task: what it does, since when, number of the event
+        self.events: list[tuple[float, int, int]] = []  # when a task ends what it does, number, task
+        self.numbers = count()
+        self.occupied = self.lost = self.last = 0.0
+        self.preemptions = 0
+
+    def run(self) -> None:
+        """Until no task does anything."""
+        for worker in range(self.cluster.workers):
+            self._begin(worker, LOADING, 0.0)
+        while self.events:
+            now, number, worker = heapq.heappop(self.events)
+            if worker not in self.doing or self.doing[worker][2] != number:
+                continue  # it has waited, and does something else now
+            self._next(worker, now)
+            for one in [one for one, (what, _, _) in self.doing.items() if what == WAITING]:
+                self._end(one, now)
+                self._go_on(one, now)
+
+    def _begin(self, worker: int, what: int, now: float) -> None:
+        if what == LOADING:
+            self.cuts[worker] = _preempted(self.cluster, self.rng, now)
+        end = now + self.seconds[what]
+        self.doing[worker] = what, now, next(self.numbers)
+        event = (end if what == AWAY else min(end, self.cuts[worker]), self.doing[worker][2], worker)
+        heapq.heappush(self.events, event)
+
+    def _end(self, worker: int, now: float) -> tuple[int, float]:
+        what, since, _ = self.doing.pop(worker)
+        self.occupied += now - since if what != AWAY else 0
+        return what, since
+
+    def _next(self, worker: int, now: float) -> None:
+        what, since = self._end(worker, now)
+        if what == AWAY:
+            self._begin(worker, LOADING, now)
+        elif now < since + self.seconds[what]:
+            self.preemptions += 1
+            if what >= 0:
+                self.lost += now - since
+                self.left[what % self.cluster.workers].appendleft(what)
+            self._begin(worker, AWAY, now)
+        else:
+            self.last = now if what >= 0 else self.last
+            self._go_on(worker, now)
+
+    def _go_on(self, worker: int, now: float) -> None:
+        clip = _next_clip(self.left, worker, self.rule)
         if clip is not None:
-            lost += cut - now
-            left[clip % cluster.workers].appendleft(clip)
-        again = cut + cluster.delay
-        heapq.heappush(events, (again, worker, False, _preempted(cluster, rng, again)))
-    work = sum(clips)
-    return {"hours": end / 3600, "efficiency": work / occupied, "lost": lost / work, "preemptions": preemptions}
+            self._begin(worker, clip, now)
+        elif self.rule == "claims" and any(what >= 0 for what, _, _ in self.doing.values()):
+            self._begin(worker, WAITING, now)  # it takes over a clip that is cut off
 
 
 def _preempted(cluster: Cluster, rng: random.Random, start: float) -> float:

@@ -28,7 +28,8 @@ from typing import Any
 
 from benchmarks.record import write
 from imap.map_files import META
-from imap.runs.run_record import RUN
+from imap.runs.failures import ERRORS
+from imap.runs.folders import RUN
 from imap.view.run import REPORT
 
 PROMPTS = ("a red ball rolls", "a dog jumps over a box", "日本", "中国", "a kite grows!", "a kite grows?")
@@ -37,6 +38,7 @@ PER_ROUND = 12  # kills of one folder, at most; then its processes may finish
 DURING_IMPORTS, ALL = 0.2, 0.2  # of all kills
 JITTER = 0.1  # seconds
 SECONDS = re.compile(r'"Seconds":\{[^}]*\}')  # of a card in the report
+TIME = re.compile(rb'"time": "[^"]*", ')  # of a failure
 OF_A_RUN = {"started": None, "command": None}  # entries of run.json that differ between two runs
 OF_A_PROCESS = dict.fromkeys(("output_dir", "shard", "devices", "pictures"))  # settings that differ between processes
 IMPORTS = "imports"
@@ -147,12 +149,14 @@ def files_of(out: Path) -> dict[str, bytes]:
 
 
 def content(path: Path) -> bytes:
-    """Bytes of a file, without seconds, and without what run.json has of the process that wrote it."""
+    """Bytes of a file, without seconds and times, and without what run.json has of the process that wrote it."""
     if path.name == META:
         return json.dumps(json.loads(path.read_text(encoding="utf-8")) | {"seconds": None}).encode()
     if path.name == RUN:
         record = json.loads(path.read_text(encoding="utf-8"))
         return json.dumps({**record, "config": {**record["config"], **OF_A_PROCESS}, **OF_A_RUN}).encode()
+    if path.name == ERRORS:
+        return TIME.sub(b"", path.read_bytes())
     if path.name == REPORT:
         return SECONDS.sub("", path.read_text(encoding="utf-8")).encode()
     return path.read_bytes()

@@ -279,7 +279,8 @@ def test_a_clip_that_fails_ends_the_benchmark(pipes, tmp_path):
     [
         ([10, 10, 10, 10], "parts", 25 / 3600, 40 / 50),  # each task loads for 5 s and makes two clips
         ([30, 10, 30, 10], "parts", 65 / 3600, 80 / 90),
-        ([30, 10, 30, 10], "claims", 55 / 3600, 80 / 90),  # the second task takes the third clip at 25 s
+        # the second task takes the third clip at 25 s; the first one waits for it from 35 s on
+        ([30, 10, 30, 10], "claims", 55 / 3600, 80 / 110),
     ],
 )
 def test_a_simulated_list_takes_as_long_as_by_hand(clips, rule, hours, efficiency):
@@ -299,6 +300,16 @@ def test_a_simulated_preemption_loses_its_clip_and_loads_again(monkeypatch):
     # load 5, 7 s of the first clip are lost, 3 of delay, load 5, two clips
     assert found["hours"] == pytest.approx((5 + 7 + 3 + 5 + 20) / 3600)
     assert found["lost"] == pytest.approx(7 / 20) and found["efficiency"] == pytest.approx(20 / 37)
+
+
+def test_a_waiting_task_takes_over_a_clip_when_it_is_cut_off(monkeypatch):
+    cuts = iter([20.0, math.inf, math.inf])
+    monkeypatch.setattr(cluster, "_preempted", lambda *_: next(cuts))
+    found = cluster.simulate([30, 10], cluster.Cluster(2, 5, 1, 100), "claims", random.Random(0))
+    # the first task is cut at 20 s; the second one waits from 15 s, and makes the clip until 50 s
+    # the first one is back at 120 s, loads and finds nothing
+    assert found["hours"] == pytest.approx(50 / 3600) and found["lost"] == pytest.approx(15 / 40)
+    assert found["efficiency"] == pytest.approx(40 / (20 + 50 + 5)) and found["preemptions"] == 1
 
 
 def test_a_batch_of_clips_gives_each_clip_its_own_prediction(pipes):
@@ -406,10 +417,10 @@ def test_files_that_differ_are_missing_or_are_left_over_are_found(tmp_path):
 
 @pytest.mark.slow
 def test_a_list_that_is_killed_a_few_times_is_that_of_an_undisturbed_run(tmp_path):
-    command = [sys.executable, "-m", "benchmarks.kills", "--kills", "4", "--folder", str(tmp_path)]
+    command = [sys.executable, "-m", "benchmarks.kills", "--kills", "2", "--folder", str(tmp_path)]
     command += ["--json", str(tmp_path / "rows.jsonl")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     (row,) = (strict(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines())
-    assert row["kills"] >= 4 and row["met"] and row["files"] > 100
+    assert row["kills"] >= 2 and row["met"] and row["files"] > 100
     assert subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout == done.stdout  # from the records

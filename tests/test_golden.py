@@ -222,6 +222,7 @@ def test_the_command_line_makes_the_releases_maps(golden, tmp_path):
         "num_inference_steps": 3,
         "guidance_scale": 6.0,
         "seed": 42,
+        "pictures": "false",
         "output_dir": tmp_path,
     }
     root = Path(__file__).parents[1]

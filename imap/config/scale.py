@@ -17,7 +17,7 @@ LATENTS = ".latents"  # of the output folder, with cache_latents=true
 
 @dataclass(frozen=True)
 class Scale:
-    """How a list is worked off.
+    """How a list is divided among processes, and when a run stops.
 
     Attributes:
         dry_run: check and forecast, and do nothing.
@@ -61,7 +61,7 @@ def scale_settings(config: Mapping[str, Any]) -> Scale:
         index=int(index),
         count=int(count),
         helps=check_boolean("shard.helps", shard["helps"]),
-        devices=_devices(config["devices"]),
+        devices=devices_of(config["devices"]),
         max_failures=most,
         cache_latents=_cache(config),
     )
@@ -100,7 +100,8 @@ def with_device(backbone: Mapping[str, Any], scale: Scale) -> Mapping[str, Any]:
     return {**backbone, "device": kind}
 
 
-def _devices(value: Any) -> tuple[int | str, ...]:
+def devices_of(value: Any) -> tuple[int | str, ...]:
+    """The checked setting `devices`. Raises ImapError for anything but numbers of GPUs, or `cpu` several times."""
     items = [value] if _whole(value) or value == CPU else value
     if items is None:
         return ()

@@ -22,6 +22,10 @@ from imap.media.clips import to_tensor
 
 log = logging.getLogger("imap")
 NAME, CHECKED = "parameters", "sha256"
+NOT_HASHED = (
+    "cache_latents must hash the VAE's weights, and backbone.offload=sequential keeps them elsewhere; set another "
+    "offload, or cache_latents=null"
+)
 
 
 class PosteriorCache:
@@ -33,7 +37,7 @@ class PosteriorCache:
     """
 
     def __init__(self, folder: Path, backbone: Backbone) -> None:
-        """Raises ImapError if the folder cannot be made, or if the VAE's weights are not at hand."""
+        """Raises ImapError if the folder cannot be made, or if the VAE's weights are not loaded."""
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -100,10 +104,7 @@ def _identity(backbone: Backbone) -> dict[str, Any]:
     """What an encoding depends on beside the clip, in plain values."""
     vae, device = backbone.pipe.vae, backbone.pipe._execution_device
     if any(x.is_meta for x in vae.parameters()):
-        raise ImapError(
-            "cache_latents must hash the VAE's weights, and backbone.offload=sequential keeps them elsewhere; set "
-            "another offload, or cache_latents=null"
-        )
+        raise ImapError(NOT_HASHED)
     is_gpu = device.type == "cuda"
     return {
         "layout": 1,

@@ -74,7 +74,7 @@ def run_tasks(
     Raises:
         ImapError: after `max_failures`, or for a full disk.
     """
-    warned = False
+    warned, made = False, 0
     with closing(each_claimed(tasks, lambda task: output_dir / task.name)) as claimed:
         for count, task in enumerate(claimed, 1):
             interrupts.check()
@@ -93,10 +93,12 @@ def run_tasks(
                 )
             if found.is_finished:
                 tally.skipped.append(task.name)
-                log.info("%s %s: another process has made it", place, task.name)
+                made += 1
             else:
                 log.info("%s %s", place, task.name)
                 _do_task(task, output_dir, work, tally, facts, place)
+    if made:
+        log.info("samples made by other processes meanwhile: %d", made)
 
 
 def _do_task(

@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import Any
 
 from imap.map_files import ARRAYS, META, VIEW, read_meta, sizes_of
-from imap.runs.run_record import RUN
+from imap.runs.folders import RUN
 
 MOST = 200  # samples that are read of a folder
 Sample = tuple[Path, Mapping[str, Any]]  # folder and meta.json

@@ -7,24 +7,28 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from imap.config.samples import digest
 from imap.map_files import read_meta
 from imap.runs.request import NAMED, Request, difference
 
 log = logging.getLogger("imap")
+RUN = "run.json"
+LAYERS = "layers.json"  # the choice of imap_layer=auto
 
 
 def earlier_requests(output_dir: Path) -> dict[str, Request]:
     """Requests of the finished samples of an output folder, by folder name."""
     names = sorted(name for name in os.listdir(output_dir) if not name.startswith("."))
     metas = {name: read_meta(output_dir / name) for name in names}
-    requests = {name: meta.get("request") for name, meta in metas.items() if meta}
-    return {
-        name: one
-        for name, one in requests.items()
-        if isinstance(one, Mapping) and isinstance(one.get("sample"), Mapping)
-    }
+    return {name: one for name, meta in metas.items() if (one := request_in(meta)) is not None}
+
+
+def request_in(meta: Mapping[str, Any] | None) -> Request | None:
+    """The request of a sample's record; None for maps that no run has made."""
+    one = (meta or {}).get("request")
+    return one if isinstance(one, Mapping) and isinstance(one.get("sample"), Mapping) else None
 
 
 def placed(names: Sequence[str], wanted: Sequence[Request], earlier: Mapping[str, Request]) -> list[str]:

@@ -11,6 +11,7 @@ import torch
 from imap.runs.earlier import like_samples, mean_bytes, mean_seconds
 from imap.runs.plan import Plan, recorded_settings
 from imap.runs.run_record import device_name, write_json
+from imap.runs.status import duration
 from imap.runs.weights import weights_of
 from imap.runs.work import map_bytes, passes, steps_of, words_of
 
@@ -116,14 +117,14 @@ def lines(record: dict[str, Any]) -> list[str]:
     """The forecast in a few lines for the log."""
     samples, count, disk = record["samples"], record["forward_passes"], record["disk"]
     memory, time = record["memory"], record["time"]
-    kinds = ", ".join(f"{count[key]} {key}" for key in ("denoising", "reading", "effect") if count[key])
+    kinds = ", ".join(f"{count[key]} {key.replace('_', ' ')}" for key in _PASSES if count[key])
     weights = memory["weights"] and f"{_bytes(sum(memory['weights'].values()))} of weights"
     if time["seconds"] is None:
-        duration = "no earlier run to go by"
+        takes = "not known, as there is no earlier run"
     else:
         per_sample = f"{time['seconds_per_sample']:.3g} s a sample, the mean of {time['measured_samples']}"
-        duration = f"{_duration(time['seconds'])} on {time['processes']} process(es), without loading and pictures"
-        duration += f" ({per_sample})"
+        takes = f"{duration(time['seconds'])} on {time['processes']} process(es), without loading and pictures"
+        takes += f" ({per_sample})"
     sizes = ", ".join(f"{_bytes(disk[key])} of {key.replace('_', ' ')}" for key in _DISK if disk[key])
     return [
         "samples: {to_do} to do, {finished} finished, {failing} failing the check, of {listed}".format(**samples),
@@ -131,10 +132,11 @@ def lines(record: dict[str, Any]) -> list[str]:
         f"disk: {_bytes(disk['needed'])}" + (f" ({sizes})" if sizes else "") + f"; {_bytes(disk['free'])} are free",
         f"memory: {weights or 'weights not known'}, {_bytes(memory['maps'])} of maps, and activations; "
         f"{_bytes(memory['free'])} are free on {record['device']['device']}",
-        f"time: {duration}",
+        f"time: {takes}",
     ]
 
 
+_PASSES = ("denoising", "reading", "effect", "layer_choice")
 _DISK = ("maps", "videos_and_records", "pictures")
 
 
@@ -143,8 +145,3 @@ def _bytes(count: float) -> str:
         if count >= size:
             return f"{count / size:.1f} {unit}"
     return f"{count:.0f} B"
-
-
-def _duration(seconds: float) -> str:
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min" if minutes else f"{seconds:.1f} s"

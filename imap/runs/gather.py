@@ -4,7 +4,6 @@ import argparse
 import logging
 import os
 import shutil
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -15,9 +14,9 @@ from imap.errors import ImapError, first_line
 from imap.map_files import ARRAYS, META, TRUTH, VIDEO, VIEW, damaged, read_meta
 from imap.runs import interrupts
 from imap.runs.failures import ERRORS, forget_failures
-from imap.runs.folders import earlier_requests, identity
+from imap.runs.folders import LAYERS, earlier_requests, identity
 from imap.runs.listing import LIST, read_list, store_list
-from imap.runs.log import plain_log
+from imap.runs.log import errors_in_one_line, plain_log
 from imap.runs.request import NAMED, Request, difference
 from imap.runs.status import print_status
 from imap.view.look import Look
@@ -27,7 +26,6 @@ from imap.view.run import REPORT, show_report
 from imap.view.sample import Problems
 
 log = logging.getLogger("imap")
-LAYERS = "layers.json"
 
 
 def gather(out: Path, runs: Sequence[Path]) -> None:
@@ -178,10 +176,11 @@ def main(argv: Sequence[str] | None = None, program: str = "imap gather") -> Non
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help=f"output_dir of a shard, with its {LIST}")
     given = parser.parse_args(argv)
     plain_log()
-    try:
-        gather(given.out, given.runs)
-        print_status([given.out])
-    except ImapError as error:
-        sys.exit(f"imap: error: {error}")
-    except OSError as error:
-        sys.exit(f"imap: error: {given.out}: {first_line(error)}; what was gathered is whole, and the rest can follow")
+    with errors_in_one_line():
+        try:
+            gather(given.out, given.runs)
+            print_status([given.out])
+        except OSError as error:
+            raise ImapError(
+                f"{given.out}: {first_line(error)}; what was gathered is whole, and the rest can follow"
+            ) from error

@@ -16,7 +16,12 @@ Result = TypeVar("Result")
 
 
 def offload_of(pipe: Any) -> str:
-    """How a pipeline is placed: `none`, `model` or `sequential`. It may have changed since it was loaded."""
+    """How a pipeline is placed: `none`, `model` or `sequential`. It may have changed since it was loaded.
+
+    A transformer over several GPUs has hooks of accelerate too, and is not offloaded.
+    """
+    if _is_spread(pipe):
+        return "none"
     hooks = [part._hf_hook for part in pipe.components.values() if hasattr(part, "_hf_hook")]
     if any(isinstance(hook, CpuOffload) for hook in hooks):
         return "model"
@@ -47,8 +52,12 @@ def with_less_memory(pipe: Any, job: Callable[[], Result]) -> Result:
 
 def safer_offload(pipe: Any) -> str | None:
     """The offload that takes less GPU memory than that of the pipeline; None if there is none."""
-    spread = getattr(pipe.transformer, "hf_device_map", None)  # over several GPUs
-    return None if spread or pipe._execution_device.type != "cuda" else SAFER.get(offload_of(pipe))
+    return None if _is_spread(pipe) or pipe._execution_device.type != "cuda" else SAFER.get(offload_of(pipe))
+
+
+def _is_spread(pipe: Any) -> bool:
+    """Whether the transformer's blocks are on several GPUs."""
+    return bool(getattr(pipe.transformer, "hf_device_map", None))
 
 
 def _advice(pipe: Any) -> str:

@@ -16,8 +16,8 @@ from imap.atomic import replaced
 from imap.errors import ImapError
 from imap.jobs.reading import READING
 from imap.runs.batch import versions
+from imap.runs.folders import RUN
 
-RUN = "run.json"
 GIT_SECONDS = 10  # that git may take, on a slow file system
 SEED_RULE = (
     "each sample draws all its noise from its own CPU generator, which starts at `seed`; read=after draws from "

@@ -31,6 +31,7 @@ from imap.runs.batch import Tally, Task, finished_on_interrupt, run_tasks
 from imap.runs.checkpoint import Checkpoint
 from imap.runs.devices import run_on_devices
 from imap.runs.failures import forget_failures
+from imap.runs.folders import LAYERS
 from imap.runs.forecast import write_forecast
 from imap.runs.less_memory import offload_of, with_less_memory
 from imap.runs.listing import write_list
@@ -230,7 +231,7 @@ def choose_layers(pipe: Any, todo: Plan, renoising: bool, **prepared: Any) -> Ru
 
     measured_for = {"model": todo.model.recorded(), "num_inference_steps": run.num_inference_steps, "step": step}
     measured_for |= {"height": run.height, "width": run.width, "num_frames": run.num_frames, "prompt": todo.prompt}
-    path = run.output_dir / "layers.json"
+    path = run.output_dir / LAYERS
     with claim(path, wait=True):
         choice = choose_once(path, json.loads(json.dumps(measured_for)), measure)
     log.info("%s", choice)

@@ -12,13 +12,14 @@ from tqdm import tqdm
 from imap.backbones.tokens import occurrences
 from imap.config.run import Run
 from imap.config.samples import Sample
+from imap.config.scale import Scale
 from imap.errors import ImapError, first_line
 from imap.media.clips import as_clip, check_clip
 from imap.media.fitted_truth import check_truth
 from imap.runs import interrupts
 from imap.runs.batch import Tally, Task
 from imap.runs.checkpoint import Checkpoint
-from imap.runs.failures import record_failure
+from imap.runs.failures import CHECK, log_failure, record_checks
 from imap.runs.folders import repeated
 from imap.runs.request import NAMED, log_found, look_up
 from imap.tracing.effect import refuse_absent
@@ -44,8 +45,8 @@ class SampleChecks:
         self.checkpoint, self.run, self.effect, self.input_json = checkpoint, run, effect, input_json
         self._check_text, self._check_video = cache(self._text), cache(self._video)  # errors are not remembered
 
-    def check(self, sample: Sample) -> None:
-        """Raise ImapError for a sample that the model cannot take."""
+    def check(self, sample: Sample, clip: bool = True) -> None:
+        """Raise ImapError for a sample that the model cannot take. clip: decode its clip, which takes longest."""
         words, path = (*sample.concepts, *sample.motions), sample.video_path
         if path and self.input_json and not path.is_absolute() and not path.exists():
             raise ImapError(
@@ -58,7 +59,7 @@ class SampleChecks:
             refuse_absent([word for word in words if not occurrences(clean(word), clean(sample.prompt))])
         for text in words:
             self._check_text(text)
-        if path:
+        if path and clip:
             self._check_video(path)
 
     def _text(self, text: str) -> None:
@@ -72,7 +73,7 @@ class SampleChecks:
 
 
 def check_tasks(
-    listed: Sequence[Task], checks: SampleChecks, tally: Tally, dry_run: bool
+    listed: Sequence[Task], checks: SampleChecks, tally: Tally, scale: Scale
 ) -> tuple[list[Task], list[Problem]]:
     """Tasks that are not finished and can run, and the problems of those that cannot.
 
@@ -80,9 +81,11 @@ def check_tasks(
         listed: tasks of the whole list, in order.
         checks: of the list.
         tally: takes up the finished and the failed ones.
-        dry_run: leave errors.jsonl as it is, and go on if a list of one sample cannot run.
+        scale: of several shards, each decodes the clips of its own part, and those up to the first good one of the
+            list. With `dry_run` all are decoded, errors.jsonl stays as it is, and a list of one sample may fail.
     """
     tasks, problems, found, output_dir = [], [], {}, checks.run.output_dir
+    checked, errors = list[str](), dict[str, Exception]()
     for entry, task in enumerate(tqdm(listed, "checking", leave=False, disable=len(listed) < 10)):
         interrupts.check()
         folder = output_dir / task.name
@@ -90,20 +93,25 @@ def check_tasks(
         if found[task.name].is_finished:
             tally.skipped.append(task.name)
             continue
+        is_own = scale.dry_run or entry % scale.count == scale.index or not tasks
+        checked += [task.name] * is_own
         try:
             if folder.is_file():
                 raise ImapError(f"{folder} is a file, where the sample's folder goes; move it away")
-            checks.check(task.sample)
+            checks.check(task.sample, clip=is_own)
         except ImapError as error:
             interrupts.check()
-            if len(listed) == 1 and not dry_run:
+            if len(listed) == 1 and not scale.dry_run:
                 raise
             tally.failed.append(task.name)
             problems.append(Problem(entry, task.name, first_line(error)))
-            if not dry_run:
-                record_failure(output_dir, task.name, "check", error)
+            errors[task.name] = error
+            if not scale.dry_run:
+                log_failure(task.name, CHECK, first_line(error))
         else:
             tasks.append(replace(task, replaces=bool(found[task.name].changed)))
+    if not scale.dry_run:
+        record_checks(output_dir, [*tally.skipped, *checked], errors)
     log_found(found)
     twice = [tasks[i].name for i in repeated([task.request for task in tasks])]
     if twice:

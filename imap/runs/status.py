@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,9 +12,10 @@ from pathlib import Path
 from imap.claims import is_held
 from imap.errors import ImapError
 from imap.map_files import META, read_meta
-from imap.runs.failures import ERRORS
-from imap.runs.folders import identity
+from imap.runs.failures import ERRORS, failures_of
+from imap.runs.folders import RUN, identity, request_in
 from imap.runs.listing import read_list
+from imap.runs.log import errors_in_one_line
 
 RECENT = 100  # finished samples that the rate is taken from
 PAUSE = (3, 60.0)  # no sample for so many times the longest one's seconds, and so many more: nothing was running
@@ -87,7 +87,8 @@ def status_of(folder: Path, now: float) -> Status:
     if samples is None and not finished and not (folder / ERRORS).is_file():
         raise ImapError(f"{folder} holds no samples and no list of them; give the output_dir of a run")
     done = {x: one for x, one in finished.items() if samples is None or one.identity == samples.get(x)}
-    failed = {x: stage for x, stage in _failures(folder).items() if x not in done and (not samples or x in samples)}
+    failures = failures_of(folder, since=_started(folder))
+    failed = {x: stage for x, stage in failures.items() if x not in done and (not samples or x in samples)}
     busy = [x for x in samples or () if x not in done and is_held(folder / x)]
     return _status(
         None if samples is None else list(samples), done, {x: s for x, s in failed.items() if x not in busy}, busy, now
@@ -158,28 +159,19 @@ def _finished_in(folder: Path) -> dict[str, Finished]:
 def _read(path: Path, changed: int) -> Finished | None:
     """A finished sample; None for maps that no run has made. changed: time of the file, so that it is read once."""
     meta = read_meta(path.parent)
-    if meta is None or not isinstance(meta.get("request"), Mapping):
+    wanted = request_in(meta)
+    if meta is None or wanted is None:
         return None
     seconds = meta.get("seconds") or {}
-    return Finished(
-        identity(meta["request"]), changed / 1e9, sum(x for x in seconds.values() if isinstance(x, int | float))
-    )
+    return Finished(identity(wanted), changed / 1e9, sum(x for x in seconds.values() if isinstance(x, int | float)))
 
 
-def _failures(folder: Path) -> dict[str, str]:
-    """Stage of the last failure of each sample of errors.jsonl."""
+def _started(folder: Path) -> str:
+    """When the latest process of the run has started to load the model, as in run.json; empty if that is not known."""
     try:
-        lines = (folder / ERRORS).read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return {}
-    found = {}
-    for line in lines:
-        try:
-            entry = json.loads(line)
-            found[str(entry["sample"])] = str(entry["stage"])
-        except (ValueError, KeyError, TypeError):  # half a line of a killed process
-            continue
-    return found
+        return str(json.loads((folder / RUN).read_text(encoding="utf-8"))["started"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def print_status(folders: Iterable[Path]) -> bool:
@@ -202,13 +194,11 @@ def main(argv: Sequence[str] | None = None, program: str = "imap status") -> Non
         "It reads the output folders alone, and works while processes run.",
     )
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="output_dir of a run")
-    parser.add_argument("--watch", type=float, metavar="SECONDS", help="print again so often, until all is done")
+    parser.add_argument("--watch", type=float, metavar="SECONDS", help="print every so many seconds until all is done")
     given = parser.parse_args(argv)
-    try:
+    with errors_in_one_line():
         if given.watch is not None and not given.watch > 0:
             raise ImapError(f"--watch {given.watch:g} is not a number of seconds above 0")
         while not print_status(given.runs) and given.watch:
             time.sleep(given.watch)
             print()
-    except ImapError as error:
-        sys.exit(f"imap: error: {error}")

@@ -11,8 +11,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from imap.config.scale import devices_of
 from imap.errors import ImapError, brief, first_line
 from imap.runs.cluster_task import ClusterTask
+from imap.runs.failures import CHECK, log_failure
 from imap.runs.log import errors_in_one_line, plain_log
 from imap.runs.waiting import array_of, wait
 
@@ -61,7 +63,10 @@ def submit(options: argparse.Namespace) -> bool:
         log.info("each with: %s", ", ".join(f"{name}={value}" for name, value in resources(options).items()))
         return not todo.tally.failed
     logs = (options.folder or out.with_name(f"{out.name}.logs")).absolute()
-    jobs = start(tasks, options, logs)
+    try:
+        jobs = start(tasks, options, logs)
+    except OSError as error:
+        raise ImapError(f"{logs}: {first_line(error)}; name a folder for the logs with --folder") from error
     log.info("submitted: %s; logs: %s", ", ".join(dict.fromkeys(array_of(job.job_id) for job in jobs)), logs)
     if not options.wait:
         log.info("when they are done, imap view %s draws the pictures and the report", shlex.quote(str(out)))
@@ -85,9 +90,24 @@ def check_list(options: argparse.Namespace) -> "Plan":
 
     config = check_overrides(CONFIGS[options.command], [literal(x) for x in options.settings])
     values: Any = OmegaConf.to_container(config, resolve=True)
+    values["dry_run"] = options.dry_run
     if options.gpus or any("gpu" in x for x in options.slurm):
         values["backbone"] = on_a_gpu(values["backbone"])
-    return plan(values, options.command == "renoise")
+        values["devices"] = _on_a_node(values["devices"], options)
+    todo = plan(values, options.command == "renoise")
+    if options.dry_run:  # else they are logged while they are found
+        for problem in todo.problems:
+            log_failure(problem.name, CHECK, problem.reason)
+    return todo
+
+
+def _on_a_node(devices: Any, options: argparse.Namespace) -> Any:
+    """The setting `devices` for a check on a login node. Raises ImapError for GPUs that a task does not have."""
+    gpus = [x for x in devices_of(devices) if isinstance(x, int)]
+    asked = options.gpus and not any("gpu" in x for x in options.slurm)
+    if gpus and asked and max(gpus) >= options.gpus:
+        raise ImapError(f"devices={brief(devices)}, and a task has {options.gpus} GPUs; set --gpus {max(gpus) + 1}")
+    return None if gpus else devices
 
 
 def on_a_gpu(backbone: Mapping[str, Any]) -> dict[str, Any]:
@@ -131,7 +151,7 @@ def start(tasks: Sequence[ClusterTask], options: argparse.Namespace, logs: Path)
 
     if options.cluster == "slurm":
         executor = submitit.SlurmExecutor(logs, max_num_timeout=REQUEUES)
-        executor.update_parameters(**resources(options))
+        executor.update_parameters(**resources(options), array_parallelism=len(tasks))  # else 256 at most
         try:
             return executor.submit_array(tasks)
         except (FailedJobError, FailedSubmissionError) as error:
@@ -160,15 +180,19 @@ def _check_cluster(options: argparse.Namespace) -> None:
     """Raise ImapError where tasks cannot be submitted."""
     if options.cluster == "slurm" and options.gpus is None:
         options.gpus = 1
+    given = [f"--{name}" for name in ("cpus", "mem", "partition", "account", "slurm") if getattr(options, name)]
+    if options.cluster == "local" and given:
+        raise ImapError(f"{given[0]} is for sbatch, and --cluster local does not use it; leave it out")
     if options.dry_run:
         return
     try:
         import submitit  # noqa: F401
     except ImportError:
         raise ImapError(f"imap submit needs the package submitit; install it: {INSTALL}") from None
-    if options.cluster == "slurm" and not (shutil.which("sbatch") and shutil.which("srun")):
+    if options.cluster == "slurm" and not all(map(shutil.which, ("sbatch", "srun", "squeue"))):
         raise ImapError(
-            "there is no sbatch here; run it on a node of a SLURM cluster, or set --cluster local for this machine"
+            "there is no sbatch, srun or squeue here; run it on a node of a SLURM cluster, or set --cluster local for "
+            "this machine"
         )
 
 
@@ -179,7 +203,7 @@ def _minutes(text: str) -> int:
     days, hours, minutes, seconds, alone = (int(x or 0) for x in match.groups())
     total = alone + (days * 24 + hours) * 60 + minutes + (seconds > 0)
     if not total:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time; a minute is the least")
+        raise argparse.ArgumentTypeError(f"{text!r} is too short a time; set a minute or more")
     return total
 
 

@@ -9,6 +9,7 @@ from imap.config.run import AFTER, BOTH
 from imap.config.samples import Sample
 from imap.methods.keep import kept_bytes
 from imap.methods.registry import MAPS
+from imap.runs.folders import LAYERS
 from imap.runs.plan import Plan
 
 HEADER = 128  # bytes of a npy file
@@ -66,17 +67,22 @@ def passes(todo: Plan, steps: Steps) -> dict[str, int]:
     """Forward passes of all samples: one text through all blocks. Guidance has two a step, where the family does it.
 
     Returns:
-        Passes of `denoising`, of `reading` (the finished video, or a clip) and of the `effect`, and `all` of them.
+        Passes of `denoising`, of `reading` (the finished video, or a clip), of the `effect`, and of the `layer_choice`
+        of imap_layer=auto on one sample, and `all` of them.
         `concept_steps` are beside them: steps at which a few concept tokens go through the blocks too.
     """
     run, adapter = todo.run, todo.checkpoint.adapter
     guided = run.guidance_scale > 1 and adapter.takes_negative_prompt
     samples = [task.sample for task in todo.tasks]
+    a_step = 2 if guided else 1
     counted = {
-        "denoising": len(samples) * steps.denoised * (2 if guided else 1),
+        "denoising": len(samples) * steps.denoised * a_step,
         "reading": len(samples) * steps.extra,
         "effect": steps.effect * sum(len(words_of(sample)) for sample in samples),
+        "layer_choice": 0,
     }
+    if run.chooses_layers and samples and not (run.output_dir / LAYERS).is_file():
+        counted["layer_choice"] = run.num_inference_steps * a_step if steps.denoised else 1
     with_concepts = sum(_reads_concepts(sample, todo) for sample in samples)
     return counted | {"all": sum(counted.values()), "concept_steps": with_concepts * sum(steps.reads)}
 

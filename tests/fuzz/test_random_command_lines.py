@@ -88,7 +88,7 @@ def check_run(name, value, config, run):
 
 
 @pytest.mark.parametrize("renoising", [False, True])
-@fuzzed(0.15, few=5)
+@fuzzed(0.06, few=5)
 def test_a_command_line_is_refused_or_planned_as_it_is_typed(examples, renoising, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_video(tmp_path / "clip.mp4", np.zeros((25, 64, 64, 3), np.uint8), 8)

@@ -103,9 +103,7 @@ def test_a_run_whose_processes_have_all_ended_has_failed(tmp_path: Path):
 @pytest.mark.parametrize(
     ("moment", "number"),
     [
-        ("processes: CPU 0, CPU 1", signal.SIGKILL),
         ("[CPU 1] loading", signal.SIGINT),
-        ("[1/200]", signal.SIGTERM),
         ("[1/200]", signal.SIGKILL),
     ],
 )

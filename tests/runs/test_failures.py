@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from subprocess import Popen
 
-from imap.runs.failures import ERRORS, forget_failures, record_failure
+from imap.runs.failures import ERRORS, failures_of, forget_failures, record_checks, record_failure
 
 RECORDER = """
 import sys
@@ -49,3 +49,24 @@ def test_two_processes_lose_no_line(tmp_path: Path):
     assert [process.wait() for process in processes] == [0, 0]
     assert sorted(names(tmp_path)) == sorted(f"{name}{n}" for name in "ab" for n in range(60) if n % 2)
     assert [path.name for path in tmp_path.iterdir()] == [ERRORS]
+
+
+def test_a_check_replaces_what_earlier_checks_of_the_same_samples_found(tmp_path: Path):
+    record_failure(tmp_path, "000-a", "maps", ValueError("full"))
+    for _ in range(2):
+        record_checks(tmp_path, ["000-a", "001-b", "002-c"], {"001-b": ValueError("gone"), "002-c": ValueError("cut")})
+    assert names(tmp_path) == ["000-a", "001-b", "002-c"]
+    record_checks(tmp_path, ["001-b"], {})
+    assert names(tmp_path) == ["000-a", "002-c"]  # another shard checks 002-c
+    record_checks(tmp_path, ["000-a", "002-c"], {"000-a": ValueError("gone")})
+    assert failures_of(tmp_path) == {"000-a": "check"} and names(tmp_path) == ["000-a", "000-a"]
+
+
+def test_failures_before_a_time_are_left_out_but_for_those_of_the_check(tmp_path: Path):
+    earlier = {"stage": "maps", "time": "2026-01-01T00:00:00+00:00", "error": "x"}
+    lines = [{**earlier, "sample": "000-a"}, {**earlier, "sample": "001-b", "stage": "check"}]
+    lines += [{"sample": "002-c", "stage": "maps"}]  # of an earlier version, without a time
+    (tmp_path / ERRORS).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    record_failure(tmp_path, "003-d", "write", ValueError("x"))
+    assert failures_of(tmp_path, since="2026-02-01T00:00:00+00:00") == {"001-b": "check", "003-d": "write"}
+    assert set(failures_of(tmp_path)) == {"000-a", "001-b", "002-c", "003-d"}

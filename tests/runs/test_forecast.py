@@ -12,9 +12,10 @@ import imap.runs.runner
 from imap.config.model import model_settings
 from imap.map_files import sizes_of
 from imap.runs.failures import ERRORS
+from imap.runs.folders import RUN
 from imap.runs.forecast import PLAN
 from imap.runs.listing import LIST
-from imap.runs.run_record import RUN, git_state
+from imap.runs.run_record import git_state
 from imap.runs.weights import weights_of
 from imap.testing import tiny
 from tests.conftest import FAMILIES, composed
@@ -32,16 +33,18 @@ PASSES = [
     (["guidance_scale=5"], False),
     (["guidance_scale=1", "effect=[1]", "maps_timesteps=[1,2]"], False),
     (["effect=true"], False),
+    (["imap_layer=auto", "guidance_scale=5"], False),
     (["read=after", "read_timestep=[0,1]", "effect=true"], False),
     (["read=both", "read_timestep=[1]"], False),
     (["renoise_timestep=[0,1]", "effect=true"], True),
+    (["renoise_timestep=[0,1]", "imap_layer=auto"], True),
     (["renoise_timestep=[1]", "num_inference_steps=4", "test_full_denoise=true", "guidance_scale=5"], True),
 ]
 
 
 @pytest.mark.parametrize(
     ("family", "settings", "renoising"),
-    [*(("wan", *case) for case in PASSES), *((x, *PASSES[n]) for x in ("cogvideox", "hunyuanvideo") for n in (0, 5))],
+    [*(("wan", *case) for case in PASSES), *((x, *PASSES[n]) for x in ("cogvideox", "hunyuanvideo") for n in (0, 6))],
 )
 def test_passes_and_map_files_are_those_of_the_run(family, settings, renoising, command, loads, pipes, tmp_path):  # noqa: F811
     """Rows of all transformer calls are counted, and bytes of all npy files."""

@@ -76,7 +76,9 @@ def test_the_offload_is_read_from_the_pipeline():
     accelerate.hooks.remove_hook_from_module(parts["vae"], recurse=True)
     accelerate.hooks.remove_hook_from_module(parts["transformer"], recurse=True)
     parts["transformer"].hf_device_map = {"": 0}
-    assert safer_offload(pipe) is None  # its weights are on several GPUs already
+    accelerate.hooks.add_hook_to_module(parts["transformer"], accelerate.hooks.AlignDevicesHook("cpu"))
+    assert (offload_of(pipe), safer_offload(pipe)) == ("none", None)  # its weights are on several GPUs already
+    accelerate.hooks.remove_hook_from_module(parts["transformer"], recurse=True)
     del parts["transformer"].hf_device_map
     pipe._execution_device = torch.device("cpu")
     assert safer_offload(pipe) is None

@@ -23,8 +23,8 @@ from imap.media.clip_file import open_clip
 from imap.media.clips import read_clip
 from imap.media.video_io import write_video
 from imap.runs.failures import ERRORS
+from imap.runs.folders import RUN
 from imap.runs.listing import LIST
-from imap.runs.run_record import RUN
 from imap.testing import tiny
 from imap.view.card import card
 from imap.view.sample import open_sample, time_labels

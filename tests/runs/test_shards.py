@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 import imap.claims
+import imap.runs.sample_checks
 from imap.config.scale import Scale
 from imap.runs.batch import Task
 from imap.runs.shards import own_part, shard_of, shard_order, share_of
 from tests.runs.test_batch import samples
-from tests.runs.test_runner import command, listed, loads, visible  # noqa: F401
+from tests.runs.test_runner import command, listed, loads, moving_square, visible  # noqa: F401
 
 NAMES = [f"{i}" for i in range(13)]
 TASKS = [Task(name, samples(name)[0][1], {}) for name in NAMES]
@@ -38,6 +39,22 @@ def test_shards_begin_with_their_part_of_the_whole_list_and_help_with_the_rest()
     order = [named(shard_order(tasks, NAMES[:7], index, 3)) for index in range(3)]
     assert order == [["0", "3", "6", "4", "5"], ["4", "5", "0", "3", "6"], ["5", "0", "3", "6", "4"]]
     assert shard_order(tasks, NAMES[:7], 0, 1) == tasks
+
+
+def test_a_shard_decodes_its_clips_and_the_first_good_one(command, loads, tmp_path, monkeypatch):  # noqa: F811
+    """A clip of another part that is broken fails when its turn comes."""
+    clips = [moving_square(tmp_path / f"{i}.mp4", 5, 32, 48, 200 + i) for i in range(6)]
+    clips[0].write_bytes(b"broken")
+    clips[4].write_bytes(b"broken too")
+    decoded, decode = [], imap.runs.sample_checks.as_clip
+    monkeypatch.setattr(imap.runs.sample_checks, "as_clip", lambda path: decoded.append(path) or decode(path))
+    request = ["backbone=tiny_wan", listed(tmp_path, *"abcdef", clips=clips), "renoise_timestep=0", "num_frames=5"]
+    status, said = command("renoising", *request, "shard.index=2", "shard.count=3")
+    assert [path.name for path in decoded] == ["0.mp4", "1.mp4", "2.mp4", "5.mp4"]
+    assert status == 1 and "000-a failed (check)" in said and "004-e failed (maps)" in said and "4 done" in said
+    decoded.clear()
+    command("renoising", *request, "shard.index=2", "shard.count=3", "dry_run=true", "output_dir=planned")
+    assert len(decoded) == 6
 
 
 def test_a_shard_with_a_folder_of_its_own_helps_nobody(tmp_path: Path):

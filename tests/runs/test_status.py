@@ -1,5 +1,6 @@
 """imap status: counts, rate and remaining time of planted runs."""
 
+import json
 import os
 from pathlib import Path
 
@@ -8,9 +9,10 @@ import pytest
 from imap import ImapError
 from imap.cli.main import main
 from imap.runs.failures import record_failure
+from imap.runs.folders import RUN
 from imap.runs.listing import LIST, write_list
 from imap.runs.request import request
-from imap.runs.status import duration, rate_of, status_of, together
+from imap.runs.status import duration, print_status, rate_of, status_of, together
 from tests.runs.test_batch import SETTINGS, Work, run, samples
 from tests.test_claims import holder
 
@@ -101,3 +103,20 @@ def test_the_command_prints_and_refuses(tmp_path: Path, capsys):
         with pytest.raises(SystemExit) as end:
             main(["status", *map(str, arguments)])
         assert message in str(end.value.code)
+
+
+def test_what_a_new_run_tries_again_is_left_to_do(tmp_path: Path):
+    planted(tmp_path, slice(0, 1))
+    record_failure(tmp_path, "001-b", "maps", ImapError("of the run before"))
+    assert status_of(tmp_path, NOW).left == 3
+    (tmp_path / RUN).write_text('{"started": "3026-01-01T00:00:00+00:00"}')
+    assert status_of(tmp_path, NOW).left == 4
+
+
+def test_foreign_records_are_no_samples(tmp_path: Path, capsys):
+    planted(tmp_path, slice(0, 1))
+    for name, one in (("007-x", {"prompt": "a ball"}), ("008-y", {"sample": None})):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "meta.json").write_text(json.dumps({"layout": 1, "request": one}))
+    print_status([tmp_path])
+    assert capsys.readouterr().out.startswith(f"{tmp_path}: 1 of 5 done, 0 failed")

@@ -123,6 +123,40 @@ def test_a_dry_run_says_what_would_run_and_needs_no_cluster(capsys, tmp_path):
     assert not (tmp_path / "out.logs").exists()
 
 
+def test_a_dry_run_names_problems_and_writes_nothing(capsys, tmp_path):
+    entries = [{"caption": f"a ball {i}", "concepts": "ball", "video_path": f"{i}.mp4"} for i in range(2)]
+    (tmp_path / "list.json").write_text(json.dumps(entries))
+    where = [f"input_json={tmp_path / 'list.json'}", f"output_dir={tmp_path / 'out'}", "renoise_timestep=0"]
+    status, said = submitted(capsys, "renoise", "--tasks", "2", "--dry-run", *TINY[:-1], *where)
+    assert status == 1 and said.count("failed (check): video_path: there is no") == 2
+    assert not (tmp_path / "out" / "errors.jsonl").exists()
+
+
+def test_tasks_of_several_gpus_are_checked_on_a_node_without_any(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    where = ["--tasks", "2", "--dry-run", *TINY, write_list(tmp_path, 3), f"output_dir={tmp_path / 'out'}"]
+    status, said = submitted(capsys, "sample", *where, "--gpus", "2", "devices=[0,1]")
+    assert status == 0 and "as 2 tasks" in said and "'devices=[0,1]'" in said
+    status, said = submitted(capsys, "sample", *where, "--gpus", "2", "devices=[0,2]")
+    assert status == 1 and "devices=[0, 2], and a task has 2 GPUs; set --gpus 3" in said
+    assert submitted(capsys, "sample", *where, "--slurm", "gres=gpu:4", "devices=[0,3]")[0] == 0
+
+
+@pytest.mark.parametrize("option", [["--cpus", "2"], ["--mem", "4G"], ["--partition", "x"], ["--slurm", "qos=long"]])
+def test_options_of_sbatch_are_refused_for_this_machine(option, capsys, tmp_path):
+    where = ["--tasks", "2", "--cluster", "local", *TINY, write_list(tmp_path, 3), f"output_dir={tmp_path / 'out'}"]
+    status, said = submitted(capsys, "sample", *where, *option)
+    assert status == 1 and f"{option[0]} is for sbatch, and --cluster local does not use it" in said
+
+
+def test_logs_that_cannot_be_written_are_one_line(capsys, tmp_path):
+    pytest.importorskip("submitit")
+    (tmp_path / "file").write_text("")
+    where = ["--tasks", "2", "--cluster", "local", *TINY, write_list(tmp_path, 3), f"output_dir={tmp_path / 'out'}"]
+    status, said = submitted(capsys, "sample", *where, "--folder", str(tmp_path / "file" / "logs"))
+    assert status == 1 and said.splitlines()[-1].endswith("name a folder for the logs with --folder"), said
+
+
 def test_a_login_node_checks_with_the_precision_of_a_gpu(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     backbone = {"device": "cuda", "offload": "model", "dtype": "auto", "vae_dtype": "auto"}
@@ -146,7 +180,7 @@ def test_what_a_machine_lacks_is_named(monkeypatch):
     options = submit._parser("imap submit").parse_intermixed_args(["sample", "--tasks", "2"])
     monkeypatch.setenv("PATH", os.devnull)
     monkeypatch.setitem(sys.modules, "submitit", type(sys)("submitit"))
-    with pytest.raises(ImapError, match="no sbatch here.*--cluster local"):
+    with pytest.raises(ImapError, match="no sbatch, srun or squeue here.*--cluster local"):
         submit._check_cluster(options)
     monkeypatch.setitem(sys.modules, "submitit", None)
     with pytest.raises(ImapError, match=r"pip install \"imap-video\[cluster\]\""):
