@@ -192,7 +192,7 @@ def test_guidance_only_changes_what_the_unconditional_half_does(pipes, family):
     assert seen[0].heads == seen[1].heads
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", EVERY_FAMILY)
 def test_weights_that_come_and_go_change_no_map(family):
     """As under sequential offload: inside a hook a module's own parameters are elsewhere."""
     pipe = tiny.build(family)
@@ -202,7 +202,7 @@ def test_weights_that_come_and_go_change_no_map(family):
             accelerate.cpu_offload(pipe.transformer, torch.device("cpu"), offload_buffers=True)
             assert next(pipe.transformer.parameters()).device.type == "meta"
         with imap.trace(pipe, PROMPT, **WORDS, imap_qk_matching_target="concepts") as trace:
-            call(pipe)
+            call(pipe, **sizes_of(family))
         seen.append(trace.maps())
     for key in seen[0]:
         assert np.array_equal(seen[0][key], seen[1][key])
