@@ -58,7 +58,7 @@ def trace(
         maps = trace.maps()
 
     Args:
-        pipe: a loaded CogVideoX, Wan or HunyuanVideo pipeline of diffusers.
+        pipe: a loaded text-to-video pipeline of diffusers, of a family in imap/backbones.
         prompt: the prompt of the pipeline call. Only target `prompt` needs it.
         concepts: nouns to look for, as a list or as "ball, dog". Their default map is GramCol.
         motions: motion words to look for. Their default map is IMAP.
@@ -123,7 +123,7 @@ def renoise(
     several indices are averaged. Settings that are None take the paper's value for the model.
 
     Args:
-        pipe: a loaded CogVideoX, Wan or HunyuanVideo pipeline of diffusers.
+        pipe: a loaded text-to-video pipeline of diffusers, of a family in imap/backbones.
         clip: a video file, frames (frames, height, width, 3) of uint8 or of floats in [0, 1], or PIL images.
         latents: clean latents in place of a clip, (1, channels, frames, height, width) or in the pipeline's layout,
             scaled as the transformer takes them.

@@ -20,6 +20,17 @@ from imap.testing import tiny
 PROMPT = "A red ball rolls past a small dog on the grass."
 SIZES = {"height": 32, "width": 48, "num_frames": 9}
 FAMILIES = tiny.FAMILIES
+EVERY_FAMILY = (*FAMILIES, *(pytest.param(family, marks=pytest.mark.slow) for family in tiny.FURTHER))
+
+
+def sizes_of(family: str) -> dict[str, int]:
+    """Size of a video of 3 x 2 x 3 tokens."""
+    return SIZES | {
+        "cogvideox1_5": {"num_frames": 17},
+        "mochi": {"num_frames": 13},
+        "allegro": {"num_frames": 12},
+        "ltx": {"height": 64, "width": 96, "num_frames": 17},
+    }.get(family, {})
 
 
 @cache

@@ -43,5 +43,5 @@ def backbone_of(pipe: Any) -> Backbone:
     what = "it has no transformer" if transformer is None else f"its transformer is a {type(transformer).__name__}"
     raise ImapError(
         f"cannot trace a {type(pipe).__name__} ({what}); "
-        f"expected one of {', '.join(adapter.pipeline_class for adapter in FAMILIES)}"
+        f"expected one of {', '.join(dict.fromkeys(adapter.pipeline_class for adapter in FAMILIES))}"
     )

@@ -147,13 +147,13 @@ class JointAttention(Attention):
     def concept_step(
         self, block: Any, activations: BlockActivations, row: int, tokens: Tensor, weights: Tensor, features: Features
     ) -> ConceptStep:
-        attn, found = self.attention(block), []
+        attn, found = self.attention(block), {}
 
         def attend(hidden_states: Tensor, encoder_hidden_states: Tensor, **place: Any) -> tuple[Tensor, Tensor]:
             """The concepts' attention to [concepts, video] in place of the block's: no rotation, nothing masked."""
             q, k, v = self._of_text(attn, encoder_hidden_states[0])
             c = concept_head_outputs(q, k, v, weights, features.visual_keys, features.visual_values)
-            found.extend((k, c))
+            found.update(keys=k, head_outputs=c)
             project = getattr(attn, "to_add_out", None) if self.text_has_projections else attn.to_out[0]
             attended = c.transpose(0, 1).flatten(1).to(tokens.dtype)
             return hidden_states, (attended if project is None else project(attended)).unsqueeze(0)
@@ -167,8 +167,7 @@ class JointAttention(Attention):
         arguments["hidden_states"] = _no_tokens(arguments["hidden_states"], row)
         arguments["temb"] = _of_row(arguments["temb"], row)
         _, after = type(block).forward(_With(block, instead), **arguments)
-        keys, outputs = found
-        return ConceptStep(keys, outputs, after)
+        return ConceptStep(**found, tokens=after)
 
     def _of_text(self, attn: Any, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values (h, c, d) of text (c, width)."""

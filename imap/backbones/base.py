@@ -33,6 +33,7 @@ class Backbone(Attention, Words, Latents, Calls):
 
     def __init__(self, pipe: Any, component: str = "transformer") -> None:
         """Read one transformer of a pipeline. component: its name there."""
+        self.component = component
         self.pipe = pipe  # a stock diffusers pipeline
         self.transformer: Any = getattr(pipe, component)
 

@@ -28,6 +28,10 @@ class CogVideoX(JointAttention, T5Words, Backbone):
     noise_as_text = True
 
     @classmethod
+    def fits(cls, transformer: Mapping[str, Any], several: bool) -> bool:
+        return not transformer.get("patch_size_t") and super().fits(transformer, several)
+
+    @classmethod
     def text_slots(cls, transformer: Mapping[str, Any]) -> int:
         return transformer["max_text_seq_length"]
 

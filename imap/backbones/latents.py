@@ -14,7 +14,8 @@ class Latents(Part):
     """A VAE. Latents are (1, channels, frames, height, width) in imap, whatever layout the pipeline has."""
 
     spatial_factor: ClassVar[int] = 8  # pixels per latent cell
-    temporal_factor: ClassVar[int] = 4  # frames per latent frame after the first
+    temporal_factor: ClassVar[int] = 4  # frames per latent frame; see `causal` for the first
+    causal: ClassVar[bool] = True  # the first latent frame is of one frame; else of as many as the others
     channel_axis: ClassVar[int] = 1  # of the pipeline's latents; the other of axes 1 and 2 is frames
     noise_as_text: ClassVar[bool] = False  # the stock pipeline's starting noise has the text's dtype, else float32
 
@@ -23,6 +24,16 @@ class Latents(Part):
         """Height and width in pixels must be multiples of these, for a transformer's patch size."""
         high, wide = patch_size[-2:] if isinstance(patch_size, Sequence) else (patch_size, patch_size)
         return (cls.spatial_factor * high, cls.spatial_factor * wide)
+
+    @classmethod
+    def latent_frames(cls, frames: int) -> int:
+        """Latent frames of a video."""
+        return (frames - 1) // cls.temporal_factor + 1 if cls.causal else frames // cls.temporal_factor
+
+    @classmethod
+    def frames_of(cls, latent_frames: int) -> int:
+        """Frames of a video, from its latent frames."""
+        return (latent_frames - 1) * cls.temporal_factor + 1 if cls.causal else latent_frames * cls.temporal_factor
 
     @staticmethod
     def temporal_patch(transformer: Mapping[str, Any]) -> int:
@@ -40,16 +51,21 @@ class Latents(Part):
         # a checkpoint may have another factor than its family
         factor = getattr(self.pipe, "vae_scale_factor_spatial", None) or self.spatial_factor
         return (
-            (grid.frames * self.latent_frames_per_patch - 1) * self.temporal_factor + 1,
+            self.frames_of(grid.frames * self.latent_frames_per_patch),
             grid.height * high * factor // self.spatial_factor,
             grid.width * wide * factor // self.spatial_factor,
         )
 
     def latent_shape(self, frames: int, height: int, width: int) -> tuple[int, ...]:
         """Shape of the latents of a video of this size."""
-        latent_frames = (frames - 1) // self.temporal_factor + 1
         size = (height // self.spatial_factor, width // self.spatial_factor)
-        return (1, self.transformer.config.in_channels, latent_frames, *size)
+        return (1, self.transformer.config.in_channels, self.latent_frames(frames), *size)
+
+    def grid_of(self, frames: int, height: int, width: int) -> Grid:
+        """Token grid of a video of this size."""
+        config, cells = self.transformer.config, self.latent_shape(frames, height, width)[2:]
+        high, wide = (x // self.spatial_factor for x in self.size_multiple(config.patch_size))
+        return Grid(cells[0] // self.latent_frames_per_patch, cells[1] // high, cells[2] // wide)
 
     def pixels_of(self, latents: Tensor) -> dict[str, int]:
         """Size of a video, as arguments of a pipeline call, that has latents of this shape."""
@@ -57,7 +73,7 @@ class Latents(Part):
         return {
             "height": height * self.spatial_factor,
             "width": width * self.spatial_factor,
-            "num_frames": (frames - 1) * self.temporal_factor + 1,
+            "num_frames": self.frames_of(frames),
         }
 
     def to_pipeline(self, latents: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from imap.errors import ImapError, brief
 from imap.methods.by_layer import KEEP
 from imap.methods.registry import CHOSEN, EFFECT, MAPS, PUBLISHED, key_of, labels
 
+AUTO = "auto"  # value of imap_layer in a run: layers are chosen by lambda_2
 SCORE_NAMES = ("CHI", "DBI", "Silhouette", "Fisher")
 TARGETS = ("concepts", "prompt")
 STANDARDIZE = ("text", "none")
@@ -200,6 +201,11 @@ def _is_integer(x: Any) -> bool:
 
 
 def _layers(value: Any, num_layers: int) -> tuple[int, ...]:
+    if isinstance(value, str) and value == AUTO:
+        raise ImapError(
+            "nobody has tuned layers for this model; "
+            f"set imap_layer to some of its layers 0 to {num_layers - 1}, or to auto in a run"
+        )
     layers = tuple(_integers("imap_layer", value, ", or in a run as imap_layer=auto"))
     if not layers:
         raise ImapError("imap_layer is empty; list at least one layer, such as imap_layer=[0]")

@@ -18,8 +18,8 @@ class Preset:
 
     Attributes:
         is_trained: has weights that are not random.
-        is_published: is on the model hub, and one of the paper's models.
-        paper: defaults of settings; those of the paper for published models.
+        is_published: is on the model hub.
+        paper: defaults of settings; those of the paper for its models.
         words: all words of its training; None for any.
     """
 
@@ -70,7 +70,7 @@ def preset_for(family: str, num_layers: int, num_heads: int) -> Preset:
     A model of an unknown size gets all layers, a fifth of its heads as motion heads, and the text target of its family.
 
     Args:
-        family: cogvideox, wan or hunyuanvideo.
+        family: name of the adapter.
         num_layers: blocks with maps.
         num_heads: attention heads of a block.
     """
@@ -78,6 +78,9 @@ def preset_for(family: str, num_layers: int, num_heads: int) -> Preset:
     for preset in of_family:
         if (preset.num_layers, preset.num_heads) == (num_layers, num_heads):
             return preset
-    paper = dict(next(preset.paper for preset in of_family if preset.is_published))
+    published = [preset.paper for preset in of_family if preset.is_published]
+    if not published:
+        raise ImapError(f"no model of the family {family} has an id in configs/backbone; add a configuration with one")
+    paper = dict(published[0])
     paper |= {"imap_layer": list(range(num_layers)), "imap_sep_topk": max(1, num_heads // 5)}
     return Preset(f"{family} of {num_layers} layers", family, num_layers, num_heads, False, False, paper)

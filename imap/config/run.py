@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 
 from imap.config.checks import check_boolean, check_guidance, check_path, check_seed, check_steps, positive
-from imap.config.method import Method, checked_range
+from imap.config.method import AUTO, Method, checked_range
 from imap.errors import ImapError, brief
 from imap.media.clip_times import check_seconds
 from imap.media.clips import Fit
 from imap.media.video_io import check_fps
 
-AUTO = "auto"
 METHOD_KEYS = tuple(x.name for x in fields(Method))
 DURING, AFTER, BOTH = READINGS = ("during", "after", "both")
 UNRECORDED = ("output_dir", "pictures", "chooses_layers")  # chooses_layers is recorded as imap_layer=auto
@@ -77,7 +76,7 @@ def run_settings(config: Mapping[str, Any], renoising: bool) -> Run:
         seed=seed,
         guidance_scale=guidance,
         negative_prompt=str(config["negative_prompt"] or ""),
-        method=method | {"imap_layer": None} if chooses_layers else method,
+        method=method | {"imap_layer": _until_chosen(config)} if chooses_layers else method,
         num_inference_steps=steps,
         height=numbers["height"],
         width=numbers["width"],
@@ -85,6 +84,11 @@ def run_settings(config: Mapping[str, Any], renoising: bool) -> Run:
         fps=None if renoising and config["fps"] is None else check_fps(config["fps"]),
     )
     return _with_clip_settings(run, config) if renoising else _with_reading(run, config)
+
+
+def _until_chosen(config: Mapping[str, Any]) -> list[int] | None:
+    """Layers until lambda_2 has chosen some: those of the paper, or one for a model without tuned ones."""
+    return [0] if config["backbone"]["paper"]["imap_layer"] == AUTO else None
 
 
 def _with_reading(run: Run, config: Mapping[str, Any]) -> Run:

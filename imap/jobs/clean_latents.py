@@ -39,7 +39,7 @@ def clean_and_noise(
         frames, height, width, _ = source.shape
         multiple = backbone.size_multiple(backbone.transformer.config.patch_size)
         try:
-            check_video_size(height, width, frames, multiple, backbone.temporal_factor)
+            check_video_size(height, width, frames, multiple, backbone.temporal_factor, backbone.causal)
         except ImapError as error:
             raise ImapError(f"{error}, and frames='uniform' or resize='crop' to resample the clip") from None
         shape = backbone.latent_shape(frames, height, width)
@@ -96,6 +96,9 @@ def _one_layout(backbone: Backbone, latents: Tensor, name: str) -> Tensor:
             f"{name} of {latents.shape[3]}x{latents.shape[4]} cells; the height must be a multiple of {high} and the "
             f"width of {wide}, as this model cuts patches"
         )
+    patch = backbone.latent_frames_per_patch
+    if latents.shape[2 if latents.shape[1] == channels else 1] % patch:
+        raise ImapError(f"{name} of {tuple(latents.shape)}: this model cuts patches of {patch} latent frames")
     # where there are as many frames as channels, the pipeline's layout is taken
     is_own = own == 2 and latents.shape[2] == channels
     return latents.transpose(1, 2) if is_own or latents.shape[1] != channels else latents

@@ -17,6 +17,8 @@ def add_noise_at(scheduler: Any, clean: Tensor, noise: Tensor, index: int) -> Te
     if hasattr(scheduler, "set_begin_index"):
         # the index is exact, while two steps may share a timestep that is cut to an integer
         scheduler.set_begin_index(index)
+    if scheduler.config.get("invert_sigmas"):  # of Mochi: a sigma is the share of the clip, not of the noise
+        clean, noise = noise, clean
     if hasattr(scheduler, "scale_noise"):
         return scheduler.scale_noise(clean, timestep, noise)
     return scheduler.add_noise(clean, noise, timestep)

@@ -141,7 +141,7 @@ def renoise_clip(
             text = tracing.encode_prompt(settings.prompt, settings.negative_prompt if guided else None)
         if not settings.test_full_denoise:
             opened.enter_context(no_progress_bar(pipe))
-        size = tracing.backbone.pixels_of(clean)
+        size = _pixels(pixels_or_latents) or tracing.backbone.pixels_of(clean)
         clean, noise = (tracing.backbone.to_pipeline(x) for x in (clean, noise))
         job = _Denoising(tracing, {**text, **size}, settings, generator, stages)
         indices = settings.renoise_timestep
@@ -155,6 +155,14 @@ def renoise_clip(
     if settings.test_full_denoise:
         return Renoised(maps, None, to_pixels(result[0]), times, stages.seconds)
     return Renoised(maps, result, clip.frames if clip else None, times, stages.seconds)
+
+
+def _pixels(source: np.ndarray | Tensor) -> dict[str, int] | None:
+    """Size of a clip, as arguments of a pipeline call; None for latents."""
+    if isinstance(source, Tensor) or source.ndim != 4:
+        return None
+    frames, height, width, _ = source.shape
+    return {"height": height, "width": width, "num_frames": frames}
 
 
 @dataclass(frozen=True)

@@ -68,4 +68,7 @@ def _read_after(tracing: Trace, sample: Sample, run: Run, stages: Stages) -> Map
         negative_prompt="",
         seed=run.seed + READING,
     )
-    return read_finished(trace_of_finished(tracing), stages.latents, settings, progress=stages.progress)
+    backbone, latents = tracing.backbone, stages.latents
+    if latents.ndim != 5:  # packed to tokens
+        latents = backbone.from_pipeline(latents, backbone.grid_of(run.num_frames, run.height, run.width))
+    return read_finished(trace_of_finished(tracing), latents, settings, progress=stages.progress)

@@ -197,18 +197,27 @@ def to_pixels(frames: np.ndarray) -> np.ndarray:
     return (np.clip(frames, 0, 1) * 255).round().astype(np.uint8)
 
 
-def check_video_size(height: int, width: int, num_frames: int, multiple: Sequence[int], temporal: int) -> None:
+def check_video_size(
+    height: int, width: int, num_frames: int, multiple: Sequence[int], temporal: int, causal: bool = True
+) -> None:
     """Raise ImapError for a size that the model cannot take.
 
-    multiple: of height and of width, in pixels. temporal: frames per latent frame after the first.
+    Args:
+        height, width, num_frames: of the video.
+        multiple: of height and of width, in pixels.
+        temporal: frames per latent frame.
+        causal: the first latent frame is of one frame, else of as many as the others.
     """
     for name, value, step in (("height", height, multiple[0]), ("width", width, multiple[1])):
         if value < step or value % step:
             near = max(step, round(value / step) * step)
             raise ImapError(f"{name}={value} is not a multiple of {step}, as this model needs; set {name}={near}")
-    if num_frames < 1 or (num_frames - 1) % temporal:
-        near = max(1, round((num_frames - 1) / temporal) * temporal + 1)
+    first = 1 if causal else 0
+    if num_frames < 1 or (num_frames - first) % temporal:
+        near = max(1, round((num_frames - first) / temporal)) * temporal if not causal else 0
+        near = near or max(1, round((num_frames - 1) / temporal) * temporal + 1)
+        lengths = ", ".join(str(k * temporal + first) for k in range(1 - first, 4 - first))
         raise ImapError(
-            f"num_frames={num_frames} is not {temporal}k+1, as this model needs (1, {temporal + 1}, "
-            f"{2 * temporal + 1} ...); set num_frames={near}"
+            f"num_frames={num_frames} is not {temporal}k{'+1' * first}, as this model needs ({lengths} ...); "
+            f"set num_frames={near}"
         )

@@ -9,7 +9,7 @@ from diffusers import DiffusionPipeline
 from diffusers.models.attention_dispatch import AttentionBackendName, attention_backend
 from transformers import AutoTokenizer
 
-from imap.backbones import family
+from imap.backbones import FAMILIES, family
 from imap.backbones.base import Backbone
 from imap.config.model import Model
 from imap.errors import ImapError, brief, first_line
@@ -52,7 +52,7 @@ class Checkpoint:
     def cells(self, frames: int, height: int, width: int) -> int:
         """Cells of one map of a video of this size, in all frames together."""
         high, wide = self.size_multiple
-        latents = (frames - 1) // self.adapter.temporal_factor + 1
+        latents = self.adapter.latent_frames(frames)
         return -(-latents // self.adapter.temporal_patch(self.transformer)) * (height // high) * (width // wide)
 
 
@@ -78,6 +78,15 @@ def read_checkpoint(model: Model) -> Checkpoint:
         raise ImapError(
             f"{source} is a {class_name}, but backbone={model.name} needs a {adapter.pipeline_class}; "
             "choose a backbone of its family"
+        )
+    is_two = pipeline.get("transformer_2", [None])[0] is not None
+    if not adapter.fits(config, is_two):
+        others = [
+            x.family for x in FAMILIES if x.transformer_class == adapter.transformer_class and x.fits(config, is_two)
+        ]
+        raise ImapError(
+            f"{source} is a model of the family {', '.join(others) or 'of no known family'}, but backbone={model.name} "
+            f"is of {adapter.family}; choose a backbone of its family"
         )
     if model.attention_backend != "default":
         check_attention_backend(model.attention_backend, adapter)

@@ -11,6 +11,7 @@ from accelerate.utils import get_balanced_memory
 from diffusers import DiffusionPipeline
 from packaging.version import parse
 
+from imap.backbones import backbone_of
 from imap.config.model import Model
 from imap.errors import ImapError, brief, first_line
 
@@ -57,8 +58,13 @@ def spread(pipe: Any) -> None:
     """Put the transformer's blocks on all GPUs, about as much on each, and everything else on the first.
 
     Raises:
-        ImapError: if the transformer does not fit.
+        ImapError: if the transformer does not fit, or if there are two.
     """
+    if len(backbone_of(pipe).parts) > 1:
+        raise ImapError(
+            "backbone.device_map=balanced spreads one transformer, and this pipeline has two; set "
+            "backbone.device_map=null and backbone.offload=model"
+        )
     transformer, first = pipe.transformer, torch.device("cuda", 0)
     for part in pipe.components.values():
         if isinstance(part, torch.nn.Module) and part is not transformer:
@@ -88,7 +94,8 @@ def place(pipe: Any, offload: str, device: torch.device) -> None:
 
 def _set_attention_backend(pipe: DiffusionPipeline, backend: str) -> None:
     try:
-        pipe.transformer.set_attention_backend(backend)
+        for part in backbone_of(pipe).parts:
+            part.transformer.set_attention_backend(backend)
     except (AttributeError, ValueError, RuntimeError, ImportError) as error:
         reason = first_line(error)
         raise ImapError(

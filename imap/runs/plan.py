@@ -124,11 +124,12 @@ def check_model(config: Mapping[str, Any], model: Model, run: Run, renoising: bo
             f"imap_layer=auto reads queries and keys of torch's own attention, and does not work with "
             f"backbone.attention_backend={model.attention_backend}; change one of the two"
         )
-    check_video_size(run.height, run.width, run.num_frames, checkpoint.size_multiple, adapter.temporal_factor)
+    time = (adapter.temporal_factor, adapter.causal)
+    check_video_size(run.height, run.width, run.num_frames, checkpoint.size_multiple, *time)
     if run.num_frames <= adapter.temporal_factor:
         raise ImapError(
             f"num_frames={run.num_frames} is one latent frame, and motion needs two; set num_frames="
-            f"{adapter.temporal_factor + 1} or more"
+            f"{adapter.frames_of(2)} or more"
         )
     if run.negative_prompt and not adapter.takes_negative_prompt:
         raise ImapError(

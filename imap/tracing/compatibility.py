@@ -103,7 +103,8 @@ def size_notes(
     """
     if grid.frames < 2:
         raise ImapError(
-            "one latent frame has no motion, and heads are scored by their frames; set num_frames=5 or more"
+            "one latent frame has no motion, and heads are scored by their frames; "
+            f"set num_frames={backbone.frames_of(2 * backbone.latent_frames_per_patch)} or more"
         )
     if grid.patches == 1:
         yield (

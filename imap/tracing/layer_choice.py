@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -75,6 +76,7 @@ class Lambda2Probe(TorchFunctionMode):
         self.steps = Steps(backbone, (step - first, step - first + 1))
         self._row: int | None = None
         self._layer: int | None = None
+        self._passed = 0  # rows of the block whose attention has run
         self._visual = 0  # tokens
         self._lambda_2: dict[int, Tensor] = {}
         self._handles: list[Any] = []
@@ -94,7 +96,7 @@ class Lambda2Probe(TorchFunctionMode):
             keep(part.transformer.register_forward_pre_hook(self._call_begins, with_kwargs=True))
             keep(part.transformer.register_forward_hook(self._call_ends))
             for layer, block in enumerate(part.blocks):
-                keep(block.register_forward_pre_hook(lambda *_, layer=layer: setattr(self, "_layer", layer)))
+                keep(block.register_forward_pre_hook(partial(self._block_begins, layer)))
                 keep(block.register_forward_hook(lambda *_: setattr(self, "_layer", None)))
 
     def __exit__(
@@ -119,10 +121,12 @@ class Lambda2Probe(TorchFunctionMode):
         kwargs = dict(kwargs or {})
         if function is scaled_dot_product_attention and self._row is not None and self._layer is not None:
             given = dict(zip(("query", "key", "value", "attn_mask"), args, strict=False)) | kwargs
-            q, k, mask = given["query"][self._row], given["key"][self._row], given.get("attn_mask")
+            q, k, mask = given["query"], given["key"], given.get("attn_mask")
             # only the first of a block: Wan's cross-attention comes later and may be square too
-            if q.shape[1] == k.shape[1] >= self._visual and self._layer not in self._lambda_2:
-                self._lambda_2[self._layer] = _of_attention(q, k, None if mask is None else mask[self._row])
+            if q.shape[2] == k.shape[2] >= self._visual and self._layer not in self._lambda_2:
+                row, self._passed = self._row - self._passed, self._passed + len(q)  # Mochi goes row by row
+                if row < len(q):
+                    self._lambda_2[self._layer] = _of_attention(q[row], k[row], None if mask is None else mask[row])
         return function(*args, **kwargs)
 
     def _call_begins(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
@@ -130,6 +134,9 @@ class Lambda2Probe(TorchFunctionMode):
         self._row = self.steps.conditional_row(len(call["hidden_states"]), call["timestep"])
         grid = self.backbone.grid(call)
         self._visual = grid.frames * grid.patches
+
+    def _block_begins(self, layer: int, *_: Any) -> None:
+        self._layer, self._passed = layer, 0
 
     def _call_ends(self, module: nn.Module, args: tuple, output: Any) -> None:
         if self._row is not None:

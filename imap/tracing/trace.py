@@ -28,6 +28,7 @@ from imap.tracing.keep_memory import check_memory
 from imap.tracing.prompt_cache import PromptCache
 from imap.tracing.steps import Steps
 from imap.tracing.text_slots import TextSlots
+from imap.view.upsampling import TEMPORAL
 
 _traced: "weakref.WeakSet[nn.Module]" = weakref.WeakSet()  # transformers with an open trace
 
@@ -85,6 +86,7 @@ class Trace:
         self._row: Any = None  # int, the conditional row while a call is read, else None
         self._call: Mapping[str, Any] = {}
         self._reads_effect = False
+        self._read_by: dict[str, list[int]] = {}  # steps, by the name of the transformer
         self.reads: int | None = None  # steps that will be read, if the caller knows it better than the schedule
         self._encoded: list[Encoding] = []  # until the first call
         self._handles: list[Any] = []
@@ -118,7 +120,7 @@ class Trace:
         backbone, keep = self.backbone, self._handles.append
         for part in backbone.parts:
             keep(part.transformer.register_forward_pre_hook(partial(self._call_begins, part), with_kwargs=True))
-            keep(part.transformer.register_forward_hook(self._call_ends))
+            keep(part.transformer.register_forward_hook(partial(self._call_ends, part)))
         if self.text_slots.needs_prompt:
             hook = encodings_into(self._encoded, backbone)
             keep(backbone.pipe.text_encoder.register_forward_hook(hook, with_kwargs=True))
@@ -183,7 +185,7 @@ class Trace:
         self._encoded += encoded.texts  # a cached encoding has not passed this trace's hook
         return encoded.tensors
 
-    def _call_ends(self, module: nn.Module, args: tuple, output: Any) -> None:
+    def _call_ends(self, part: Backbone, module: nn.Module, args: tuple, output: Any) -> None:
         if self._row is None or self._reads_effect:
             return
         row, call, step = self._row, self._call, self.steps.index
@@ -191,6 +193,7 @@ class Trace:
         if self.attention:
             self.blocks.end_call()
         self.steps.read.append(step)
+        self._read_by.setdefault(part.component, []).append(step)
         if self.effect is not None and self.effect.wants(step, self.steps.count):
             self._reads_effect = True
             try:
@@ -206,7 +209,11 @@ class Trace:
             raise ImapError(f"no step was read ({called}); call the pipeline inside the `with imap.trace(...)` block")
         grid, patch = asdict(self.grid), self.backbone.latent_frames_per_patch
         grid |= {"latent_frames_per_patch": patch} if patch > 1 else {}
+        factor = self.backbone.temporal_factor
+        grid |= {"temporal_factor": factor} if factor != TEMPORAL else {}
         facts = {"family": self.backbone.family, "grid": grid, "steps": sorted(self.steps.read)}
+        if len(self.backbone.parts) > 1:
+            facts["transformers"] = {name: sorted(steps) for name, steps in self._read_by.items()}
         facts["pixels"] = list(self.backbone.video_size(self.grid)[1:])
         means = self.blocks.running.means() if self.attention else {}
         kept = self.blocks.keeper.kept(self.blocks.running.groups) if self.attention else {}

@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-TEMPORAL = 4  # video frames per latent frame after the first, in all supported models
+TEMPORAL = 4  # video frames per latent frame after the first, in most models
 SPACE = {"bilinear": Image.Resampling.BILINEAR, "nearest": Image.Resampling.NEAREST}
 
 
@@ -19,9 +19,10 @@ def latent_frame(frame: int, latent_frames: int, frames: int) -> int:
     alike = frames % TEMPORAL == 0
     in_video = frames // TEMPORAL if alike else (frames - 1) // TEMPORAL + 1
     patch = -(-in_video // latent_frames)
-    if alike or (patch > 1 and (frames - 1) % TEMPORAL == 0):
+    padded = patch * latent_frames - in_video
+    if alike or (patch > padded and patch > 1 and (frames - 1) % TEMPORAL == 0):
         latent = frame // TEMPORAL if alike else -(-frame // TEMPORAL)
-        return (latent + patch * latent_frames - in_video) // patch
+        return (latent + padded) // patch
     return 1 + (frame - 1) * (latent_frames - 1) // (frames - 1) if frame else 0
 
 

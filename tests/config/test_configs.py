@@ -22,6 +22,7 @@ EXPERIMENTS = sorted(path.stem for path in (config_folder() / "experiment").glob
 FILES = sorted(path.relative_to(config_folder()).as_posix() for path in config_folder().rglob("*.yaml"))
 COMMANDS = {"sampling": False, "renoising": True}
 TINY = [f"tiny_{family}" for family in tiny.FAMILIES]
+UNTUNED = ["allegro", "cogvideox1_5_5b", "ltx", "mochi", "wan2_2_a14b"]  # published; nobody has tuned their settings
 SHAPES = [f"shapes_{family}" for family in tiny.FAMILIES]
 
 
@@ -76,13 +77,15 @@ def test_every_backbone_composes_for_both_commands(command: str, backbone: str):
     paper = config["backbone"]["paper"]
     same = [key for key in paper if config.get(key) is not None]
     assert {key: config[key] for key in same} == {key: paper[key] for key in same}
-    assert config["seed"] == 42 and config["fps"] == (8 if command == "sampling" else None)
-    assert config["guidance_scale"] == (4.0 if backbone in SHAPES else 6.0)
+    assert config["seed"] == 42 and config["fps"] == (paper["fps"] if command == "sampling" else None)
+    if backbone not in UNTUNED:
+        assert paper["fps"] == 8
+        assert config["guidance_scale"] == (4.0 if backbone in SHAPES else 6.0)
     assert config["negative_prompt"] == ""
 
 
 def test_backbones_are_published_small_or_tiny():
-    assert sorted(BACKBONES) == sorted([*PAPER, *SHAPES, *TINY])
+    assert sorted(BACKBONES) == sorted([*PAPER, *UNTUNED, *SHAPES, *TINY])
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
@@ -119,7 +122,7 @@ def test_paper_settings_equal_the_papers_table(name: str):
         assert (config.vae_dtype, config.flow_shift) == ("float32", 3.0)
 
 
-@pytest.mark.parametrize("name", PAPER)
+@pytest.mark.parametrize("name", [*PAPER, *UNTUNED])
 def test_a_preset_is_found_by_the_models_size(name: str):
     config = OmegaConf.load(config_folder() / "backbone" / f"{name}.yaml")
     assert preset_for(config.family, config.num_layers, config.num_heads) == presets()[name]
@@ -135,6 +138,17 @@ def test_a_model_of_another_size_gets_all_layers_and_its_familys_schedule(family
     assert preset_for(family, 7, 3).paper["imap_sep_topk"] == 1
     for key in ("imap_qk_matching_target", "num_inference_steps", "renoise_timestep", "height", "width", "num_frames"):
         assert paper[key] in [x[key] for x in of_family], key
+
+
+@pytest.mark.parametrize("name", UNTUNED)
+def test_layers_of_a_model_that_nobody_has_tuned_must_be_chosen(name: str):
+    preset = presets()[name]
+    model = (preset.num_layers, preset.num_heads, "first")
+    with pytest.raises(ImapError, match=f"nobody has tuned layers.*layers 0 to {preset.num_layers - 1}, or to auto"):
+        method_settings({}, preset_for(preset.family, *model[:2]).paper, *model)
+    assert method_settings({"imap_layer": [3]}, preset.paper, *model).imap_layer == (3,)
+    run = run_settings(composed("sampling", f"backbone={name}"), False)
+    assert run.chooses_layers and method_settings(run.method, preset.paper, *model).maps_layers == (0, model[0])
 
 
 @pytest.mark.parametrize("name", TINY)

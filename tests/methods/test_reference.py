@@ -18,17 +18,29 @@ from torch.nn.functional import silu
 import imap
 from imap.methods import reference as method
 from imap.testing import tiny
-from tests.conftest import FAMILIES, SIZES
+from tests.conftest import EVERY_FAMILY, FAMILIES, sizes_of
 
 PROMPT = "A red kangaroo rolls past a small dog on the grass."
 CONCEPTS, MOTIONS = ["small dog", "kangaroo", "xylophone"], ["rolling"]
 IN_PROMPT = {"small dog": "small dog", "kangaroo": "kangaroo", "rolling": "rolls", "xylophone": None}
-LENGTHS = {"cogvideox": 226, "hunyuanvideo": 256, "wan": 512}
-ATTENTION = {"cogvideox": "attn1", "hunyuanvideo": "attn", "wan": "attn2"}
+LENGTHS = {
+    "cogvideox": 226,
+    "cogvideox1_5": 226,
+    "hunyuanvideo": 256,
+    "wan": 512,
+    "wan2_2": 512,
+    "mochi": 256,
+    "ltx": 128,
+    "allegro": 512,
+}
+ATTENTION = {"cogvideox": "attn1", "cogvideox1_5": "attn1", "hunyuanvideo": "attn", "mochi": "attn1"}  # else attn2
+CROSS = ("wan", "wan2_2", "ltx", "allegro")
+UNREAD = ("mochi", "ltx", "allegro")  # whose padded slots are masked, and no part of the statistics over the prompt
 PARTS = {  # of a joint sequence: visual tokens, prompt tokens
     "cogvideox": (slice(226, None), slice(226)),
+    "cogvideox1_5": (slice(226, None), slice(226)),
     "hunyuanvideo": (slice(-256), slice(-256, None)),
-    "wan": (slice(None), slice(None)),
+    "mochi": (slice(18), slice(18, None)),  # then the valid tokens alone
 }
 STEPS, FRAMES, TOPK = 2, 3, 2
 SEED = 1  # of the starting noise: without near ties
@@ -50,8 +62,9 @@ class Call:
     """One transformer call: its arguments; of every block temb, and what its attention took and gave."""
 
     arguments: dict
+    model: torch.nn.Module
     temb: list = field(default_factory=list)
-    attention: list = field(default_factory=list)  # (q, k, v, o) of each block, (rows, heads, tokens, width) each
+    attention: list = field(default_factory=list)  # (q, k, v, o) of each block, by row (heads, tokens, width) each
 
 
 @pytest.fixture
@@ -63,22 +76,30 @@ def record(monkeypatch):
     def spy(query, key, value, *args, **kwargs):
         out = attend(query, key, value, *args, **kwargs)
         if entered:
-            entered.clear()
-            calls[-1].attention.append([x.double() for x in (query, key, value, out)])
+            for parts, x in zip(calls[-1].attention[-1], (query, key, value, out), strict=True):
+                parts.extend(x.double())
+            if len(calls[-1].attention[-1][0]) == len(calls[-1].arguments["hidden_states"]):  # Mochi goes row by row
+                entered.clear()
         return out
 
+    def attention_begins(*_):
+        entered.append(1)
+        calls[-1].attention.append(([], [], [], []))
+
     def call_begins(transformer, args, kwargs):
-        calls.append(Call(kwargs))
+        calls.append(Call(kwargs, transformer))
 
     def block_begins(block, args, kwargs):
         calls[-1].temb.append(signature(block.forward).bind(*args, **kwargs).arguments["temb"].double())
 
     def start(pipe, family):
         monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", spy)
-        handles.append(pipe.transformer.register_forward_pre_hook(call_begins, with_kwargs=True))
-        for block in pipe.transformer.blocks if family == "wan" else pipe.transformer.transformer_blocks:
-            handles.append(block.register_forward_pre_hook(block_begins, with_kwargs=True))
-            handles.append(getattr(block, ATTENTION[family]).register_forward_pre_hook(lambda *_: entered.append(1)))
+        for transformer in filter(None, (pipe.transformer, getattr(pipe, "transformer_2", None))):
+            handles.append(transformer.register_forward_pre_hook(call_begins, with_kwargs=True))
+            for block in blocks_of(transformer):
+                handles.append(block.register_forward_pre_hook(block_begins, with_kwargs=True))
+                attention = getattr(block, ATTENTION.get(family, "attn2"))
+                handles.append(attention.register_forward_pre_hook(attention_begins))
         return calls
 
     yield start
@@ -93,11 +114,14 @@ def encode(pipe, family, text, length):
     """Text encoder states (length, width) as the transformer is given them, and how many tokens are the text's own."""
     template, before = (TEMPLATE, CROP) if family == "hunyuanvideo" else ("{}", 0)
     long = {"padding": "max_length", "max_length": before + length, "truncation": True, "return_tensors": "pt"}
+    text = text.lower() if family == "allegro" else text
     tokens = pipe.tokenizer(template.format(text), **long)
     ids, mask = tokens.input_ids, tokens.attention_mask
-    if family == "cogvideox":
+    if family.startswith("cogvideox") or family == "ltx":
         states = pipe.text_encoder(ids)[0][0]
-    elif family == "wan":
+    elif family in ("mochi", "allegro"):
+        states = pipe.text_encoder(ids, mask)[0][0]
+    elif family.startswith("wan"):
         states = pipe.text_encoder(ids, mask)[0][0] * mask[0, :, None]
     else:
         states = pipe.text_encoder(ids, mask, output_hidden_states=True).hidden_states[-3][0]
@@ -170,7 +194,50 @@ def wan_stream(model, padded, count, call, row):
         yield heads(block.attn2.norm_k(block.attn2.to_k(tokens)), q[row]), None
 
 
-STREAMS = {"cogvideox": cogvideox_stream, "hunyuanvideo": hunyuanvideo_stream, "wan": wan_stream}
+def ltx_stream(model, padded, count, call, row):
+    tokens = model.caption_projection(padded)
+    for block, (q, _, _, _) in zip(model.transformer_blocks, call.attention, strict=True):
+        yield heads(block.attn2.norm_k(block.attn2.to_k(tokens)), q[row]), None
+
+
+def allegro_stream(model, padded, count, call, row):
+    tokens = model.caption_projection(padded)
+    for block, (q, _, _, _) in zip(model.transformer_blocks, call.attention, strict=True):
+        yield heads(block.attn2.to_k(tokens), q[row]), None
+
+
+def rms(x):
+    return x * (x.square().mean(dim=-1, keepdim=True) + 1e-6).rsqrt()
+
+
+def mochi_stream(model, padded, count, call, row):
+    tokens = model.time_embed.caption_proj(padded)
+    for block, temb, (_, k, v, _) in zip(model.transformer_blocks, call.temb, call.attention, strict=True):
+        attn, video_k, video_v = block.attn1, k[row][:, :18], v[row][:, :18]
+        if block.context_pre_only:  # the last one
+            normed = rms(tokens) * (1 + block.norm1_context.linear_1(silu(temb[row])))
+        else:
+            scale, gate, ff_scale, ff_gate = block.norm1_context.linear(silu(temb[row])).chunk(4)
+            normed = rms(tokens) * (1 + scale)
+        q, k, v = (heads(to(normed), video_k) for to in (attn.add_q_proj, attn.add_k_proj, attn.add_v_proj))
+        q, k = attn.norm_added_q(q), attn.norm_added_k(k)
+        c = attend(q, torch.cat([k, video_k], dim=1), torch.cat([v, video_v], dim=1))
+        yield k, c
+        if not block.context_pre_only:
+            tokens = tokens + rms(attn.to_add_out(merge(c))) * torch.tanh(gate)
+            tokens = tokens + rms(block.ff_context(rms(tokens) * (1 + ff_scale))) * torch.tanh(ff_gate)
+
+
+STREAMS = {
+    "cogvideox": cogvideox_stream,
+    "cogvideox1_5": cogvideox_stream,
+    "hunyuanvideo": hunyuanvideo_stream,
+    "wan": wan_stream,
+    "wan2_2": wan_stream,
+    "ltx": ltx_stream,
+    "mochi": mochi_stream,
+    "allegro": allegro_stream,
+}
 
 
 # -- maps of one layer: the reference, on the slots of a setting
@@ -215,7 +282,7 @@ def layer_maps(setting, motion_heads, q, o, prompt_keys, keys, c):
 
 def video_col(setting, q, o, slots, counted, rows):
     """Whole-video column of the rows: words compete with words, tokens with tokens; in CogVideoX slots with slots."""
-    if setting.family == "cogvideox":
+    if setting.family.startswith("cogvideox"):
         weights = method.video_weights(q, slots, counted)
         if setting.standardize:
             return method.reduce_rows(method.standardized_video_col(o, weights, counted), rows, counted, False)
@@ -240,6 +307,7 @@ class Setting:
     softmax: bool = False
     spans: dict = field(default_factory=dict)  # of a text, its tokens in the prompt
     seen: int = 0  # prompt slots that the model's attention sees; 0: all
+    slots: int | None = None  # prompt slots that are read; None: all
     prompt_tokens: int = 0  # how many of them have rows of their own, behind the texts
 
 
@@ -273,28 +341,33 @@ class Reference:
 @torch.no_grad()
 def reference(pipe, calls, setting):
     family, length = setting.family, LENGTHS[setting.family]
-    model = copy.deepcopy(pipe.transformer).double()
+    models = {call.model: copy.deepcopy(call.model).double() for call in calls}
     concepts = [concept_embedding(pipe, setting, text) for text in setting.texts]
     padded = torch.stack(concepts + [torch.zeros_like(concepts[0])] * (length - len(concepts)))
     prompt = encode(pipe, family, PROMPT, length)[0]
     found = Reference([], [], [], setting)
     for call in calls:
-        rows = [torch.allclose(states, prompt, atol=1e-5) for states in call.arguments["encoder_hidden_states"]]
+        rows = [
+            torch.allclose(states.flatten(0, -2), prompt, atol=1e-5)
+            for states in call.arguments["encoder_hidden_states"]
+        ]
         if True not in rows:
             continue  # the unconditional half of guidance, in a call of its own
         row = rows.index(True)
         for store in (found.maps, found.chi, found.heads):
             store.append([])
-        stream = STREAMS[family](model, padded, len(concepts), call, row)
+        stream = STREAMS[family](models[call.model], padded, len(concepts), call, row)
         for (q, k, _, o), (keys, c) in zip(call.attention, stream, strict=True):
-            video, text = PARTS[family]
+            video, text = PARTS.get(family, (slice(None), slice(None)))
             q, o = (x[row][:, video].unflatten(1, (FRAMES, -1)).numpy() for x in (q, o))
             labels = np.repeat(np.arange(FRAMES), o.shape[2])
             chi = np.array([calinski_harabasz_score(x.reshape(len(labels), -1), labels) for x in o])
             np.testing.assert_allclose([method.calinski_harabasz(x) for x in o], chi, rtol=1e-9)
             best = method.motion_heads(o, TOPK)
             c = None if c is None else c.numpy()
-            found.maps[-1].append(layer_maps(setting, best, q, o, k[row][:, text].numpy(), keys.numpy(), c))
+            found.maps[-1].append(
+                layer_maps(setting, best, q, o, k[row][:, text][:, : setting.slots].numpy(), keys.numpy(), c)
+            )
             found.chi[-1].append(chi)
             found.heads[-1].append(best)
     return found
@@ -317,7 +390,7 @@ def run(record, setting, pipe, guidance_scale=6.0, **choice):
     with imap.trace(pipe, PROMPT, **{**options, **choice}) as trace:
         pipe(
             PROMPT,
-            **SIZES,
+            **sizes_of(setting.family),
             num_inference_steps=STEPS,
             guidance_scale=guidance_scale,
             generator=torch.Generator().manual_seed(SEED),
@@ -326,7 +399,8 @@ def run(record, setting, pipe, guidance_scale=6.0, **choice):
     if setting.target == "prompt":
         spans = {text: prompt_tokens(pipe, setting.family, IN_PROMPT[text]) for text in setting.texts}
         seen = encode(pipe, setting.family, PROMPT, 256)[1] + 1 if setting.family == "hunyuanvideo" else 0
-        setting = replace(setting, spans=spans, seen=seen)  # with the end token
+        slots = encode(pipe, setting.family, PROMPT, 100)[1] + 1 if setting.family in UNREAD else None
+        setting = replace(setting, spans=spans, seen=seen, slots=slots)  # with the end token
     return trace.maps(), reference(pipe, calls, setting)
 
 
@@ -339,22 +413,27 @@ def assert_maps_agree(maps, expected):
 
 
 def assert_heads_agree(maps, expected, steps=range(STEPS)):
+    rtol = 1e-5 if expected.setting.family in FAMILIES else 3e-5  # the tiny Allegro's head outputs differ little
     for layer, by_step in maps.scores.items():
         assert set(by_step) == set(maps.heads[layer]) == set(steps)
         for step in steps:
-            np.testing.assert_allclose(by_step[step], expected.chi[step][layer], rtol=1e-5)
+            np.testing.assert_allclose(by_step[step], expected.chi[step][layer], rtol=rtol)
             assert maps.heads[layer][step] == expected.heads[step][layer]
 
 
-def layers_of(pipe, family):
-    return range(len(pipe.transformer.blocks if family == "wan" else pipe.transformer.transformer_blocks))
+def blocks_of(transformer):
+    return transformer.blocks if hasattr(transformer, "blocks") else transformer.transformer_blocks
+
+
+def layers_of(pipe):
+    return range(len(blocks_of(pipe.transformer)))
 
 
 def check(record, setting, rotary=True, **options):
     pipe = pipeline(setting.family, **({} if rotary else {"rotary": False}))
     maps, expected = run(record, setting, pipe, **options)
     assert_heads_agree(maps, expected)
-    assert_maps_agree(maps, expected.means(range(STEPS), layers_of(pipe, setting.family), [0, 1, 2]))
+    assert_maps_agree(maps, expected.means(range(STEPS), layers_of(pipe), [0, 1, 2]))
     return maps
 
 
@@ -362,11 +441,11 @@ def check(record, setting, rotary=True, **options):
 
 
 @pytest.mark.parametrize("target", ["concepts", "prompt"])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", EVERY_FAMILY)
 def test_every_map_is_the_plain_reference(record, family, target):
     maps = check(record, Setting(family, target))
     assert maps.facts["method"]["standardize"] == "text"
-    assert len(maps) == (10 if family == "wan" else 12)
+    assert len(maps) == (10 if family in CROSS else 12)
 
 
 @pytest.mark.parametrize("target", ["concepts", "prompt"])

@@ -9,7 +9,7 @@ import imap
 from imap.backbones import backbone_of
 from imap.errors import ImapError
 from imap.tracing.layer_choice import Lambda2Probe, LayerChoice, _of_attention, choose_once
-from tests.conftest import FAMILIES, PROMPT
+from tests.conftest import EVERY_FAMILY, FAMILIES, PROMPT, sizes_of
 from tests.tracing.test_trace import call, state_of
 
 
@@ -22,7 +22,7 @@ def dense(query, key, mask):
     return np.sort(np.abs(values), axis=-1)[:, -2]
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", EVERY_FAMILY)
 def test_lambda_2_is_that_of_the_models_own_attention(pipes, family, monkeypatch):
     pipe = pipes(family)
     backbone = backbone_of(pipe)
@@ -35,21 +35,22 @@ def test_lambda_2_is_that_of_the_models_own_attention(pipes, family, monkeypatch
         return plain(query, key, value, attn_mask=attn_mask, **more)
 
     handles = []
-    for layer, block in enumerate(backbone.blocks):
-        handles.append(block.register_forward_pre_hook(lambda *_, layer=layer: inside.append(layer)))
-        handles.append(block.register_forward_hook(lambda *_: inside.clear()))
+    for part in backbone.parts:
+        for layer, block in enumerate(part.blocks):
+            handles.append(block.register_forward_pre_hook(lambda *_, layer=layer: inside.append(layer)))
+            handles.append(block.register_forward_hook(lambda *_: inside.clear()))
     monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", recorded)
     with Lambda2Probe(backbone, 1) as spectrum:
-        call(pipe, steps=3)
+        call(pipe, steps=3, **sizes_of(family))
     monkeypatch.undo()
     for handle in handles:
         handle.remove()
 
-    found, calls = spectrum.choice(), 2 if family == "wan" else 1  # Wan's guidance is a second call
+    found, calls = spectrum.choice(), 2 if family in ("wan", "wan2_2", "mochi") else 1  # guidance is a second one
     assert sorted(found.lambda_2) == sorted(seen) == list(range(backbone.num_layers))
     for layer, attentions in seen.items():
         assert len(attentions) <= 2 * calls  # the third step was not run
-        expected = dense(*attentions[calls])
+        expected = dense(*attentions[calls + (family == "mochi")])  # whose conditional row comes second
         np.testing.assert_allclose(found.lambda_2[layer], expected, atol=1e-3, err_msg=f"layer {layer}")
 
 

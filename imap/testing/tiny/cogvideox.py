@@ -29,14 +29,15 @@ def build(seed: int = 0, *, rotary: bool = True) -> CogVideoXPipeline:
     with seeded(seed):
         return CogVideoXPipeline(
             tokenizer=tokenizer,
-            text_encoder=_text_encoder(len(tokenizer)).eval(),
+            text_encoder=text_encoder(len(tokenizer)).eval(),
             vae=_vae(scaling_factor=0.7 if rotary else 1.15258426).eval(),
-            transformer=_transformer(rotary).eval(),
+            transformer=transformer(use_rotary_positional_embeddings=rotary).eval(),
             scheduler=_scheduler(rotary),
         )
 
 
-def _transformer(rotary: bool) -> CogVideoXTransformer3DModel:
+def transformer(**changed: Any) -> CogVideoXTransformer3DModel:
+    """A tiny transformer with weights from torch's random numbers. changed: of its configuration."""
     return CogVideoXTransformer3DModel(
         num_layers=4,
         num_attention_heads=6,
@@ -49,7 +50,7 @@ def _transformer(rotary: bool) -> CogVideoXTransformer3DModel:
         sample_height=60,
         sample_width=90,
         sample_frames=49,
-        use_rotary_positional_embeddings=rotary,
+        **changed,
     )
 
 
@@ -69,7 +70,8 @@ def _vae(scaling_factor: float) -> AutoencoderKLCogVideoX:
     )
 
 
-def _text_encoder(vocab_size: int) -> T5EncoderModel:
+def text_encoder(vocab_size: int) -> T5EncoderModel:
+    """A tiny T5 encoder with weights from torch's random numbers."""
     config = T5Config(
         vocab_size=vocab_size,
         d_model=TEXT_WIDTH,

@@ -20,12 +20,13 @@ def build(seed: int = 0) -> WanPipeline:
             tokenizer=tokenizer,
             text_encoder=_text_encoder(len(tokenizer)).eval(),
             vae=_vae().eval(),
-            transformer=_transformer().eval(),
+            transformer=transformer().eval(),
             scheduler=scheduler,
         )
 
 
-def _transformer() -> WanTransformer3DModel:
+def transformer() -> WanTransformer3DModel:
+    """A tiny transformer with weights from torch's random numbers."""
     return WanTransformer3DModel(
         num_layers=4,
         num_attention_heads=6,
