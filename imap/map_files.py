@@ -86,7 +86,16 @@ def sizes_of(folder: Path) -> dict[str, int]:
 
 def damaged(folder: Path, meta: Mapping[str, Any]) -> list[str]:
     """Files that meta.json names, and that are missing or of another size."""
-    return [name for name, size in meta.get("files", {}).items() if _size_of(folder / name) != size]
+    files = meta.get("files", {})
+    if not isinstance(files, Mapping):
+        return [META]
+    return [name for name, size in files.items() if _size_of(folder / name) != size]
+
+
+def total_seconds(meta: Mapping[str, Any]) -> float:
+    """Seconds of all stages of a sample, as meta.json records them; 0 without such a record."""
+    stages = meta.get("seconds")
+    return sum(x for x in stages.values() if isinstance(x, int | float)) if isinstance(stages, Mapping) else 0.0
 
 
 def _size_of(path: Path) -> int | None:
@@ -161,7 +170,7 @@ def read_meta(folder: Path) -> dict[str, Any] | None:
     """meta.json of a finished folder; None for a missing file or another layout."""
     try:
         meta = json.loads((folder / META).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return meta if isinstance(meta, dict) and meta.get("layout") == LAYOUT else None
 

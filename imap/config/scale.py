@@ -72,6 +72,8 @@ def _cache(config: Mapping[str, Any]) -> Path | None:
     value = config.get("cache_latents")
     if value is None or str(value).lower() in ("true", "false"):
         return Path(str(config["output_dir"])) / LATENTS if str(value).lower() == "true" else None
+    if not isinstance(value, str) or not value.strip():
+        raise ImapError(f"cache_latents={brief(value)} is neither true, null nor a folder")
     return Path(check_path("cache_latents", value))
 
 

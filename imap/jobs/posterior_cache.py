@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,15 @@ NOT_HASHED = (
     "cache_latents must hash the VAE's weights, and backbone.offload=sequential keeps them elsewhere; set another "
     "offload, or cache_latents=null"
 )
+
+
+def check_cache(folder: Path, offload: str) -> None:
+    """Raise ImapError, before a model is loaded, if encodings cannot be kept in a folder. It may not exist yet."""
+    if offload == "sequential":
+        raise ImapError(NOT_HASHED)
+    nearest = next(x for x in (folder, *folder.absolute().parents) if x.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise ImapError(f"cache_latents: cannot write to {nearest}; name another folder")
 
 
 class PosteriorCache:
@@ -90,7 +100,7 @@ def _read(path: Path) -> Tensor | None:
         if _checksum(found) == expected:
             return found
         reason = "its checksum is another"
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError, RuntimeError) as error:  # RuntimeError: a tensor that is not ours
         reason = first_line(error)
     log.warning("cache_latents: %s is damaged (%s) and made again", path, reason)
     return None

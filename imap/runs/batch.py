@@ -72,9 +72,9 @@ def run_tasks(
         max_failures: stop after so many failed samples, those that failed the check included; None for any number.
 
     Raises:
-        ImapError: after `max_failures`, or for a full disk.
+        ImapError: after `max_failures`, for a full disk, or if a process with other settings works on the same folder.
     """
-    warned, made = False, 0
+    made = 0
     with closing(each_claimed(tasks, lambda task: output_dir / task.name)) as claimed:
         for count, task in enumerate(claimed, 1):
             interrupts.check()
@@ -84,12 +84,11 @@ def run_tasks(
                     f"{output_dir / ERRORS} has the reasons; the same command continues"
                 )
             place, found = f"[{count}/{len(tasks)}]", look_up(output_dir / task.name, task.request)
-            if found.changed and not task.replaces and not warned:
-                warned = True
-                log.warning(
-                    "%s: another process works on this folder with other settings (%s); give each its own output_dir",
-                    output_dir,
-                    ", ".join(found.changed[:NAMED]),
+            if found.changed and not task.replaces:
+                raise ImapError(
+                    f"{output_dir}: another process works on this folder with other settings "
+                    f"({', '.join(found.changed[:NAMED])}), and has made {task.name}; nothing of it was replaced. "
+                    "Give each run its own output_dir"
                 )
             if found.is_finished:
                 tally.skipped.append(task.name)

@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from imap.map_files import ARRAYS, META, VIEW, read_meta, sizes_of
+from imap.map_files import ARRAYS, META, VIEW, read_meta, sizes_of, total_seconds
 from imap.runs.folders import RUN
 
 MOST = 200  # samples that are read of a folder
@@ -56,7 +56,7 @@ def _what_takes_time(settings: Mapping[str, Any], device: str) -> str:
 
 def mean_seconds(samples: list[Sample]) -> float | None:
     """Mean of all stages of a sample together; None without a sample that records them."""
-    taken = [sum(meta["seconds"].values()) for _, meta in samples if meta.get("seconds")]
+    taken = [seconds for _, meta in samples if (seconds := total_seconds(meta))]
     return fmean(taken) if taken else None
 
 

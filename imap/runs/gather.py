@@ -4,8 +4,8 @@ import argparse
 import logging
 import os
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from imap.atomic import check_writable, replaced, write_folder
@@ -28,7 +28,7 @@ from imap.view.sample import Problems
 log = logging.getLogger("imap")
 
 
-def gather(out: Path, runs: Sequence[Path]) -> None:
+def gather(out: Path, runs: Sequence[Path]) -> bool:
     """Bring the finished samples of several output folders into one, with their failures, and write its report.
 
     A sample of `out` stays, unless a run has added pictures to the same one.
@@ -37,6 +37,9 @@ def gather(out: Path, runs: Sequence[Path]) -> None:
         out: folder to gather in; it may exist.
         runs: output folders of shards; processes may work on them.
 
+    Returns:
+        Whether every finished sample of the runs is in `out` now.
+
     Raises:
         ImapError: if a folder is no output folder, or two hold different results of one name; then nothing is written.
     """
@@ -44,17 +47,18 @@ def gather(out: Path, runs: Sequence[Path]) -> None:
     sources = _sources({out: earlier_requests(out) if out.is_dir() else {}, **requests})
     listed = _joined_lists([out, *runs])
     check_writable(out)
-    new = sum(_brought(source, out) for source in sources if source.parent != out)
+    brought = [_brought(source, out) for source in sources if source.parent != out]
     if listed:
         store_list(out, listed)
     _join_errors(out, runs)
     _join_layers(out, runs)
     finished = sorted(earlier_requests(out), key=_place_in(list(listed)))
     forget_failures(out, finished)
-    log.info("%s: %d new from %d folders", out, new, len(runs))
+    log.info("%s: %d new from %d folders", out, brought.count(True), len(runs))
     samples = [out / name for name in finished]
     if samples and not is_report_of(out / REPORT, samples):
         log.info("%s", show_report(out, samples, Look(), Problems()))
+    return None not in brought
 
 
 def _requests_of(run: Path, out: Path) -> dict[str, Request]:
@@ -95,21 +99,27 @@ def _joined_lists(folders: Sequence[Path]) -> dict[str, str]:
     return joined
 
 
-def _brought(source: Path, out: Path) -> bool:
-    """Link or copy a sample, all or nothing. Returns whether `out` has got it now."""
+def _brought(source: Path, out: Path) -> bool | None:
+    """Link or copy a sample, all or nothing. Returns whether `out` has got it now; None if that was not possible."""
     interrupts.check()
     folder = out / source.name
     with claim(folder, wait=True):
         here = read_meta(folder)
-        has_new_pictures = (source / VIEW / FACTS).is_file() and not (folder / VIEW / FACTS).is_file()
-        if here is not None and not damaged(folder, here) and not has_new_pictures:
-            return False
+        is_whole = here is not None and not damaged(folder, here)
         try:
             with interrupts.uninterrupted():
-                write_folder(folder, lambda partial: _fill(partial, source), (META, ARRAYS, VIDEO, VIEW, TRUTH))
+                if not is_whole:
+                    write_folder(folder, lambda partial: _fill(partial, source), (META, ARRAYS, VIDEO, VIEW, TRUTH))
+                elif (source / VIEW / FACTS).is_file() and not (folder / VIEW / FACTS).is_file():
+                    write_folder(folder / VIEW, lambda partial: _link(source / VIEW, partial), ())
         except (FileNotFoundError, _Unfinished):
-            log.warning("%s: files are missing, or it is being written; gather again when its process is done", source)
-            return False
+            log.warning(
+                "%s: files are missing or damaged, or it is being written; gather again when that is done", source
+            )
+            return None
+        except ImapError as error:
+            log.warning("%s was not gathered: %s", source, error)
+            return None
         return here is None
 
 
@@ -118,7 +128,15 @@ class _Unfinished(Exception):
 
 
 def _fill(partial: Path, source: Path) -> None:
-    """Link the files of a sample, or copy them where files cannot be linked. They are never changed in place."""
+    """Link the files of a sample. Raises _Unfinished if they are not whole."""
+    _link(source, partial)
+    meta = read_meta(partial)
+    if meta is None or damaged(partial, meta):
+        raise _Unfinished
+
+
+def _link(source: Path, partial: Path) -> None:
+    """Link the files of a folder, or copy them where files cannot be linked. They are never changed in place."""
     for path in sorted(source.rglob("*")):
         inside = path.relative_to(source)
         if any(part.startswith(".") for part in inside.parts) or path.is_dir():
@@ -131,9 +149,6 @@ def _fill(partial: Path, source: Path) -> None:
             raise
         except OSError:  # another file system, or one without links
             shutil.copy2(path, target)
-    meta = read_meta(partial)
-    if meta is None or damaged(partial, meta):
-        raise _Unfinished
 
 
 def _join_errors(out: Path, runs: Sequence[Path]) -> None:
@@ -141,7 +156,7 @@ def _join_errors(out: Path, runs: Sequence[Path]) -> None:
     lines: dict[bytes, None] = {}
     with claim(out / ERRORS, wait=True):
         for folder in (out, *runs):
-            with suppress(FileNotFoundError):
+            if (folder / ERRORS).is_file():
                 lines |= dict.fromkeys(x for x in (folder / ERRORS).read_bytes().split(b"\n") if x)
         if lines:
             with replaced(out / ERRORS) as new:
@@ -178,9 +193,10 @@ def main(argv: Sequence[str] | None = None, program: str = "imap gather") -> Non
     plain_log()
     with errors_in_one_line():
         try:
-            gather(given.out, given.runs)
+            is_whole = gather(given.out, given.runs)
             print_status([given.out])
         except OSError as error:
             raise ImapError(
                 f"{given.out}: {first_line(error)}; what was gathered is whole, and the rest can follow"
             ) from error
+    sys.exit(0 if is_whole else 1)

@@ -33,6 +33,7 @@ def read_list(folder: Path) -> dict[str, str] | None:
     """Identities of the samples of a list, by folder; None without a readable file."""
     try:
         samples = json.loads((folder / LIST).read_text(encoding="utf-8"))["samples"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    return samples if isinstance(samples, dict) else None
+    is_ours = isinstance(samples, dict) and all(isinstance(x, str) and Path(n).name == n for n, x in samples.items())
+    return samples if is_ours else None

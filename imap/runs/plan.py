@@ -15,7 +15,7 @@ from imap.config.run import AFTER, AUTO, DURING, Run, run_settings
 from imap.config.samples import Sample, numbered, samples_of
 from imap.config.scale import Scale, scale_settings, with_device
 from imap.errors import ImapError
-from imap.jobs.posterior_cache import NOT_HASHED
+from imap.jobs.posterior_cache import check_cache
 from imap.media.clips import check_video_size
 from imap.methods.registry import MAPS
 from imap.runs.batch import Tally, Task, finished_on_interrupt
@@ -76,8 +76,8 @@ def plan(config: Mapping[str, Any], renoising: bool) -> Plan:
     model, run = model_settings(with_device(config["backbone"], scale)), run_settings(config, renoising)
     samples = list(numbered(samples_of(config, renoising, config["backbone"].get("demo"))))
     warn_of_unknown_words([sample for _, sample in samples], model.name, config["backbone"].get("words"))
-    if scale.cache_latents and model.offload == "sequential":
-        raise ImapError(NOT_HASHED)
+    if scale.cache_latents:
+        check_cache(scale.cache_latents, model.offload)
     checkpoint, method = check_model(config, model, run, renoising)
     check_writable(run.output_dir)
     settings = recorded_settings(model, run, method)

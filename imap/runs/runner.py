@@ -23,7 +23,7 @@ from imap.jobs.posterior_cache import PosteriorCache
 from imap.jobs.renoising import renoise_video
 from imap.jobs.sample_clip import read_sample
 from imap.jobs.sampling import sample_video
-from imap.map_files import VIEW, set_shown, shows_other
+from imap.map_files import META, VIEW, set_shown, shows_other
 from imap.media.clips import FittedClip
 from imap.methods.registry import PUBLISHED
 from imap.runs import interrupts
@@ -79,12 +79,23 @@ def run_command(config: Any, renoising: bool) -> Tally:
                 (run_on_devices if todo.scale.devices else run_plan)(todo, renoising)
             if todo.run.pictures:
                 show(todo)
+            refuse_lost(folder, tally)
     finally:
         with interrupts.uninterrupted():
             forget_failures(folder, [*tally.skipped, *tally.done])
             clear_leftovers(folder)
     log.info("%s: %s", folder, tally)
     return tally
+
+
+def refuse_lost(folder: Path, tally: Tally) -> None:
+    """Raise ImapError if finished samples are gone, as after somebody has removed the folder during the run."""
+    lost = [name for name in (*tally.skipped, *tally.done) if not (folder / name / META).is_file()]
+    if lost:
+        raise ImapError(
+            f"{len(lost)} samples that were finished are gone from {folder} ({', '.join(lost[:3])}); run the same "
+            "command again to make them"
+        )
 
 
 def show(todo: Plan) -> None:

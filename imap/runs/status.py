@@ -8,10 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from imap.claims import is_held
 from imap.errors import ImapError
-from imap.map_files import META, read_meta
+from imap.map_files import META, read_meta, total_seconds
 from imap.runs.failures import ERRORS, failures_of
 from imap.runs.folders import RUN, identity, request_in
 from imap.runs.listing import read_list
@@ -20,6 +21,7 @@ from imap.runs.log import errors_in_one_line
 RECENT = 100  # finished samples that the rate is taken from
 PAUSE = (3, 60.0)  # no sample for so many times the longest one's seconds, and so many more: nothing was running
 NAMED = 4
+LONGEST_WATCH = 86400  # seconds
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Status:
     """How far a run is.
 
     Attributes:
-        listed: samples of the list; None for an earlier run, which has stored no list.
+        listed: identities of the samples of the list, by folder; None for an earlier run, which has stored no list.
         done: finished samples, by folder.
         failed: stage of the failure, by folder; of samples that are neither done nor in work.
         busy: samples that a process works on.
@@ -44,7 +46,7 @@ class Status:
         idle: seconds since the last sample was finished, if processes seem to have ended since; else None.
     """
 
-    listed: Sequence[str] | None
+    listed: Mapping[str, str] | None
     done: Mapping[str, Finished]
     failed: Mapping[str, str]
     busy: Sequence[str]
@@ -84,29 +86,43 @@ def status_of(folder: Path, now: float) -> Status:
     if not folder.is_dir():
         raise ImapError(f"there is no folder {folder.absolute()}; give the output_dir of a run")
     samples, finished = read_list(folder), _finished_in(folder)
+    started, shard = _latest(folder)
+    helps = shard.get("helps", True) is not False
     if samples is None and not finished and not (folder / ERRORS).is_file():
-        raise ImapError(f"{folder} holds no samples and no list of them; give the output_dir of a run")
+        raise ImapError(
+            f"{folder} holds no samples and no list of them yet; give the output_dir of a run that has checked its list"
+        )
     done = {x: one for x, one in finished.items() if samples is None or one.identity == samples.get(x)}
-    failures = failures_of(folder, since=_started(folder))
+    failures = failures_of(folder, since=started if helps else "")
     failed = {x: stage for x, stage in failures.items() if x not in done and (not samples or x in samples)}
     busy = [x for x in samples or () if x not in done and is_held(folder / x)]
-    return _status(
-        None if samples is None else list(samples), done, {x: s for x, s in failed.items() if x not in busy}, busy, now
-    )
+    if samples is not None and not helps:  # this folder gets the part of one shard
+        part = {*list(samples)[shard["index"] :: shard["count"]], *done, *failed, *busy}
+        samples = {x: one for x, one in samples.items() if x in part}
+    return _status(samples, done, {x: s for x, s in failed.items() if x not in busy}, busy, now)
 
 
 def together(runs: Sequence[Status], now: float) -> Status:
-    """How far the runs of several folders are with what they do together, as shards with a folder each."""
-    done = {x: one for run in reversed(runs) for x, one in run.done.items()}
-    busy = [x for x in dict.fromkeys(x for run in runs for x in run.busy) if x not in done]
-    failed = {x: s for run in runs for x, s in run.failed.items() if x not in done and x not in busy}
-    lists = [run.listed for run in runs]
-    known = None if None in lists else list(dict.fromkeys(x for listed in lists for x in listed or ()))
-    return _status(known, done, failed, busy, now)
+    """How far the runs of several folders are: shards of one list with a folder each, or different runs.
+
+    The same sample in two folders counts once. Samples of one name that differ count each.
+    """
+    known: dict[str, str] = {}
+    names = []  # of the samples of each run among those of all
+    for number, run in enumerate(runs):
+        listed = run.listed or {x: one.identity for x, one in run.done.items()}
+        names.append({x: x if known.get(x, one) == one else f"{x} ({number})" for x, one in listed.items()})
+        known |= {names[-1][x]: one for x, one in listed.items()}
+    each = [(run, lambda x, own=own: own.get(x, x)) for run, own in zip(runs, names, strict=True)]
+    done = {name(x): one for run, name in reversed(each) for x, one in run.done.items()}
+    busy = [x for x in dict.fromkeys(name(x) for run, name in each for x in run.busy) if x not in done]
+    failed = {name(x): s for run, name in each for x, s in run.failed.items()}
+    failed = {x: s for x, s in failed.items() if x not in done and x not in busy}
+    return _status(None if any(run.listed is None for run in runs) else known, done, failed, busy, now)
 
 
 def _status(
-    listed: Sequence[str] | None,
+    listed: Mapping[str, str] | None,
     done: Mapping[str, Finished],
     failed: Mapping[str, str],
     busy: Sequence[str],
@@ -162,16 +178,17 @@ def _read(path: Path, changed: int) -> Finished | None:
     wanted = request_in(meta)
     if meta is None or wanted is None:
         return None
-    seconds = meta.get("seconds") or {}
-    return Finished(identity(wanted), changed / 1e9, sum(x for x in seconds.values() if isinstance(x, int | float)))
+    return Finished(identity(wanted), changed / 1e9, total_seconds(meta))
 
 
-def _started(folder: Path) -> str:
-    """When the latest process of the run has started to load the model, as in run.json; empty if that is not known."""
+def _latest(folder: Path) -> tuple[str, Mapping[str, Any]]:
+    """When the latest process has started to load the model, and its shard, as in run.json; empty if not known."""
     try:
-        return str(json.loads((folder / RUN).read_text(encoding="utf-8"))["started"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
+        record = json.loads((folder / RUN).read_text(encoding="utf-8"))
+        started, shard = record["started"], record["config"]["shard"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return "", {}
+    return (started, shard) if isinstance(started, str) and isinstance(shard, Mapping) else ("", {})
 
 
 def print_status(folders: Iterable[Path]) -> bool:
@@ -197,8 +214,8 @@ def main(argv: Sequence[str] | None = None, program: str = "imap status") -> Non
     parser.add_argument("--watch", type=float, metavar="SECONDS", help="print every so many seconds until all is done")
     given = parser.parse_args(argv)
     with errors_in_one_line():
-        if given.watch is not None and not given.watch > 0:
-            raise ImapError(f"--watch {given.watch:g} is not a number of seconds above 0")
+        if given.watch is not None and not 0 < given.watch <= LONGEST_WATCH:
+            raise ImapError(f"--watch {given.watch:g} is not a number of seconds above 0, up to {LONGEST_WATCH}")
         while not print_status(given.runs) and given.watch:
             time.sleep(given.watch)
             print()

@@ -63,6 +63,8 @@ def submit(options: argparse.Namespace) -> bool:
         log.info("each with: %s", ", ".join(f"{name}={value}" for name, value in resources(options).items()))
         return not todo.tally.failed
     logs = (options.folder or out.with_name(f"{out.name}.logs")).absolute()
+    if "%" in str(logs):
+        raise ImapError(f"{logs}: SLURM replaces % and the letter after it; name a folder for the logs with --folder")
     try:
         jobs = start(tasks, options, logs)
     except OSError as error:

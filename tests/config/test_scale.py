@@ -45,6 +45,9 @@ def test_devices_are_a_list_of_gpus_or_of_cpu(value, devices):
         ({"max_failures": 1.5}, "is not a number of samples"),
         ({"dry_run": "yes"}, "dry_run"),
         ({"cache_latents": "a\0b"}, "cache_latents"),
+        ({"cache_latents": ["a"]}, "is neither true, null nor a folder"),
+        ({"cache_latents": 5}, "is neither true, null nor a folder"),
+        ({"cache_latents": ""}, "is neither true, null nor a folder"),
     ],
 )
 def test_faulty_settings_are_refused(settings, message):

@@ -9,15 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 import imap.jobs.posterior_cache
 from imap import ImapError
 from imap.backbones import backbone_of
 from imap.config.scale import LATENTS
-from imap.jobs.posterior_cache import PosteriorCache
+from imap.jobs.posterior_cache import PosteriorCache, check_cache
 from imap.testing import tiny
 from tests.conftest import FAMILIES
-from tests.runs.test_runner import FOLDER, SAMPLE, arrays, command, listed, loads, moving_square
+from tests.runs.test_runner import FOLDER, SAMPLE, arrays, command, listed, loads, moving_square, no_load
 
 CLIP = np.random.default_rng(0).integers(0, 256, (9, 32, 48, 3), np.uint8)
 
@@ -84,7 +85,7 @@ def test_what_an_encoding_depends_on_makes_another_file(tmp_path, monkeypatch):
     assert len(set(keys)) == len(keys) and names() == names()
 
 
-@pytest.mark.parametrize("damage", ["cut off", "a changed byte", "empty", "another file"])
+@pytest.mark.parametrize("damage", ["cut off", "a changed byte", "empty", "another file", "a scalar"])
 def test_a_damaged_file_is_named_and_made_again(damage: str, pipes, tmp_path, caplog):
     backbone = backbone_of(pipes("wan"))
     cache = PosteriorCache(tmp_path, backbone)
@@ -94,6 +95,8 @@ def test_a_damaged_file_is_named_and_made_again(damage: str, pipes, tmp_path, ca
         whole = path.read_bytes()
         changed = whole[:-1] + bytes([whole[-1] ^ 1])
         path.write_bytes({"cut off": whole[:-9], "a changed byte": changed, "empty": b""}.get(damage, b"x" * 999))
+        if damage == "a scalar":
+            save_file({"parameters": torch.tensor(1.0)}, path, {"sha256": "x"})
         assert torch.equal(cache.posterior(backbone, CLIP).parameters, expected)
     assert f"cache_latents: {path} is damaged" in caplog.text and "made again" in caplog.text
     assert path.read_bytes() == whole and cache.made == 2
@@ -178,3 +181,15 @@ def test_a_full_denoise_draws_the_same_numbers_with_a_cache(command, loads, tmp_
         assert command("renoising", *request, f"output_dir={tmp_path / name}", f"cache_latents={setting}")[0] == 0
     videos = [(tmp_path / name / FOLDER / "output.mp4").read_bytes() for name in ("plain", "first", "again")]
     assert videos[0] == videos[1] == videos[2]
+
+
+def test_a_folder_that_cannot_hold_encodings_is_refused_before_a_model_is_loaded(command, no_load, tmp_path):
+    (tmp_path / "file").write_text("")
+    clip = moving_square(tmp_path / "clip.mp4", 5, 32, 48)
+    request = ["prompt=a ball", "concepts=ball", f"video_path={clip}", "num_frames=5", "renoise_timestep=0"]
+    for more in ([], ["dry_run=true"]):
+        status, _ = command("renoising", *request, *more, f"cache_latents={tmp_path / 'file' / 'sub'}")
+        assert f"cache_latents: cannot write to {tmp_path / 'file'}; name another folder" in str(status)
+    with pytest.raises(ImapError, match="backbone.offload=sequential"):
+        check_cache(tmp_path, "sequential")
+    check_cache(tmp_path / "not" / "yet", "model")

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,8 @@ def run(folder: Path, todo: list, work: Any, settings: dict = SETTINGS) -> Tally
     log_found(found)
     finished = [name for name, one in found.items() if one.is_finished]
     tally = Tally(skipped=finished)
-    run_tasks([task for task in tasks if task.name not in finished], folder, work, tally, {"fps": 8, "device": "cpu"})
+    left = [replace(x, replaces=bool(found[x.name].changed)) for x in tasks if x.name not in finished]
+    run_tasks(left, folder, work, tally, {"fps": 8, "device": "cpu"})
     return tally
 
 

@@ -119,7 +119,8 @@ def test_an_output_folder_that_is_removed_loses_what_was_in_it_and_the_rest_is_m
 ):
     second(lambda pipe: shutil.rmtree(tmp_path / "out"))
     status, said = command("sampling", *request_of_three)
-    assert status == 0 and "Traceback" not in said and visible(tmp_path / "out") == NAMES[1:]
+    assert "1 samples that were finished are gone" in str(status) and NAMES[0] in str(status)
+    assert "Traceback" not in said and visible(tmp_path / "out") == NAMES[1:]
     status, said = command("sampling", *request_of_three)
     assert status == 0 and "1 done, 2 already finished" in said and visible(tmp_path / "out") == NAMES
 

@@ -120,7 +120,9 @@ def test_time_and_videos_are_those_of_finished_samples_like_these(command, loads
     record = planned(tmp_path)
     assert record["samples"]["finished"] == 1 and record["samples"]["to_do"] == 6
     assert record["time"] == {"processes": 4, "seconds_per_sample": 4.0, "seconds": 8.0, "measured_samples": 1}
-    assert record["disk"]["videos_and_records"] == 6 * others and record["disk"]["pictures"] == 0
+    disk = record["disk"]
+    assert disk["videos_and_records"] == 6 * others and disk["pictures"] == 0
+    assert disk["needed"] == disk["maps"] + 6 * others
     elsewhere = tmp_path / "elsewhere"
     command("sampling", request, *QUICK, f"output_dir={elsewhere}", "dry_run=true", "devices=[cpu,cpu]")
     assert json.loads((elsewhere / PLAN).read_text())["time"]["seconds"] == 16.0  # 4 of 7 for each of 2

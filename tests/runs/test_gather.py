@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,9 @@ def files(folder: Path) -> dict[str, bytes]:
 
 def test_shards_are_joined_and_later_samples_are_added(tmp_path: Path, capsys):
     a, b, out = shard(tmp_path / "a", [0, 2]), shard(tmp_path / "b", [1]), tmp_path / "out"
-    main(["gather", str(out), str(a), str(b)])
+    with pytest.raises(SystemExit) as end:
+        main(["gather", str(out), str(a), str(b)])
+    assert end.value.code == 0
     said = capsys.readouterr()
     assert said.out.startswith(f"{out}: 3 of 4 done, 0 failed, 0 in work, 1 left")
     assert "3 new from 2 folders" in said.err
@@ -97,7 +100,7 @@ def test_a_sample_that_is_not_whole_is_left_for_later(tmp_path: Path, caplog):
     a = shard(tmp_path / "a", [0, 1])
     (a / "000-a/npy/imap.npy").write_bytes(b"half")
     gather(tmp_path / "out", [a])
-    assert "000-a: files are missing, or it is being written" in caplog.text
+    assert "000-a: files are missing or damaged, or it is being written" in caplog.text
     assert sorted(x.name for x in (tmp_path / "out").iterdir()) == [LIST, "001-b", "report.html"]
 
 
@@ -111,3 +114,29 @@ def test_other_folders_are_refused(tmp_path: Path):
     ]:
         with pytest.raises(ImapError, match=message):
             gather(out, [run_folder])
+
+
+def test_new_pictures_leave_the_other_files_of_a_sample(tmp_path: Path):
+    """Truth that was put beside the maps in the gathered folder is not the shard's."""
+    (a, out), todo = (tmp_path / "a", tmp_path / "out"), samples("a")
+    run(a, todo, Work())
+    gather(out, [a])
+    (out / "000-a" / "truth.npz").write_bytes(b"truth")
+    (a / "000-a" / "view").mkdir()
+    (a / "000-a" / "view" / "view.json").write_text("{}")
+    gather(out, [a])
+    assert (out / "000-a" / "truth.npz").read_bytes() == b"truth"
+    assert (out / "000-a" / "view" / "view.json").read_text() == "{}"
+
+
+def test_a_folder_with_foreign_files_is_left_and_the_others_are_gathered(tmp_path: Path, caplog):
+    (a, out), todo = (tmp_path / "a", tmp_path / "out"), samples("a", "b")
+    run(a, todo, Work())
+    gather(out, [a])
+    (out / "000-a" / "notes.txt").write_text("mine")
+    (out / "000-a" / "output.mp4").unlink()
+    shutil.rmtree(out / "001-b")
+    assert gather(out, [a]) is False
+    assert "000-a was not gathered" in caplog.text and "notes.txt" in caplog.text
+    assert (out / "001-b" / "meta.json").is_file() and (out / "000-a" / "notes.txt").is_file()
+    assert gather(tmp_path / "new", [a]) is True

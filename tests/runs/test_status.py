@@ -2,13 +2,14 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 from imap import ImapError
 from imap.cli.main import main
-from imap.runs.failures import record_failure
+from imap.runs.failures import ERRORS, record_failure
 from imap.runs.folders import RUN
 from imap.runs.listing import LIST, write_list
 from imap.runs.request import request
@@ -109,8 +110,43 @@ def test_what_a_new_run_tries_again_is_left_to_do(tmp_path: Path):
     planted(tmp_path, slice(0, 1))
     record_failure(tmp_path, "001-b", "maps", ImapError("of the run before"))
     assert status_of(tmp_path, NOW).left == 3
-    (tmp_path / RUN).write_text('{"started": "3026-01-01T00:00:00+00:00"}')
+    (tmp_path / RUN).write_text('{"started": "3026-01-01T00:00:00+00:00", "config": {"shard": {}}}')
     assert status_of(tmp_path, NOW).left == 4
+
+
+def test_a_shard_that_helps_nobody_is_done_with_its_part(tmp_path: Path):
+    planted(tmp_path / "a", slice(0, 1))
+    shard = {"index": 0, "count": 3, "helps": False}
+    (tmp_path / "a" / RUN).write_text(json.dumps({"started": "2026", "config": {"shard": shard}}))
+    record_failure(tmp_path / "a", "003-d", "maps", ImapError("broken"))
+    assert str(status_of(tmp_path / "a", NOW)).startswith("1 of 2 done, 1 failed (maps 1), 0 in work, 0 left")
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    (tmp_path / "b" / RUN).write_text(json.dumps({"started": "2026", "config": {"shard": {**shard, "index": 1}}}))
+    (tmp_path / "b" / ERRORS).unlink()
+    both = together([status_of(tmp_path / name, NOW) for name in "ab"], NOW)
+    assert str(both).startswith("1 of 4 done, 1 failed (maps 1), 0 in work, 2 left")
+
+
+def test_different_runs_are_added_up(tmp_path: Path):
+    planted(tmp_path / "a", slice(0, 3))
+    planted(tmp_path / "b", slice(0, 2), {**SETTINGS, "seed": 7})
+    for name in "ab":
+        record_failure(tmp_path / name, "004-e", "maps", ImapError("broken"))
+    both = together([status_of(tmp_path / name, NOW) for name in "ab"], NOW)
+    assert str(both).startswith("3 of 10 done, 2 failed (maps 2), 0 in work, 5 left")
+
+
+@pytest.mark.parametrize("text", ["[" * 200_000, '{"samples": {"/": "a"}}', '{"samples": {"a": 1}}', '{"samples": []}'])
+def test_a_damaged_list_is_none(text, tmp_path: Path):
+    planted(tmp_path, slice(0, 1))
+    (tmp_path / LIST).write_text(text)
+    assert status_of(tmp_path, NOW).listed is None
+
+
+@pytest.mark.parametrize("seconds", ["inf", "1e300", "0", "-1", "nan"])
+def test_odd_times_of_watch_are_refused(seconds, tmp_path: Path):
+    with pytest.raises(SystemExit, match="is not a number of seconds above 0, up to 86400"):
+        main(["status", str(tmp_path), "--watch", seconds])
 
 
 def test_foreign_records_are_no_samples(tmp_path: Path, capsys):
@@ -118,5 +154,7 @@ def test_foreign_records_are_no_samples(tmp_path: Path, capsys):
     for name, one in (("007-x", {"prompt": "a ball"}), ("008-y", {"sample": None})):
         (tmp_path / name).mkdir()
         (tmp_path / name / "meta.json").write_text(json.dumps({"layout": 1, "request": one}))
+    meta = json.loads((tmp_path / "000-a" / "meta.json").read_text())
+    (tmp_path / "000-a" / "meta.json").write_text(json.dumps({**meta, "seconds": [1, 2], "files": []}))
     print_status([tmp_path])
     assert capsys.readouterr().out.startswith(f"{tmp_path}: 1 of 5 done, 0 failed")

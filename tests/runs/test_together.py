@@ -118,7 +118,7 @@ def test_a_sample_that_another_process_finishes_is_not_made_again(command, loads
     assert status == 0 and "0 done, 2 already finished" in said and "made by other processes meanwhile: 1" in said
 
 
-def test_another_process_with_other_settings_is_told_once(command, loads, tmp_path, monkeypatch):  # noqa: F811
+def test_results_of_another_process_with_other_settings_are_not_replaced(command, loads, tmp_path, monkeypatch):  # noqa: F811
     """It makes both samples between the plan and their turn."""
     import imap.runs.runner
 
@@ -133,9 +133,9 @@ def test_another_process_with_other_settings_is_told_once(command, loads, tmp_pa
         return load(*arguments)
 
     monkeypatch.setattr(imap.runs.runner, "load", slow_load)
-    status, said = command("sampling", *request)
-    assert status == 0 and "2 done" in said
-    assert said.count("another process works on this folder with other settings (settings.seed)") == 1
+    status, _ = command("sampling", *request)
+    assert "other settings (settings.seed), and has made 000-a-ball; nothing of it was replaced" in str(status)
+    assert [(read_meta(out / name) or {})["request"]["settings"]["seed"] for name in visible(out)[:2]] == [7, 7]
 
 
 def test_view_tells_of_runs_with_different_settings(command, loads, tmp_path, capsys):  # noqa: F811
