@@ -9,7 +9,6 @@ from imap.config.run import AFTER, BOTH
 from imap.config.samples import Sample
 from imap.methods.keep import kept_bytes
 from imap.methods.registry import MAPS
-from imap.runs.folders import LAYERS
 from imap.runs.plan import Plan
 
 HEADER = 128  # bytes of a npy file
@@ -68,7 +67,7 @@ def passes(todo: Plan, steps: Steps) -> dict[str, int]:
 
     Returns:
         Passes of `denoising`, of `reading` (the finished video, or a clip), of the `effect`, and of the `layer_choice`
-        of imap_layer=auto on one sample, and `all` of them.
+        of imap_layer=auto on one sample, which a resumed run does not need again, and `all` of them.
         `concept_steps` are beside them: steps at which a few concept tokens go through the blocks too.
     """
     run, adapter = todo.run, todo.checkpoint.adapter
@@ -81,7 +80,7 @@ def passes(todo: Plan, steps: Steps) -> dict[str, int]:
         "effect": steps.effect * sum(len(words_of(sample)) for sample in samples),
         "layer_choice": 0,
     }
-    if run.chooses_layers and samples and not (run.output_dir / LAYERS).is_file():
+    if run.chooses_layers and samples:
         counted["layer_choice"] = run.num_inference_steps * a_step if steps.denoised else 1
     with_concepts = sum(_reads_concepts(sample, todo) for sample in samples)
     return counted | {"all": sum(counted.values()), "concept_steps": with_concepts * sum(steps.reads)}

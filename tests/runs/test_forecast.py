@@ -120,7 +120,8 @@ def test_time_and_videos_are_those_of_finished_samples_like_these(command, loads
     record = planned(tmp_path)
     assert record["samples"]["finished"] == 1 and record["samples"]["to_do"] == 6
     assert record["time"] == {"processes": 4, "seconds_per_sample": 4.0, "seconds": 8.0, "measured_samples": 1}
-    disk = record["disk"]
+    memory, disk = record["memory"], record["disk"]
+    assert memory["needed"] == sum(memory["weights"].values()) + memory["maps"] and memory["maps"] > 0  # on a CPU
     assert disk["videos_and_records"] == 6 * others and disk["pictures"] == 0
     assert disk["needed"] == disk["maps"] + 6 * others
     elsewhere = tmp_path / "elsewhere"

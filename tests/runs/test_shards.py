@@ -53,7 +53,8 @@ def test_a_shard_decodes_its_clips_and_the_first_good_one(command, loads, tmp_pa
     assert [path.name for path in decoded] == ["0.mp4", "1.mp4", "2.mp4", "5.mp4"]
     assert status == 1 and "000-a failed (check)" in said and "004-e failed (maps)" in said and "4 done" in said
     decoded.clear()
-    command("renoising", *request, "shard.index=2", "shard.count=3", "dry_run=true", f"output_dir={tmp_path / 'planned'}")
+    elsewhere = f"output_dir={tmp_path / 'planned'}"
+    command("renoising", *request, "shard.index=2", "shard.count=3", "dry_run=true", elsewhere)
     assert len(decoded) == 6
 
 

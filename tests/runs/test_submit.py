@@ -157,6 +157,26 @@ def test_logs_that_cannot_be_written_are_one_line(capsys, tmp_path):
     assert status == 1 and said.splitlines()[-1].endswith("name a folder for the logs with --folder"), said
 
 
+def test_all_tasks_of_an_array_may_run_at_once(monkeypatch, tmp_path):
+    submitit, given = pytest.importorskip("submitit"), {}
+
+    class Executor:
+        def __init__(self, folder, max_num_timeout):
+            given.update(folder=folder, requeues=max_num_timeout)
+
+        def update_parameters(self, **parameters):
+            given.update(parameters)
+
+        def submit_array(self, tasks):
+            return list(tasks)
+
+    monkeypatch.setattr(submitit, "SlurmExecutor", Executor)
+    options = submit._parser("imap submit").parse_args(["sample", "--tasks", "300", "--gpus", "2"])
+    tasks = [submit.ClusterTask(["sample"])] * 300
+    assert submit.start(tasks, options, tmp_path) == tasks
+    assert given["array_parallelism"] == 300 and given["gpus_per_node"] == 2 and given["requeues"] == submit.REQUEUES
+
+
 def test_a_login_node_checks_with_the_precision_of_a_gpu(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     backbone = {"device": "cuda", "offload": "model", "dtype": "auto", "vae_dtype": "auto"}
