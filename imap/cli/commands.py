@@ -120,6 +120,13 @@ def score(argv: Sequence[str], program: str = "imap score") -> None:
         main(argv, program)
 
 
+def backbones(argv: Sequence[str], program: str = "imap backbones") -> None:
+    """List the models that imap knows, or check a checkpoint."""
+    from imap.cli.backbones import main
+
+    main(argv, program)
+
+
 def demo(argv: Sequence[str], program: str = "imap demo") -> None:
     """Serve a web page: words and a prompt or a clip in, maps out."""
     from imap.demo.command import main

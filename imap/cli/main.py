@@ -12,6 +12,7 @@ COMMANDS = {  # name: its line in --help; imap.cli.commands has a function of th
     "sample": "sample videos from prompts, with a saliency map per word and frame",
     "renoise": "read the maps of real clips, one forward pass each",
     "submit": "run a list as an array of SLURM jobs, requeued when they are preempted",
+    "backbones": "the models that imap knows; check whether another checkpoint can be traced",
     "demo": "a web page: words and a prompt or a clip in, maps out",
     "view": "draw overlays, strips and the report page of a finished run",
     "status": "how far runs are: done, failed, in work, left, and the time that remains",

@@ -77,7 +77,7 @@ def renoise_settings(
 ) -> RenoiseSettings:
     """Checked settings; None takes the paper's value for the traced model. Raises ImapError for steps out of range."""
     backbone = tracing.backbone
-    _check_pipeline(backbone)
+    check_pipeline(backbone)
     paper = preset_for(backbone.family, backbone.num_layers, backbone.num_heads).paper
     steps = check_steps(paper["num_inference_steps"] if num_inference_steps is None else num_inference_steps)
     seed, full = check_seed(seed), check_boolean("test_full_denoise", test_full_denoise)
@@ -93,7 +93,7 @@ def renoise_settings(
     return RenoiseSettings(prompt, steps, indices, full, guidance, negative_prompt, seed)
 
 
-def _check_pipeline(backbone: Backbone) -> None:
+def check_pipeline(backbone: Backbone) -> None:
     """Raise ImapError for a pipeline that cannot be called with noised latents as the text-to-video one is."""
     pipe, kind = backbone.pipe, type(backbone.pipe).__name__
     if not {"latents", "num_frames"} <= set(signature(type(pipe).__call__).parameters):

@@ -1,0 +1,61 @@
+"""Video pipelines of diffusers that imap does not trace yet, and why. A family that is done leaves this table."""
+
+_NO_FAMILY = "no family reads its blocks yet"
+_WAN_BUILD = "it is built on Wan, but its transformer is another class, and no family reads it yet"
+_SKYREELS = "its blocks are built like Wan's, but its transformer is another class, and no family reads it yet"
+_FORCING = "it denoises windows with copies of the scheduler, and a trace takes one schedule for a call"
+_HISTORY = "earlier frames of the video come before its tokens, and it samples in sections with a schedule each"
+_HUNYUAN15 = "image and glyph tokens come before the prompt's in its text, and its guidance is an object (guider)"
+_COSMOS = "its queries and keys have heads before tokens in cross-attention, and no family reads them yet"
+_COSMOS25 = "it may attend to a pair of text and image, and its text joins the states of all layers of a language model"
+_EASYANIMATE = "its transformer gets its arguments by position, and a trace finds them by name"
+_KANDINSKY = "its attention has no to_out, and text runs through blocks of its own; no family reads them yet"
+_LTX2 = "its head outputs are gated, audio runs beside the video, and its text passes other modules first"
+_MOTIF = "it mixes dual and single streams with cross-attention, and its guidance is an object (guider)"
+_SANA = "its self-attention is linear, and it picks some of the text's tokens"
+_AUDIO = "it makes sound beside the video, and " + _NO_FAMILY
+
+NOT_TRACED = {  # pipeline class: reason
+    "AnyFlowPipeline": "its blocks are built like Wan's, with another text window; " + _NO_FAMILY,
+    "AnyFlowFARPipeline": "it samples in chunks with a cache of keys and values, and a trace takes one schedule",
+    "ChronoEditPipeline": _WAN_BUILD,
+    "ConsisIDPipeline": "its blocks are those of CogVideoX with face tokens between them; " + _NO_FAMILY,
+    "CosmosTextToWorldPipeline": _COSMOS,
+    "CosmosVideoToWorldPipeline": _COSMOS,
+    "Cosmos2VideoToWorldPipeline": _COSMOS,
+    "Cosmos2_5_PredictBasePipeline": _COSMOS25,
+    "Cosmos2_5_TransferPipeline": _COSMOS25,
+    "Cosmos3OmniPipeline": "it has no text encoder: token ids go into its transformer, so words have no embeddings",
+    "EasyAnimatePipeline": _EASYANIMATE,
+    "EasyAnimateControlPipeline": _EASYANIMATE,
+    "EasyAnimateInpaintPipeline": _EASYANIMATE,
+    "HeliosPipeline": _HISTORY,
+    "HeliosPyramidPipeline": _HISTORY,
+    "HunyuanVideo15Pipeline": _HUNYUAN15,
+    "HunyuanVideo15ImageToVideoPipeline": _HUNYUAN15,
+    "HunyuanVideoFramepackPipeline": _HISTORY,
+    "Kandinsky5T2VPipeline": _KANDINSKY,
+    "Kandinsky5I2VPipeline": _KANDINSKY,
+    "Kandinsky6TI2VAPipeline": _AUDIO,
+    "Kandinsky6SRPipeline": "it enlarges a video, and reads no text",
+    "LTX2Pipeline": _LTX2,
+    "LTX2ConditionPipeline": _LTX2,
+    "LTX2DFRPipeline": _LTX2,
+    "LTX2DFRTemporalRefinePipeline": _LTX2,
+    "LTX2HDRPipeline": _LTX2,
+    "LTX2ImageToVideoPipeline": _LTX2,
+    "LTX2InContextPipeline": _LTX2,
+    "LattePipeline": "its batch holds frames in half of its blocks, and a trace reads one row for a video",
+    "MotifVideoPipeline": _MOTIF,
+    "MotifVideoImage2VideoPipeline": _MOTIF,
+    "SanaVideoPipeline": _SANA,
+    "SanaImageToVideoPipeline": _SANA,
+    "SanaWMPipeline": _SANA,
+    "SkyReelsV2Pipeline": _SKYREELS,
+    "SkyReelsV2ImageToVideoPipeline": _SKYREELS,
+    "SkyReelsV2DiffusionForcingPipeline": _FORCING,
+    "SkyReelsV2DiffusionForcingImageToVideoPipeline": _FORCING,
+    "SkyReelsV2DiffusionForcingVideoToVideoPipeline": _FORCING,
+    "WanAnimatePipeline": "its first latent frame is a picture, and it samples in segments with a schedule each",
+    "WanVACEPipeline": "blocks of its own run before Wan's, in a transformer of another class; " + _NO_FAMILY,
+}
