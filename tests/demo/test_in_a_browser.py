@@ -183,7 +183,6 @@ def test_a_second_job_waits_until_the_first_is_cancelled(browser, served):
     first.run("document.querySelector('#cancel').click()")
     first.until(f"/Cancelled/.test({STATUS})")
     second.until(f"/Finished/.test({STATUS})")
-    assert "Cancelled" in first.run(f"return {STATUS}")
     assert len(set(served.folder.glob("imap-demo-*/job-*")) - jobs) == 1  # of the second
     second.close()
     first.close()
