@@ -1,17 +1,17 @@
 """Allegro: cross-attention to text under a mask, no norm of queries and keys, guidance as one batch."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 from torch import Tensor
 
 from imap.backbones.attention import CrossAttention
 from imap.backbones.base import Backbone
-from imap.backbones.t5 import T5Words
+from imap.backbones.t5 import MaskedT5Words
 from imap.errors import ImapError
 
 
-class Allegro(CrossAttention, T5Words, Backbone):
+class Allegro(CrossAttention, MaskedT5Words, Backbone):
     """Allegro text-to-video. Its VAE makes four frames of every latent frame, of the first too."""
 
     family = "allegro"
@@ -21,12 +21,7 @@ class Allegro(CrossAttention, T5Words, Backbone):
     takes_attention_backend = False
     queries, keys = "to_q", "to_k"
     batched_guidance = True
-    padding = "unread"
     text_window = 512
-    text_arguments: ClassVar[Mapping[str, str]] = {
-        "prompt_embeds": "encoder_hidden_states",
-        "prompt_attention_mask": "encoder_attention_mask",
-    }
     causal = False
     noise_as_text = True
 

@@ -1,17 +1,17 @@
 """LTX-Video: latents packed to tokens, cross-attention to text under a mask, guidance as one batch."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 from torch import Tensor
 
 from imap.backbones.attention import CrossAttention
 from imap.backbones.base import Backbone
 from imap.backbones.features import Grid
-from imap.backbones.t5 import T5Words
+from imap.backbones.t5 import MaskedT5Words
 
 
-class LTX(CrossAttention, T5Words, Backbone):
+class LTX(CrossAttention, MaskedT5Words, Backbone):
     """LTX-Video 0.9 text-to-video."""
 
     family = "ltx"
@@ -19,12 +19,7 @@ class LTX(CrossAttention, T5Words, Backbone):
     pipeline_class = "LTXPipeline"
     processor_class = "LTXVideoAttnProcessor"
     batched_guidance = True
-    padding = "unread"
     text_window = 128
-    text_arguments: ClassVar[Mapping[str, str]] = {
-        "prompt_embeds": "encoder_hidden_states",
-        "prompt_attention_mask": "encoder_attention_mask",
-    }
     spatial_factor, temporal_factor = 32, 8
 
     def refusal(self) -> str | None:

@@ -1,17 +1,17 @@
 """Mochi: joint attention over [video, valid text], a text stream of another width, guidance as one batch."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from imap.backbones.attention import JointAttention
 from imap.backbones.base import Backbone
-from imap.backbones.t5 import T5Words
+from imap.backbones.t5 import MaskedT5Words
 
 
-class Mochi(JointAttention, T5Words, Backbone):
+class Mochi(JointAttention, MaskedT5Words, Backbone):
     """Mochi 1 text-to-video."""
 
     family = "mochi"
@@ -22,12 +22,7 @@ class Mochi(JointAttention, T5Words, Backbone):
     attention_name = "attn1"
     video_norm, after_attention = "norm1", ("norm2", "norm3", "ff", "norm4")
     batched_guidance = True
-    padding = "unread"
     text_window = 256
-    text_arguments: ClassVar[Mapping[str, str]] = {
-        "prompt_embeds": "encoder_hidden_states",
-        "prompt_attention_mask": "encoder_attention_mask",
-    }
     temporal_factor = 6
     noise_as_text = True
 

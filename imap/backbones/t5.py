@@ -1,7 +1,7 @@
 """Words of the families that read them with a T5 encoder or UMT5."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -42,3 +42,13 @@ class T5Words(Words):
         names = (*self.text_arguments, *(f"negative_{name}" for name in self.text_arguments))
         by_name = dict(zip(names, encoded, strict=True))
         return by_name if guided else {name: by_name[name] for name in self.text_arguments}
+
+
+class MaskedT5Words(T5Words):
+    """The pipeline gives the transformer a mask of the text, and padded slots are left out of attention."""
+
+    padding = "unread"
+    text_arguments: ClassVar[Mapping[str, str]] = {
+        "prompt_embeds": "encoder_hidden_states",
+        "prompt_attention_mask": "encoder_attention_mask",
+    }
