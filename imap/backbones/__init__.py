@@ -1,5 +1,6 @@
 """One adapter per model family, chosen by the class of the pipeline's transformer. See `base` to add one."""
 
+from collections.abc import Container, Mapping
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any
@@ -26,15 +27,27 @@ def family(name: str) -> type[Backbone]:
     raise ImapError(f"unknown model family {name!r}; known are {', '.join(adapter.family for adapter in FAMILIES)}")
 
 
+def fitting(
+    kinds: Container[str], transformer: Mapping[str, Any], pipeline: Mapping[str, Any], class_name: str
+) -> type[Backbone] | None:
+    """The adapter class of a model; None if no family reads it.
+
+    Args:
+        kinds: class names of the transformer, and of those that it is made from.
+        transformer, pipeline: configurations, as in `Backbone.fits`.
+        class_name: of the pipeline. Another class of the same parts is read as the family's own.
+    """
+    fit = [x for x in FAMILIES if x.transformer_class in kinds and x.fits(transformer, pipeline)]
+    return next((x for x in fit if x.pipeline_class == class_name), fit[0] if fit else None)
+
+
 def backbone_of(pipe: Any) -> Backbone:
     """Adapter of a loaded pipeline. Raises ImapError for a pipeline of no known family."""
     transformer = getattr(pipe, "transformer", None)
     # a compiled module hides the class of the model that it holds; it is found here, and refused with advice later
     kinds = {kind.__name__ for x in (transformer, getattr(transformer, "_orig_mod", None)) for kind in type(x).__mro__}
-    several = getattr(pipe, "transformer_2", None) is not None
-    for adapter in FAMILIES:
-        if adapter.transformer_class in kinds and adapter.fits(pipe.transformer.config, several):
-            return adapter(pipe)
+    if transformer is not None and (adapter := fitting(kinds, transformer.config, pipe.config, type(pipe).__name__)):
+        return adapter(pipe)
     if transformer is None and hasattr(pipe, "transformer"):
         second = ", only the second one of two" if getattr(pipe, "transformer_2", None) is not None else ""
         raise ImapError(

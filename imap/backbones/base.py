@@ -43,13 +43,14 @@ class Backbone(Attention, Words, Latents, Calls):
         return [self, *(type(self)(self.pipe, name) for name in self.transformers[1:])]
 
     @classmethod
-    def fits(cls, transformer: Mapping[str, Any], several: bool) -> bool:
+    def fits(cls, transformer: Mapping[str, Any], pipeline: Mapping[str, Any]) -> bool:
         """Whether a transformer of `transformer_class` is of this family.
 
         Args:
             transformer: its configuration.
-            several: whether the pipeline has a second one.
+            pipeline: that of the pipeline, with class names of its parts, as in model_index.json.
         """
+        several = (pipeline.get("transformer_2") or [None])[0] is not None
         return several == (len(cls.transformers) > 1)
 
     def refusal(self) -> str | None:

@@ -28,8 +28,8 @@ class CogVideoX(JointAttention, T5Words, Backbone):
     noise_as_text = True
 
     @classmethod
-    def fits(cls, transformer: Mapping[str, Any], several: bool) -> bool:
-        return not transformer.get("patch_size_t") and super().fits(transformer, several)
+    def fits(cls, transformer: Mapping[str, Any], pipeline: Mapping[str, Any]) -> bool:
+        return not transformer.get("patch_size_t") and super().fits(transformer, pipeline)
 
     @classmethod
     def text_slots(cls, transformer: Mapping[str, Any]) -> int:

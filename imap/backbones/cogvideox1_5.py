@@ -15,8 +15,8 @@ class CogVideoX15(CogVideoX):
     family = "cogvideox1_5"
 
     @classmethod
-    def fits(cls, transformer: Mapping[str, Any], several: bool) -> bool:
-        return bool(transformer.get("patch_size_t")) and not several
+    def fits(cls, transformer: Mapping[str, Any], pipeline: Mapping[str, Any]) -> bool:
+        return bool(transformer.get("patch_size_t"))
 
     def latent_shape(self, frames: int, height: int, width: int) -> tuple[int, ...]:
         batch, channels, latent_frames, *size = super().latent_shape(frames, height, width)

@@ -42,6 +42,11 @@ class Latents(Part):
         return patch[0] if isinstance(patch, Sequence) else transformer.get("patch_size_t") or 1
 
     @property
+    def channels(self) -> int:
+        """Channels of latents. The transformer may get more: those of a condition."""
+        return self.transformer.config.out_channels or self.transformer.config.in_channels
+
+    @property
     def latent_frames_per_patch(self) -> int:
         return self.temporal_patch(self.transformer.config)
 
@@ -59,7 +64,7 @@ class Latents(Part):
     def latent_shape(self, frames: int, height: int, width: int) -> tuple[int, ...]:
         """Shape of the latents of a video of this size."""
         size = (height // self.spatial_factor, width // self.spatial_factor)
-        return (1, self.transformer.config.in_channels, self.latent_frames(frames), *size)
+        return (1, self.channels, self.latent_frames(frames), *size)
 
     def grid_of(self, frames: int, height: int, width: int) -> Grid:
         """Token grid of a video of this size."""

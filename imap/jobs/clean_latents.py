@@ -84,7 +84,7 @@ def dense(name: str, value: Any) -> Tensor:
 
 def _one_layout(backbone: Backbone, latents: Tensor, name: str) -> Tensor:
     """Latents or noise as (1, channels, frames, height, width), from that or from frames before channels."""
-    channels, own = backbone.transformer.config.in_channels, backbone.channel_axis
+    channels, own = backbone.channels, backbone.channel_axis
     if latents.ndim != 5 or channels not in latents.shape[1:3]:
         raise ImapError(
             f"{name} of shape {tuple(latents.shape)}: expected (1, {channels} channels, frames, height, width)"

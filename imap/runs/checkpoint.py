@@ -9,7 +9,7 @@ from diffusers import DiffusionPipeline
 from diffusers.models.attention_dispatch import AttentionBackendName, attention_backend
 from transformers import AutoTokenizer
 
-from imap.backbones import FAMILIES, family
+from imap.backbones import family, fitting
 from imap.backbones.base import Backbone
 from imap.config.model import Model
 from imap.errors import ImapError, brief, first_line
@@ -74,19 +74,16 @@ def read_checkpoint(model: Model) -> Checkpoint:
             f"cannot load {source}: {reason}; set backbone.path to a folder in diffusers format, or check the network"
         ) from None
     class_name = pipeline.get("_class_name", "folder without a pipeline")
-    if class_name != adapter.pipeline_class:
+    if class_name not in (adapter.pipeline_class, *adapter.also_loads):
         raise ImapError(
             f"{source} is a {class_name}, but backbone={model.name} needs a {adapter.pipeline_class}; "
             "choose a backbone of its family"
         )
-    is_two = pipeline.get("transformer_2", [None])[0] is not None
-    if not adapter.fits(config, is_two):
-        others = [
-            x.family for x in FAMILIES if x.transformer_class == adapter.transformer_class and x.fits(config, is_two)
-        ]
+    if not adapter.fits(config, pipeline):
+        other = fitting([adapter.transformer_class], config, pipeline, class_name)
         raise ImapError(
-            f"{source} is a model of the family {', '.join(others) or 'of no known family'}, but backbone={model.name} "
-            f"is of {adapter.family}; choose a backbone of its family"
+            f"{source} is a model of {f'the family {other.family}' if other else 'no known family'}, but "
+            f"backbone={model.name} is of {adapter.family}; choose a backbone of its family"
         )
     if model.attention_backend != "default":
         check_attention_backend(model.attention_backend, adapter)

@@ -11,7 +11,7 @@ from accelerate.utils import get_balanced_memory
 from diffusers import DiffusionPipeline
 from packaging.version import parse
 
-from imap.backbones import backbone_of
+from imap.backbones import backbone_of, family
 from imap.config.model import Model
 from imap.errors import ImapError, brief, first_line
 
@@ -34,7 +34,8 @@ def load(model: Model, source: str) -> DiffusionPipeline:
     how = {"use_safetensors": None if model.pickle_weights else True, "trust_remote_code": False}
     dtypes = {"default": model.dtype, "vae": model.vae_dtype}
     try:
-        pipe = DiffusionPipeline.from_pretrained(source, **how, **{DTYPE_ARGUMENT: dtypes})
+        pipeline = getattr(diffusers, family(model.family).pipeline_class)
+        pipe = pipeline.from_pretrained(source, **how, **{DTYPE_ARGUMENT: dtypes})
     except Exception as error:  # each reader of weights raises its own errors
         hint = "download or copy them again"
         if not model.pickle_weights:
