@@ -7,12 +7,15 @@ from copy import deepcopy
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
+from PIL import Image
 
+from imap.backbones import backbone_of
 from imap.config.overrides import literal
 from imap.config.presets import config_folder
 from imap.testing import tiny
@@ -31,6 +34,12 @@ def sizes_of(family: str) -> dict[str, int]:
         "allegro": {"num_frames": 12},
         "ltx": {"height": 64, "width": 96, "num_frames": 17},
     }.get(family, {})
+
+
+def pictures_for(pipe) -> dict[str, Image.Image]:
+    """Pictures that a pipeline's call needs, by argument."""
+    pixels = np.random.default_rng(3).integers(0, 255, (32, 48, 3), dtype=np.uint8)
+    return {name: Image.fromarray(pixels) for name in backbone_of(pipe).images[:1]}
 
 
 @cache

@@ -16,14 +16,15 @@ import imap
 from imap.backbones import backbone_of
 from imap.backbones.features import Grid
 from imap.testing import tiny
-from tests.conftest import EVERY_FAMILY, FAMILIES, PROMPT, SIZES, sizes_of
+from tests.conftest import EVERY_FAMILY, FAMILIES, PROMPT, SIZES, pictures_for, sizes_of
 
 WORDS = {"concepts": ["ball", "small dog"], "motions": ["rolling"]}
 TARGETS = ("concepts", "prompt")
 
 
 def call(pipe, steps=2, **more):
-    arguments = {**SIZES, "num_inference_steps": steps, "output_type": "latent", "prompt": PROMPT, **more}
+    arguments = {**SIZES, "num_inference_steps": steps, "output_type": "latent", "prompt": PROMPT}
+    arguments |= pictures_for(pipe) | more
     return pipe(generator=torch.Generator().manual_seed(7), **arguments).frames
 
 
