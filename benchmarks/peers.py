@@ -26,7 +26,7 @@ from imap.backbones import backbone_of
 from imap.backbones.tokens import place_of
 from imap.config.model import model_settings
 from imap.config.presets import config_folder, presets
-from imap.jobs.noise_schedule import add_noise_at, truncated_schedule
+from imap.jobs.noise_schedule import add_noise_at, timesteps_of, truncated_schedule
 from imap.runs.loading import load
 from imap.shapes.benchmark.scoring import NOISES, POSTERIORS, Record, record_of
 from imap.shapes.benchmark.tables import markdown, summary
@@ -105,9 +105,9 @@ def peer_maps(pipe: Any, latents: torch.Tensor, caption: str, words: list[str], 
     noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(seed))
     steps, total = paper["num_inference_steps"], None
     for index in paper["renoise_timestep"]:
-        backbone.set_schedule(steps)
-        start = add_noise_at(pipe.scheduler, latents, noise, index)
         size = {name: paper[name] for name in ("height", "width", "num_frames")}
+        timesteps_of(backbone, steps, size["num_frames"], size["height"], size["width"])
+        start = add_noise_at(pipe.scheduler, latents, noise, index)
         with (
             truncated_schedule(pipe.scheduler, index, index + 1),
             AttentionCapture(pipe, relations=["video->text"]) as capture,

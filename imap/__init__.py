@@ -18,14 +18,16 @@ from imap.errors import ImapError
 from imap.methods.registry import SaliencyMap
 
 if TYPE_CHECKING:
-    from imap.api import effect, read_after, renoise, trace
+    from imap.api.calls import read_after, trace
+    from imap.api.clips import effect, renoise
     from imap.saliency import Maps
     from imap.tracing.trace import Trace
 
 __version__ = "0.1.0"
 __all__ = ["ImapError", "Maps", "SaliencyMap", "Trace", "demo_model", "effect", "read_after", "renoise", "trace"]
 
-_MODULES: dict[str, str] = dict.fromkeys(("effect", "read_after", "renoise", "trace"), "imap.api")
+_MODULES: dict[str, str] = dict.fromkeys(("read_after", "trace"), "imap.api.calls")
+_MODULES |= dict.fromkeys(("effect", "renoise"), "imap.api.clips")
 _MODULES |= {"Trace": "imap.tracing.trace", "Maps": "imap.saliency"}
 
 

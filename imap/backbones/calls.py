@@ -11,8 +11,8 @@ class Calls(Part):
     pipeline_class: ClassVar[str]
     # classes of checkpoints that `pipeline_class` loads beside its own
     also_loads: ClassVar[tuple[str, ...]] = ()
-    # arguments of a pipeline call that are pictures: the first is required
-    images: ClassVar[tuple[str, ...]] = ()
+    images: ClassVar[tuple[str, ...]] = ()  # arguments of a pipeline call that are pictures, and required
+    optional_images: ClassVar[tuple[str, ...]] = ()
     batched_guidance: ClassVar[bool] = False  # guidance as one call on [unconditional, conditional] rows
     takes_negative_prompt: ClassVar[bool] = True
 

@@ -14,7 +14,8 @@ from omegaconf.errors import OmegaConfBaseException
 from imap.config.presets import config_folder
 from imap.errors import ImapError, brief, first_line
 
-TEXTS = ("prompt", "negative_prompt", "concepts", "motions", "video_path", "input_json", "output_dir", "backbone.path")
+TEXTS = ("prompt", "negative_prompt", "concepts", "motions", "video_path", "image", "last_image", "input_json")
+TEXTS += ("output_dir", "backbone.path")
 
 
 def literal(argument: str) -> str:

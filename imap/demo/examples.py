@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from imap.config.samples import Sample, read_list
+from imap.config.sample_lists import read_list
+from imap.config.samples import Sample
 
 PROMPTS = (  # for the small models: prompt, concepts, motions. The videos of shapes_wan follow them
     ("a ball jumps while a kite grows", "ball, kite", "jumps, grows"),

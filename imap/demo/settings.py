@@ -13,6 +13,8 @@ FIT = ("video.resize=crop", "video.frames=uniform")  # an uploaded clip seldom h
 ON_THE_PAGE = {
     "input_json": "the page takes one sample at a time; for a list, run imap sample or imap renoise",
     "video_path": "clips are uploaded on the page",
+    "image": "the page makes videos from text alone",
+    "last_image": "the page makes videos from text alone",
     "output_dir": "results are in a temporary folder, and the page has a button to download them",
     "pictures": "the page shows the pictures",
 }

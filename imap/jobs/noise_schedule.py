@@ -1,11 +1,12 @@
 """Noise schedules: noise a clip to one step, run a stock pipeline on a part (docs/method.md, 7)."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import wraps
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from imap.backbones.base import Backbone
@@ -24,15 +25,24 @@ def add_noise_at(scheduler: Any, clean: Tensor, noise: Tensor, index: int) -> Te
     return scheduler.add_noise(clean, noise, timestep)
 
 
+class _ScheduleIsSet(Exception):
+    """Ends a pipeline call that has set its schedule."""
+
+
 def set_schedule(pipe: Any, **arguments: Any) -> None:
-    """Set the scheduler's schedule as a call of the stock pipeline does: the pipeline runs through no step.
+    """Set the scheduler's schedule as a call of the stock pipeline does. The call ends there: no step runs.
 
     arguments: of the call, with the text encoded and `latents`.
     """
-    whole: dict[str, Any] = {}
-    with truncated_schedule(pipe.scheduler, 0, 0, whole), no_progress_bar(pipe):
+    whole = pipe.scheduler.set_timesteps
+
+    @wraps(whole)
+    def set_timesteps(*args: Any, **kwargs: Any) -> None:
+        whole(*args, **kwargs)
+        raise _ScheduleIsSet
+
+    with _with_method(pipe.scheduler, set_timesteps), suppress(_ScheduleIsSet):
         pipe(**arguments, generator=torch.Generator().manual_seed(0), output_type="latent")
-    vars(pipe.scheduler).update(whole)
 
 
 def timesteps_of(backbone: Backbone, steps: int, frames: int, height: int, width: int) -> Tensor:
@@ -41,36 +51,40 @@ def timesteps_of(backbone: Backbone, steps: int, frames: int, height: int, width
     with torch.no_grad():
         text = backbone.encode_prompt("", None)
     guidance = backbone.guidance_arguments(1.0, conditional_only=True)
-    size = backbone.pixels_of(clean)
-    set_schedule(
-        backbone.pipe, **text, **size, **guidance, num_inference_steps=steps, latents=backbone.to_pipeline(clean)
+    call = (
+        text
+        | backbone.pixels_of(clean)
+        | guidance
+        | {name: Image.new("RGB", (width, height)) for name in backbone.images}
     )
+    set_schedule(backbone.pipe, **call, num_inference_steps=steps, latents=backbone.to_pipeline(clean))
     return backbone.pipe.scheduler.timesteps
 
 
 @contextmanager
-def truncated_schedule(
-    scheduler: Any, start: int, stop: int | None, uncut: dict[str, Any] | None = None
-) -> Iterator[None]:
+def truncated_schedule(scheduler: Any, start: int, stop: int | None) -> Iterator[None]:
     """Pipeline calls in this block run only steps [start, stop) of their schedule.
 
     The pipeline sets its own schedule as usual, and the result is cut. Afterwards `set_timesteps` is the scheduler's
     own again; the cut schedule stays until the next pipeline call sets a new one.
-
-    uncut: gets the scheduler's attributes that are cut, as they were.
     """
-    own = scheduler.__dict__.get("set_timesteps")
     whole = scheduler.set_timesteps
 
     @wraps(whole)
     def set_timesteps(*args: Any, **kwargs: Any) -> None:
         whole(*args, **kwargs)
-        if uncut is not None:
-            uncut.update({name: vars(scheduler)[name] for name in ("timesteps", "sigmas") if name in vars(scheduler)})
         scheduler.timesteps = scheduler.timesteps[start:stop]
         if getattr(scheduler, "sigmas", None) is not None:
             scheduler.sigmas = scheduler.sigmas[start : None if stop is None else stop + 1]
 
+    with _with_method(scheduler, set_timesteps):
+        yield
+
+
+@contextmanager
+def _with_method(scheduler: Any, set_timesteps: Callable[..., None]) -> Iterator[None]:
+    """The scheduler with another `set_timesteps`. Afterwards it has its own again."""
+    own = vars(scheduler).get("set_timesteps")
     scheduler.set_timesteps = set_timesteps
     try:
         yield

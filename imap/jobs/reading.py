@@ -36,6 +36,7 @@ def read_finished(
     settings: RenoiseSettings,
     noise: Tensor | None = None,
     progress: Progress | None = None,
+    pictures: Mapping[str, Any] | None = None,
 ) -> Maps:
     """Maps of a finished video.
 
@@ -45,8 +46,9 @@ def read_finished(
         settings: how the video is noised.
         noise: of the latents' shape; None draws it from the seed.
         progress: as in `sample_video`.
+        pictures: as in `renoise_clip`.
     """
-    maps = renoise_clip(tracing, settings, source, noise, progress).maps
+    maps = renoise_clip(tracing, settings, source, noise, progress, pictures=pictures).maps
     read = {
         "when": "after",
         "renoise_timestep": list(settings.renoise_timestep),

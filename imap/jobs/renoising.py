@@ -1,6 +1,6 @@
 """The renoising job: noise a real clip to a step of the schedule, read one forward pass (docs/method.md, 7)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from inspect import signature
@@ -22,9 +22,10 @@ from imap.jobs.clean_latents import clean_and_noise
 from imap.jobs.noise_schedule import add_noise_at, no_progress_bar, set_schedule, truncated_schedule
 from imap.jobs.output import Output
 from imap.jobs.posterior_cache import PosteriorCache
-from imap.jobs.sample_clip import read_sample, read_truth
+from imap.jobs.sample_clip import pictures_for, read_sample, read_truth
 from imap.jobs.timing import Progress, Stages
 from imap.media.clips import FittedClip, to_pixels
+from imap.media.pictures import fit_pictures
 from imap.saliency import Maps
 from imap.tracing.prompt_cache import PromptCache
 from imap.tracing.start import start_trace
@@ -117,6 +118,7 @@ def renoise_clip(
     noise: Tensor | None = None,
     progress: Progress | None = None,
     cache: PosteriorCache | None = None,
+    pictures: Mapping[str, Any] | None = None,
 ) -> Renoised:
     """Noise a clip to each index, run one forward pass each, and read it. See `imap.renoise`.
 
@@ -124,13 +126,17 @@ def renoise_clip(
         source: a clip, or clean latents.
         noise: of the latents' shape; None draws it from the seed.
         progress, cache: as in `sample_video` and `clean_and_noise`.
+        pictures: of an image-to-video model, by argument of its call; frames of the clip stand in for them.
     """
-    pipe, clip = tracing.backbone.pipe, source if isinstance(source, FittedClip) else None
-    for note in clip.notes if clip else ():
-        tracing.text_slots.note(note)
-    pixels_or_latents = source.frames if isinstance(source, FittedClip) else source
+    backbone, clip = tracing.backbone, source if isinstance(source, FittedClip) else None
+    pipe, pixels_or_latents = backbone.pipe, source.frames if isinstance(source, FittedClip) else source
+    given = pictures_for(backbone, pictures or {}, with_clip=clip is not None)
     stages, generator = Stages(pipe._execution_device, progress), torch.Generator("cpu").manual_seed(settings.seed)
-    clean, noise = clean_and_noise(tracing.backbone, pixels_or_latents, noise, generator, stages, cache)
+    clean, noise = clean_and_noise(backbone, pixels_or_latents, noise, generator, stages, cache)
+    size = _pixels(pixels_or_latents) or backbone.pixels_of(clean)
+    fitted = fit_pictures(given, size["height"], size["width"], clip.frames if clip else None)
+    for note in (*(clip.notes if clip else ()), *fitted.notes):
+        tracing.text_slots.note(note)
     if tracing.effect is not None and not settings.test_full_denoise:
         tracing.effect.every_step = True
     tracing.reads = None if settings.test_full_denoise else len(settings.renoise_timestep)
@@ -141,16 +147,15 @@ def renoise_clip(
             text = tracing.encode_prompt(settings.prompt, settings.negative_prompt if guided else None)
         if not settings.test_full_denoise:
             opened.enter_context(no_progress_bar(pipe))
-        size = _pixels(pixels_or_latents) or tracing.backbone.pixels_of(clean)
-        clean, noise = (tracing.backbone.to_pipeline(x) for x in (clean, noise))
-        job = _Denoising(tracing, {**text, **size}, settings, generator, stages)
+        clean, noise = (backbone.to_pipeline(x) for x in (clean, noise))
+        job = _Denoising(tracing, {**text, **size, **fitted.arguments}, settings, generator, stages)
         indices = settings.renoise_timestep
         for index in tqdm(indices, "renoising", leave=False, disable=len(indices) == 1):
             result = job.run(clean, noise, index)
     with stages.stage("maps"):
         maps = tracing.maps()
-    if clip:
-        maps = replace(maps, facts={**maps.facts, "clip": clip.record})
+    facts = ({"clip": clip.record} if clip else {}) | ({"pictures": fitted.record} if given else {})
+    maps = replace(maps, facts={**maps.facts, **facts})
     times = clip.times if clip else None
     if settings.test_full_denoise:
         return Renoised(maps, None, to_pixels(result[0]), times, stages.seconds)
@@ -231,7 +236,7 @@ def renoise_video(
         run.negative_prompt,
         run.seed,
     )
-    result = renoise_clip(tracing, settings, fitted, progress=progress, cache=cache)
+    result = renoise_clip(tracing, settings, fitted, progress=progress, cache=cache, pictures=sample.pictures)
     kind = "denoised from the noised clip" if run.test_full_denoise else "the clip"
     record = {"video": kind, "seconds": {**result.seconds, "decode_clip": round(seconds, 4)}}
     frames = fitted.frames if result.frames is None else result.frames

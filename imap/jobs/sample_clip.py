@@ -1,17 +1,19 @@
-"""The clip that a job reads, and its truth, as the model takes them."""
+"""The clip and the pictures that a job reads, and the clip's truth, as the model takes them."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from imap.backbones.base import Backbone
 from imap.config.checks import check_path
 from imap.config.samples import Sample
 from imap.errors import ImapError
 from imap.media.clips import Fit, FittedClip, as_clip, fit_clip
 from imap.media.fitted_truth import fitted_truth
+from imap.media.pictures import check_pictures
 from imap.media.truth import Truth
 
 
@@ -32,3 +34,10 @@ def read_sample(sample: Sample, fit: Fit) -> tuple[FittedClip, float]:
 def read_truth(sample: Sample, fitted: FittedClip, fit: Fit) -> Truth | None:
     """Truth of the clip of a sample as it was read, as `fitted_truth` returns it."""
     return fitted_truth(sample.video_path, fitted, fit.resize) if sample.video_path else None
+
+
+def pictures_for(backbone: Backbone, given: Mapping[str, Any], with_clip: bool = False) -> dict[str, Any]:
+    """Checked pictures for a model's call. With a clip, None takes a frame of it in place of one that is not given."""
+    found = {**(dict.fromkeys(backbone.images) if with_clip else {}), **given}
+    check_pictures(found, backbone.images, backbone.optional_images, f"a {type(backbone.pipe).__name__}")
+    return found

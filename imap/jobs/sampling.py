@@ -1,6 +1,7 @@
 """The sampling job: a stock pipeline makes a video from a prompt, and its maps are read during the steps or after."""
 
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,8 +11,10 @@ from imap.config.samples import Sample
 from imap.jobs.output import Output
 from imap.jobs.reading import READING, both_readings, read_finished, trace_of_finished
 from imap.jobs.renoising import RenoiseSettings
+from imap.jobs.sample_clip import pictures_for
 from imap.jobs.timing import Progress, Stages
 from imap.media.clips import to_pixels
+from imap.media.pictures import fit_pictures
 from imap.saliency import Maps
 from imap.tracing.prompt_cache import PromptCache
 from imap.tracing.start import start_trace, trace_again
@@ -30,6 +33,10 @@ def sample_video(
     """
     stages, generator = Stages(pipe._execution_device, progress), torch.Generator("cpu").manual_seed(run.seed)
     tracing = start_trace(pipe, sample.prompt, sample.concepts, sample.motions, run.method, prompt_cache=prompt_cache)
+    given = pictures_for(tracing.backbone, sample.pictures)
+    pictures = fit_pictures(given, run.height, run.width)
+    for note in pictures.notes:
+        tracing.text_slots.note(note)
     # of both readings, that of the finished video has the effect
     reading = trace_again(tracing, effect=False) if run.read == BOTH else tracing
     with ExitStack() as opened:
@@ -40,6 +47,7 @@ def sample_video(
         timing = opened.enter_context(stages.denoise_then(run.num_inference_steps - 1, "decode"))
         frames = pipe(
             **text,
+            **pictures.arguments,
             height=run.height,
             width=run.width,
             num_frames=run.num_frames,
@@ -55,6 +63,8 @@ def sample_video(
         with stages.stage("read_after"):
             readings.append(_read_after(tracing, sample, run, stages))
     maps = both_readings(*readings) if run.read == BOTH else readings[0]
+    if given:
+        maps = replace(maps, facts={**maps.facts, "pictures": pictures.record})
     return Output(to_pixels(frames), maps, {"video": "sampled", "seconds": stages.seconds})
 
 
@@ -71,4 +81,6 @@ def _read_after(tracing: Trace, sample: Sample, run: Run, stages: Stages) -> Map
     backbone, latents = tracing.backbone, stages.latents
     if latents.ndim != 5:  # packed to tokens
         latents = backbone.from_pipeline(latents, backbone.grid_of(run.num_frames, run.height, run.width))
-    return read_finished(trace_of_finished(tracing), latents, settings, progress=stages.progress)
+    return read_finished(
+        trace_of_finished(tracing), latents, settings, progress=stages.progress, pictures=sample.pictures
+    )

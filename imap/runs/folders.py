@@ -9,9 +9,9 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from imap.config.samples import digest
+from imap.config.samples import PICTURES, digest
 from imap.map_files import read_meta
-from imap.runs.request import NAMED, Request, difference
+from imap.runs.request import HASHES, NAMED, Request, difference
 
 log = logging.getLogger("imap")
 RUN = "run.json"
@@ -34,7 +34,7 @@ def request_in(meta: Mapping[str, Any] | None) -> Request | None:
 def placed(names: Sequence[str], wanted: Sequence[Request], earlier: Mapping[str, Request]) -> list[str]:
     """The folder of each sample of a list: the one that holds it already, wherever it was in an earlier list.
 
-    A new sample gets the folder of its name. If that one holds another prompt or another clip, a digest is added.
+    A new sample gets the folder of its name. If that one holds another prompt, clip or picture, a digest is added.
 
     Args:
         names: of the samples, all different.
@@ -65,16 +65,21 @@ def placed(names: Sequence[str], wanted: Sequence[Request], earlier: Mapping[str
 def _names(name: str, one: Request) -> Iterator[str]:
     """Folder names for a sample, the plainest first."""
     yield name
-    yield f"{name}-{digest(json.dumps([one['sample'].get(key) for key in ('prompt', 'video_path')]))}"
+    sample = one["sample"]
+    keys = ("prompt", "video_path", *(key for key in PICTURES if key in sample))
+    yield f"{name}-{digest(json.dumps([sample.get(key) for key in keys]))}"
     yield from (f"{name}-{digest(_same_sample(one) + str(number))}" for number in count())
 
 
 def is_replaced_by(earlier: Request, wanted: Request) -> bool:
-    """Whether a request is the same prompt and clip as an earlier one, maybe with other words or settings."""
+    """Whether a request has the prompt, clip and pictures of an earlier one, maybe with other words or settings."""
     one, other = earlier["sample"], wanted["sample"]
-    same_path, same_bytes = (one.get(key) == other.get(key) for key in ("video_path", "video_sha256"))
-    same_clip = same_path or (same_bytes and bool(one.get("video_sha256")))
-    return one.get("prompt") == other.get("prompt") and same_clip
+
+    def same_file(name: str, hashed: str) -> bool:
+        same_bytes = one.get(hashed) == other.get(hashed) and bool(one.get(hashed))
+        return one.get(name) == other.get(name) or same_bytes
+
+    return one.get("prompt") == other.get("prompt") and all(same_file(*x) for x in HASHES.items())
 
 
 def repeated(wanted: Sequence[Request]) -> list[int]:
@@ -103,7 +108,7 @@ def log_others(output_dir: Path, earlier: Mapping[str, Request], folders: Sequen
 
 
 def identity(one: Request) -> str:
-    """Digest of what decides a result: settings, prompt, words, and the clip's bytes wherever the clip lies."""
+    """Digest of what decides a result: settings, prompt, words, and the bytes of files wherever they lie."""
     return digest(json.dumps(one.get("settings"), sort_keys=True) + _same_sample(one))
 
 
@@ -112,8 +117,9 @@ def _same_request(one: Request) -> str:
 
 
 def _same_sample(one: Request) -> str:
-    """Prompt, words and the clip's bytes. The clip's path counts only if it cannot be read."""
+    """Prompt, words and the bytes of files. A file's path counts only if it cannot be read."""
     sample = dict(one["sample"])
-    if sample.get("video_sha256"):
-        sample.pop("video_path", None)
+    for name, hashed in HASHES.items():
+        if sample.get(hashed):
+            sample.pop(name, None)
     return json.dumps(sample, sort_keys=True)

@@ -12,7 +12,8 @@ from imap.atomic import check_writable
 from imap.config.method import Method, method_settings
 from imap.config.model import Model, model_settings
 from imap.config.run import AFTER, AUTO, DURING, Run, run_settings
-from imap.config.samples import Sample, numbered, samples_of
+from imap.config.sample_lists import samples_of
+from imap.config.samples import Sample, numbered
 from imap.config.scale import Scale, scale_settings, with_device
 from imap.errors import ImapError
 from imap.jobs.posterior_cache import check_cache

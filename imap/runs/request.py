@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from imap.config.samples import Sample
+from imap.errors import ImapError
 from imap.map_files import damaged, read_meta
 
 log = logging.getLogger("imap")
 NAMED = 4  # settings, files or samples in a line of the log
+HASHES = {"video_path": "video_sha256", "image": "image_sha256", "last_image": "last_image_sha256"}
 Request = Mapping[str, Any]
 
 
@@ -24,15 +26,15 @@ def request(
     `meta.json` records it, and a later run compares it to find finished samples.
 
     Args:
-        sample: prompt, words and, for renoising, a clip. The clip's SHA-256 is part of the request.
+        sample: prompt, words, and files. The SHA-256 of its clip and pictures is part of the request.
         settings: recorded settings of the model, the run and the method.
-        hash_of: `sha256_of`, or one that remembers the clips of a list.
+        hash_of: `sha256_of`, or one that remembers the files of a list.
     """
-    path, clip = sample.video_path, {}
-    if path:
-        clip = {"video_path": str(path), "video_sha256": (hash_of or sha256_of)(path)}
+    files: dict[str, Any] = {}
+    for name, path in sample.files.items():
+        files |= {name: str(path), HASHES[name]: (hash_of or sha256_of)(path)}
     texts = {"prompt": sample.prompt, "concepts": list(sample.concepts), "motions": list(sample.motions)}
-    return json.loads(json.dumps({"sample": texts | clip, "settings": settings}))
+    return json.loads(json.dumps({"sample": texts | files, "settings": settings}))
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,14 @@ def sha256_of(path: Path) -> str | None:
     except OSError:
         return None
     return digest.hexdigest()
+
+
+def refuse_changed(files: Mapping[str, Path], wanted: Request) -> None:
+    """Raise ImapError for a file, by key of an input list, whose bytes are not those of the request."""
+    for name, path in files.items():
+        hashed = wanted.get("sample", {}).get(HASHES[name])
+        if hashed and sha256_of(path) != hashed:
+            raise ImapError(f"{name}: {path} has changed since the run began; run the command again")
 
 
 def difference(one: Any, other: Any, path: str = "") -> Sequence[str]:

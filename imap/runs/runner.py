@@ -38,7 +38,7 @@ from imap.runs.listing import write_list
 from imap.runs.loading import load
 from imap.runs.plan import RANDOM_WEIGHTS, Plan, plan
 from imap.runs.prefetch import Prefetch
-from imap.runs.request import look_up, sha256_of
+from imap.runs.request import look_up, refuse_changed
 from imap.runs.run_record import write_run
 from imap.tracing.layer_choice import Lambda2Probe, LayerChoice, choose_once
 from imap.tracing.prompt_cache import PromptCache
@@ -181,18 +181,18 @@ def do_tasks(
         folder = run.output_dir / task.name
         return not lock_of(folder).exists() and not look_up(folder, task.request).is_finished
 
-    hashes = {task.sample: task.request.get("sample", {}).get("video_sha256") for task in tasks}
+    requests = {task.sample: task.request for task in tasks}
 
     def read(sample: Sample) -> tuple[FittedClip, float]:
         clip = read_sample(sample, run.fit)
-        if hashes[sample] and sample.video_path and sha256_of(sample.video_path) != hashes[sample]:
-            raise ImapError(f"video_path: {sample.video_path} has changed since the run began; run the command again")
+        refuse_changed({"video_path": sample.files["video_path"]}, requests[sample])
         return clip
 
     with Prefetch(read) as clips:
 
         def work(sample: Sample) -> Output:
             prepared: dict[str, Any] = {"prompt_cache": prompt_cache}
+            refuse_changed(sample.pictures, requests[sample])
             if renoising:
                 prepared |= {"clip": clips.take(sample), "cache": cache}
                 following = next(filter(is_free, tasks[places[sample] + 1 :]), None)

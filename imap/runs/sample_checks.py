@@ -16,6 +16,7 @@ from imap.config.scale import Scale
 from imap.errors import ImapError, first_line
 from imap.media.clips import as_clip, check_clip
 from imap.media.fitted_truth import check_truth
+from imap.media.pictures import check_pictures, read_picture
 from imap.runs import interrupts
 from imap.runs.batch import Tally, Task
 from imap.runs.checkpoint import Checkpoint
@@ -44,18 +45,24 @@ class SampleChecks:
         """effect: whether the effect is read. input_json: the setting."""
         self.checkpoint, self.run, self.effect, self.input_json = checkpoint, run, effect, input_json
         self._check_text, self._check_video = cache(self._text), cache(self._video)  # errors are not remembered
+        self._check_picture = cache(self._picture)
 
     def check(self, sample: Sample, clip: bool = True) -> None:
         """Raise ImapError for a sample that the model cannot take. clip: decode its clip, which takes longest."""
-        words, path = (*sample.concepts, *sample.motions), sample.video_path
-        if path and self.input_json and not path.is_absolute() and not path.exists():
-            raise ImapError(
-                f"video_path: there is no {path} in {Path.cwd()} (the working folder), nor in "
-                f"{Path(str(self.input_json)).parent.absolute()} (the list's)"
-            )
+        words, path, adapter = (*sample.concepts, *sample.motions), sample.video_path, self.checkpoint.adapter
+        for name, file in sample.files.items():
+            if self.input_json and not file.is_absolute() and not file.exists():
+                raise ImapError(
+                    f"{name}: there is no {file} in {Path.cwd()} (the working folder), nor in "
+                    f"{Path(str(self.input_json)).parent.absolute()} (the list's)"
+                )
+        required = () if path else adapter.images  # frames of a clip stand in for them
+        check_pictures(sample.pictures, required, (*adapter.images, *adapter.optional_images), adapter.family)
+        for name, file in sample.pictures.items():
+            self._check_picture(name, file)
         check_count(len(words), self.checkpoint.text_slots)
         if self.effect:
-            clean = self.checkpoint.adapter.clean
+            clean = adapter.clean
             refuse_absent([word for word in words if not occurrences(clean(word), clean(sample.prompt))])
         for text in words:
             self._check_text(text)
@@ -64,6 +71,9 @@ class SampleChecks:
 
     def _text(self, text: str) -> None:
         check_window(self.checkpoint.adapter, self.checkpoint.tokenizer, text)
+
+    def _picture(self, name: str, path: Path) -> None:
+        read_picture(name, path)
 
     def _video(self, path: Path) -> None:
         takes = (self.checkpoint.size_multiple, self.checkpoint.adapter.temporal_factor)

@@ -6,7 +6,8 @@ import pytest
 
 from imap import ImapError
 from imap.config.checks import check_guidance, check_path, check_seed, check_steps, check_text
-from imap.config.samples import make_sample, read_list
+from imap.config.sample_lists import read_list
+from imap.config.samples import make_sample
 
 
 @pytest.mark.parametrize(

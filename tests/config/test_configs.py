@@ -11,7 +11,7 @@ from imap.config.method import method_settings
 from imap.config.model import model_settings
 from imap.config.presets import config_folder, preset_for, presets
 from imap.config.run import METHOD_KEYS, run_settings
-from imap.config.samples import samples_of
+from imap.config.sample_lists import samples_of
 from imap.media.video_io import read_video
 from imap.shapes.models.base import WORDS
 from imap.testing import tiny

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from imap import ImapError
-from imap.config.samples import Sample, check_words, make_sample, numbered, read_list, split_texts
+from imap.config.sample_lists import read_list
+from imap.config.samples import Sample, check_words, make_sample, numbered, split_texts
 
 ENTRY = {"caption": "A dog runs.", "concepts": "dog, grass", "object": "running"}
 

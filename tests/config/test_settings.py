@@ -10,7 +10,7 @@ from imap import ImapError
 from imap.config.method import Method, method_settings
 from imap.config.model import model_settings
 from imap.config.run import check_renoise_timestep, run_settings
-from imap.config.samples import samples_of
+from imap.config.sample_lists import samples_of
 from tests import conftest
 
 PAPER = {"imap_layer": [1, 2], "imap_sep_topk": 2, "imap_qk_matching_target": "prompt", "num_inference_steps": 50}

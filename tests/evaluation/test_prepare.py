@@ -238,7 +238,7 @@ def test_faulty_times_are_refused(text, message, tmp_path):
 @pytest.mark.slow
 def test_the_list_goes_through_renoising_with_its_truth(tmp_path):
     from imap.cli.main import main as imap
-    from imap.config.samples import read_list
+    from imap.config.sample_lists import read_list
 
     root = layouts.ref_davis(tmp_path / "in")
     prepared("ref-davis", root, tmp_path / "out", "--frames", "9", "--height", "32", "--width", "48")

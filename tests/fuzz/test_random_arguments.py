@@ -55,7 +55,7 @@ def test_arguments_of_a_trace(examples, pipes):
 @fuzzed(0.15)
 def test_arguments_of_renoising(examples, pipes, monkeypatch):
     made = []
-    monkeypatch.setattr("imap.api.renoise_clip", lambda trace, settings, source, noise: made.append(settings) or DONE)
+    monkeypatch.setattr("imap.api.clips.renoise_clip", lambda trace, settings, *_, **__: made.append(settings) or DONE)
     base = {"clip": CLIP, "prompt": PROMPT, "concepts": ["ball"], "num_inference_steps": 60, "renoise_timestep": [2]}
 
     def check(name, value):

@@ -5,7 +5,7 @@ from functools import partial
 
 from hypothesis import strategies as st
 
-from imap.config.samples import KEYS, read_list
+from imap.config.sample_lists import KEYS, read_list
 from tests.fuzz.values import accepted, fuzzed, nested, scalars, search, texts
 
 plain = st.one_of(scalars.filter(lambda x: not isinstance(x, bytes)), st.just(nested(20)))

@@ -248,7 +248,7 @@ def test_an_unknown_split_is_refused_before_weights_are_loaded():
 
 @pytest.mark.slow
 def test_renoising_reads_the_list_of_rendered_clips(tmp_path, monkeypatch, capsys):
-    from imap.config.samples import read_list
+    from imap.config.sample_lists import read_list
     from imap.media.clips import read_clip
     from imap.shapes.world.drawing import draw
 

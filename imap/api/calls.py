@@ -1,4 +1,4 @@
-"""The public functions: `imap.trace` reads a pipeline call, `imap.renoise` reads a real clip."""
+"""The public functions that read a pipeline call: `imap.trace`, and `imap.read_after` for its finished video."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -7,16 +7,13 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from imap.config.checks import positive
 from imap.config.run import METHOD_KEYS
 from imap.errors import ImapError
-from imap.jobs.clean_latents import dense
 from imap.jobs.reading import read_finished, trace_of_finished
-from imap.jobs.renoising import Renoised, renoise_clip, renoise_settings
+from imap.jobs.renoising import renoise_settings
 from imap.jobs.sample_clip import read_clip
-from imap.media.clip_times import check_seconds
 from imap.media.clips import Fit
-from imap.methods.registry import EFFECT, SaliencyMap
+from imap.methods.registry import SaliencyMap
 from imap.saliency import Maps
 from imap.tracing.prompt_cache import PromptCache
 from imap.tracing.start import start_trace
@@ -58,7 +55,7 @@ def trace(
         maps = trace.maps()
 
     Args:
-        pipe: a loaded text-to-video pipeline of diffusers, of a family in imap/backbones.
+        pipe: a loaded video pipeline of diffusers, of a family in imap/backbones.
         prompt: the prompt of the pipeline call. Only target `prompt` needs it.
         concepts: nouns to look for, as a list or as "ball, dog". Their default map is GramCol.
         motions: motion words to look for. Their default map is IMAP.
@@ -94,84 +91,6 @@ def trace(
     return start_trace(pipe, prompt, concepts, motions, settings, observe, prompt_cache, maps)
 
 
-def renoise(
-    pipe: Any,
-    clip: str | Path | np.ndarray | Sequence[Any] | None = None,
-    latents: Tensor | None = None,
-    noise: Tensor | None = None,
-    prompt: str = "",
-    concepts: str | Sequence[str] | None = None,
-    motions: str | Sequence[str] | None = None,
-    *,
-    num_inference_steps: int | None = None,
-    renoise_timestep: int | Sequence[int] | None = None,
-    test_full_denoise: bool = False,
-    guidance_scale: float | None = None,
-    negative_prompt: str = "",
-    seed: int = 42,
-    height: int | None = None,
-    width: int | None = None,
-    num_frames: int | None = None,
-    resize: str = "none",
-    frames: str = "none",
-    seconds: Sequence[float] | None = None,
-    **method: Any,
-) -> Renoised:
-    """Read the maps of a real clip (docs/method.md, 7).
-
-    The clip is encoded, noised to each index of `renoise_timestep`, and read in one conditional forward pass. Maps of
-    several indices are averaged. Settings that are None take the paper's value for the model.
-
-    Args:
-        pipe: a loaded text-to-video pipeline of diffusers, of a family in imap/backbones.
-        clip: a video file, frames (frames, height, width, 3) of uint8 or of floats in [0, 1], or PIL images.
-        latents: clean latents in place of a clip, (1, channels, frames, height, width) or in the pipeline's layout,
-            scaled as the transformer takes them.
-        noise: noise of the latents' shape. Default: drawn from `seed`.
-        prompt: describes the clip.
-        concepts, motions: as in `imap.trace`.
-        num_inference_steps: steps of the noise schedule.
-        renoise_timestep: step indices to noise the clip to, each once.
-        test_full_denoise: denoise from the first index to the end, with guidance, and decode the result.
-        guidance_scale, negative_prompt: only `test_full_denoise` uses them.
-        seed: of the noise and of the VAE's posterior sample.
-        height, width, num_frames: size and length that the clip must have. Default: the clip's own.
-        resize: what to do with a clip of another size: none (an error), crop or stretch.
-        frames: what to do with a clip of another length: none (an error), uniform (even in time) or first.
-        seconds: the part of a video file to take, such as (1.5, 3.5). Default: all of it.
-        **method: further settings of `imap.trace`.
-
-    Returns:
-        `Renoised`, with the maps, the latents or frames, and seconds by stage.
-
-    Raises:
-        ImapError: for a clip, latents or settings that do not fit the model, before anything runs.
-    """
-    if (clip is None) == (latents is None):
-        raise ImapError("give either clip= (a video file or frames) or latents= (clean latents), and not both")
-    own = {name: method.pop(name) for name in ("observe", "prompt_cache", "maps", "attention") if name in method}
-    tracing = start_trace(pipe, prompt, concepts, motions, method, **own)
-    settings = renoise_settings(
-        tracing,
-        prompt=prompt,
-        num_inference_steps=num_inference_steps,
-        renoise_timestep=renoise_timestep,
-        test_full_denoise=test_full_denoise,
-        guidance_scale=guidance_scale,
-        negative_prompt=negative_prompt,
-        seed=seed,
-    )
-    sizes = {"height": height, "width": width, "num_frames": num_frames}
-    sizes = {name: positive(name, x) for name, x in sizes.items() if x is not None}
-    fit = Fit(**sizes, resize=resize, frames=frames, seconds=check_seconds(seconds))
-    if clip is None:
-        return renoise_clip(tracing, settings, dense("latents", latents), noise)  # never taken for frames
-    fitted, taken = read_clip(clip, fit)
-    renoised = renoise_clip(tracing, settings, fitted, noise)
-    renoised.seconds["decode_clip"] = round(taken, 4)
-    return renoised
-
-
 def read_after(
     trace: Trace,
     video: str | Path | np.ndarray | Sequence[Any] | Tensor,
@@ -180,6 +99,8 @@ def read_after(
     renoise_timestep: int | Sequence[int] | None = None,
     noise: Tensor | None = None,
     seed: int = 0,
+    image: Any = None,
+    last_image: Any = None,
 ) -> Maps:
     """Read the maps of a finished video, with the words and settings of the trace of its sampling.
 
@@ -195,6 +116,8 @@ def read_after(
         video: the latents that the pipeline returns, or the frames, which are encoded again.
         num_inference_steps, renoise_timestep, noise: as in `imap.renoise`.
         seed: of the noise. Take another one than the video was made from: its own noise is not independent of it.
+
+        image, last_image: the pictures that an image-to-video pipeline was given. Frames have them already.
 
     Returns:
         The maps of the finished video.
@@ -221,30 +144,6 @@ def read_after(
         negative_prompt="",
         seed=seed,
     )
-    return read_finished(again, video if isinstance(video, Tensor) else read_clip(video, Fit())[0], settings, noise)
-
-
-def effect(
-    pipe: Any,
-    clip: str | Path | np.ndarray | Sequence[Any] | None = None,
-    latents: Tensor | None = None,
-    **settings: Any,
-) -> Maps:
-    """Read the effect of words on a clip, without its attention (docs/method.md, 10.2).
-
-    Works where attention cannot be read: with compiled transformers, fused projections and any attention kernel.
-
-    Args:
-        pipe: as in `imap.renoise`.
-        clip, latents: as in `imap.renoise`.
-        **settings: as in `imap.renoise`: prompt, concepts and motions (words of the prompt), renoise_timestep,
-            effect_neutral and others.
-
-    Returns:
-        Maps with the key `effect`. `facts` has no `faithfulness`, as no other map is read: `imap.renoise` has it.
-
-    Raises:
-        ImapError: for a word that is not in the prompt, and as `imap.renoise`.
-    """
-    settings |= {"effect": True, "show": EFFECT, "attention": False}
-    return renoise(pipe, clip, latents, **settings).maps
+    pictures = {name: x for name, x in (("image", image), ("last_image", last_image)) if x is not None}
+    source = video if isinstance(video, Tensor) else read_clip(video, Fit())[0]
+    return read_finished(again, source, settings, noise, pictures=pictures)
