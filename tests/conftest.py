@@ -30,16 +30,19 @@ def sizes_of(family: str) -> dict[str, int]:
     """Size of a video of 3 x 2 x 3 tokens."""
     return SIZES | {
         "cogvideox1_5": {"num_frames": 17},
+        "cogvideox1_5_i2v": {"num_frames": 17},
         "mochi": {"num_frames": 13},
         "allegro": {"num_frames": 12},
         "ltx": {"height": 64, "width": 96, "num_frames": 17},
+        "wan2_2_ti2v": {"height": 64, "width": 96},
+        "wan2_2_ti2v_i2v": {"height": 64, "width": 96},
     }.get(family, {})
 
 
 def pictures_for(pipe) -> dict[str, Image.Image]:
     """Pictures that a pipeline's call needs, by argument."""
     pixels = np.random.default_rng(3).integers(0, 255, (32, 48, 3), dtype=np.uint8)
-    return {name: Image.fromarray(pixels) for name in backbone_of(pipe).images[:1]}
+    return {name: Image.fromarray(pixels) for name in backbone_of(pipe).images}
 
 
 @cache

@@ -13,7 +13,7 @@ def _adapters() -> tuple[type[Backbone], ...]:
     """Every adapter of this folder, so that a new family is one new file."""
     modules = [import_module(f"{__name__}.{module.name}") for module in iter_modules(__path__)]
     found = {x for module in modules for x in vars(module).values() if isinstance(x, type) and issubclass(x, Backbone)}
-    return tuple(sorted((x for x in found if hasattr(x, "family")), key=lambda adapter: adapter.family))
+    return tuple(sorted((x for x in found if "family" in vars(x)), key=lambda adapter: adapter.family))
 
 
 FAMILIES = _adapters()

@@ -2,9 +2,11 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
 
 from imap.backbones.features import BlockActivations, ConceptStep, Features, Grid, split_heads
 from imap.backbones.part import Part
@@ -111,6 +113,21 @@ class CrossAttention(Attention):
         keys = attn.to_k(tokens)
         keys = keys if self.keys == "to_k" else getattr(attn, self.keys)(keys)
         return ConceptStep(split_heads(keys[0], self.num_heads), None, tokens)
+
+
+class TextAndImageAttention(CrossAttention):
+    """Cross-attention whose output is that to text plus that to a picture. Maps read the part of the text alone.
+
+    A Gram column of the sum also shows what the picture adds, which no word causes (benchmarks/picture_part.py).
+    """
+
+    def hooked_modules(self, block: Any) -> dict[str, nn.Module]:
+        return super().hooked_modules(block) | {"v": self.attention(block).to_v}
+
+    def features(self, block: Any, activations: BlockActivations, row: int, slots: slice, is_read: bool) -> Features:
+        q, k, v = (split_heads(activations.outputs[name][row], self.num_heads).unsqueeze(0) for name in ("q", "k", "v"))
+        of_text = scaled_dot_product_attention(q, k, v)[0]
+        return replace(super().features(block, activations, row, slots, is_read), o=of_text)
 
 
 class JointAttention(Attention):

@@ -1,5 +1,6 @@
 """Calls of a backbone: what guidance makes of a pipeline call, and which row of its batches is read."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from imap.backbones.part import Part
@@ -13,6 +14,8 @@ class Calls(Part):
     also_loads: ClassVar[tuple[str, ...]] = ()
     images: ClassVar[tuple[str, ...]] = ()  # arguments of a pipeline call that are pictures, and required
     optional_images: ClassVar[tuple[str, ...]] = ()
+    # entries of one video along the first axis of a transformer's argument, where they are several
+    entries: ClassVar[Mapping[str, int]] = {}
     batched_guidance: ClassVar[bool] = False  # guidance as one call on [unconditional, conditional] rows
     takes_negative_prompt: ClassVar[bool] = True
 

@@ -11,12 +11,10 @@ from imap.backbones.features import Grid
 from imap.backbones.t5 import T5Words
 
 
-class CogVideoX(JointAttention, T5Words, Backbone):
-    """CogVideoX text-to-video, 2B and 5B."""
+class CogVideoXBlocks(JointAttention, T5Words, Backbone):
+    """What all CogVideoX models have in common."""
 
-    family = "cogvideox"
     transformer_class = "CogVideoXTransformer3DModel"
-    pipeline_class = "CogVideoXPipeline"
     processor_class = "CogVideoXAttnProcessor2_0"
     takes_attention_backend = False
     attention_name = "attn1"
@@ -28,10 +26,6 @@ class CogVideoX(JointAttention, T5Words, Backbone):
     noise_as_text = True
 
     @classmethod
-    def fits(cls, transformer: Mapping[str, Any], pipeline: Mapping[str, Any]) -> bool:
-        return not transformer.get("patch_size_t") and super().fits(transformer, pipeline)
-
-    @classmethod
     def text_slots(cls, transformer: Mapping[str, Any]) -> int:
         return transformer["max_text_seq_length"]
 
@@ -41,3 +35,14 @@ class CogVideoX(JointAttention, T5Words, Backbone):
     def embed_text(self, tokens: Tensor, call: Mapping[str, Any], row: int) -> Tensor:
         # text positions carry no position embedding, in the sin-cos models neither
         return self.transformer.patch_embed.text_proj(tokens)
+
+
+class CogVideoX(CogVideoXBlocks):
+    """CogVideoX text-to-video and video-to-video, 2B and 5B."""
+
+    family = "cogvideox"
+    pipeline_class = "CogVideoXPipeline"
+
+    @classmethod
+    def fits(cls, transformer: Mapping[str, Any], pipeline: Mapping[str, Any]) -> bool:
+        return not transformer.get("patch_size_t") and transformer["in_channels"] == transformer["out_channels"]

@@ -6,17 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from imap.backbones.cogvideox import CogVideoX
+from imap.backbones.cogvideox import CogVideoXBlocks
 
 
-class CogVideoX15(CogVideoX):
-    """CogVideoX 1.5 text-to-video. Its layers are as many and as wide as those of CogVideoX-5B, but others."""
-
-    family = "cogvideox1_5"
-
-    @classmethod
-    def fits(cls, transformer: Mapping[str, Any], pipeline: Mapping[str, Any]) -> bool:
-        return bool(transformer.get("patch_size_t"))
+class CogVideoX15Blocks(CogVideoXBlocks):
+    """What all CogVideoX 1.5 models have in common."""
 
     def latent_shape(self, frames: int, height: int, width: int) -> tuple[int, ...]:
         batch, channels, latent_frames, *size = super().latent_shape(frames, height, width)
@@ -28,3 +22,14 @@ class CogVideoX15(CogVideoX):
 
     def _padding(self, latent_frames: int) -> int:
         return -latent_frames % self.latent_frames_per_patch
+
+
+class CogVideoX15(CogVideoX15Blocks):
+    """CogVideoX 1.5 text-to-video. Its layers are as many and as wide as those of CogVideoX-5B, but others."""
+
+    family = "cogvideox1_5"
+    pipeline_class = "CogVideoXPipeline"
+
+    @classmethod
+    def fits(cls, transformer: Mapping[str, Any], pipeline: Mapping[str, Any]) -> bool:
+        return bool(transformer.get("patch_size_t")) and transformer["in_channels"] == transformer["out_channels"]

@@ -57,5 +57,4 @@ NOT_TRACED = {  # pipeline class: reason
     "SkyReelsV2DiffusionForcingImageToVideoPipeline": _FORCING,
     "SkyReelsV2DiffusionForcingVideoToVideoPipeline": _FORCING,
     "WanAnimatePipeline": "its first latent frame is a picture, and it samples in segments with a schedule each",
-    "WanVACEPipeline": "blocks of its own run before Wan's, in a transformer of another class; " + _NO_FAMILY,
 }

@@ -6,15 +6,14 @@ from typing import Any
 from diffusers.pipelines.wan.pipeline_wan import prompt_clean
 from torch import Tensor
 
-from imap.backbones.attention import CrossAttention
+from imap.backbones.attention import CrossAttention, TextAndImageAttention
 from imap.backbones.base import Backbone
 from imap.backbones.t5 import T5Words
 
 
-class Wan(CrossAttention, T5Words, Backbone):
-    """Wan2.1 text-to-video, 1.3B and 14B."""
+class WanBlocks(CrossAttention, T5Words, Backbone):
+    """What all models built like Wan have in common."""
 
-    family = "wan"
     transformer_class = "WanTransformer3DModel"
     pipeline_class = "WanPipeline"
     processor_class = "WanAttnProcessor"
@@ -25,10 +24,20 @@ class Wan(CrossAttention, T5Words, Backbone):
     clean = staticmethod(prompt_clean)
 
     def refusal(self) -> str | None:
-        config = self.transformer.config
-        if config.added_kv_proj_dim is not None or config.image_dim is not None:  # image tokens come before the text
-            return "its cross-attention mixes image keys into the text's; load a text-to-video checkpoint"
-        return None
+        if self.transformer.config.added_kv_proj_dim is None or isinstance(self, TextAndImageAttention):
+            return None
+        return "its cross-attention mixes image keys into the text's; load a checkpoint of text or image to video"
 
     def embed_text(self, tokens: Tensor, call: Mapping[str, Any], row: int) -> Tensor:
         return self.transformer.condition_embedder.text_embedder(tokens)
+
+
+class Wan(WanBlocks):
+    """Wan2.1 text-to-video and video-to-video, 1.3B and 14B."""
+
+    family = "wan"
+
+    @classmethod
+    def fits(cls, transformer: Mapping[str, Any], pipeline: Mapping[str, Any]) -> bool:
+        from_text = transformer["in_channels"] == transformer["out_channels"]
+        return from_text and not pipeline.get("expand_timesteps") and super().fits(transformer, pipeline)

@@ -155,7 +155,7 @@ def renoise_clip(
     with stages.stage("maps"):
         maps = tracing.maps()
     facts = ({"clip": clip.record} if clip else {}) | ({"pictures": fitted.record} if given else {})
-    maps = replace(maps, facts={**maps.facts, **facts})
+    maps = replace(maps, facts={**maps.facts, **facts}) if facts else maps
     times = clip.times if clip else None
     if settings.test_full_denoise:
         return Renoised(maps, None, to_pixels(result[0]), times, stages.seconds)

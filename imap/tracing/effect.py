@@ -89,7 +89,7 @@ class Effect:
         while start < len(texts):
             part = texts[start : start + rows]
             try:
-                changed = _prediction(transformer(**_batch(call, row, part))).float()
+                changed = _prediction(transformer(**_batch(call, row, part, self.backbone.entries))).float()
             except (RuntimeError, MemoryError) as error:
                 if len(part) == 1 or not is_out_of_memory(error):
                     raise
@@ -162,8 +162,13 @@ def _rows_at_once(grid: Grid, device: torch.device) -> int:
     return max(1, CPU_TOKENS // (grid.frames * grid.patches)) if device.type == "cpu" else 2**10
 
 
-def _batch(call: Mapping[str, Any], row: int, texts: Sequence[Mapping[str, Tensor]]) -> dict[str, Any]:
-    """Arguments of a call for several texts: the conditional row of everything else, repeated."""
+def _batch(
+    call: Mapping[str, Any], row: int, texts: Sequence[Mapping[str, Tensor]], entries: Mapping[str, int]
+) -> dict[str, Any]:
+    """Arguments of a call for several texts: the conditional row of everything else, repeated.
+
+    entries: as in `Calls`.
+    """
     rows = len(call["hidden_states"])
     arguments = {}
     for name, value in call.items():
@@ -171,8 +176,8 @@ def _batch(call: Mapping[str, Any], row: int, texts: Sequence[Mapping[str, Tenso
             like = value[:1]
             parts = [text[name].to(device=like.device, dtype=like.dtype).reshape(like.shape) for text in texts]
             arguments[name] = torch.cat(parts)
-        elif isinstance(value, Tensor) and value.ndim and len(value) == rows:
-            arguments[name] = value[row : row + 1].expand(len(texts), *value.shape[1:])
+        elif isinstance(value, Tensor) and value.ndim and len(value) == rows * (own := entries.get(name, 1)):
+            arguments[name] = value[row * own : (row + 1) * own].repeat(len(texts), *(1,) * (value.ndim - 1))
         else:
             arguments[name] = value
     return arguments

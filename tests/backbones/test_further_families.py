@@ -7,10 +7,12 @@ import pytest
 import torch
 from diffusers import CogVideoXTransformer3DModel, LTXImageToVideoPipeline
 from omegaconf import OmegaConf
+from PIL import Image
 
 import imap
 from imap.backbones import backbone_of
 from imap.config.model import model_settings
+from imap.config.presets import presets
 from imap.config.run import run_settings
 from imap.config.samples import Sample
 from imap.jobs.reading import READING
@@ -19,7 +21,7 @@ from imap.runs.checkpoint import read_checkpoint
 from imap.testing import tiny
 from imap.view.lengths import lengths
 from imap.view.upsampling import latent_frame
-from tests.conftest import FAMILIES, PROMPT, composed, sizes_of
+from tests.conftest import FAMILIES, PROMPT, composed, pictures_for, sizes_of
 from tests.tracing.test_trace import WORDS, call
 
 SLOW = pytest.mark.slow
@@ -61,13 +63,13 @@ def test_a_clip_is_given_to_the_transformer_with_the_noise_of_its_step(pipes, fa
     steps, seen = 4, []
 
     def keep(module, args, kwargs):
-        seen.append((kwargs["hidden_states"][-1].clone(), kwargs["timestep"][-1].item()))
+        seen.append((kwargs["hidden_states"][-1].clone(), kwargs["timestep"][-1].max().item()))
 
     backbone = backbone_of(pipe)
     handles = [x.transformer.register_forward_pre_hook(keep, with_kwargs=True) for x in backbone.parts]
     call(pipe, steps=steps, guidance_scale=1.0, **size)
     stock = [timestep for _, timestep in seen]
-    scheduler, of_alphas = pipe.scheduler, family in ("cogvideox1_5", "allegro")
+    scheduler, of_alphas = pipe.scheduler, family.startswith(("cogvideox", "allegro"))
     levels = (1 - scheduler.alphas_cumprod[[int(t) for t in stock]]).sqrt() if of_alphas else scheduler.sigmas
     levels = 1 - levels if family == "mochi" else levels  # a sigma of Mochi is the share of the clip
     keeps = (1 - levels.square()).sqrt() if of_alphas else 1 - levels
@@ -75,12 +77,16 @@ def test_a_clip_is_given_to_the_transformer_with_the_noise_of_its_step(pipes, fa
     shape = backbone.latent_shape(size["num_frames"], size["height"], size["width"])
     clean, noise = (torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
     chosen = {"num_inference_steps": steps, "renoise_timestep": [1, 3]}
-    imap.renoise(pipe, latents=clean, noise=noise, prompt=PROMPT, **WORDS, **chosen)
+    pictures = pictures_for(pipe)
+    imap.renoise(pipe, latents=clean, noise=noise, prompt=PROMPT, **WORDS, **chosen, **pictures)
     for handle in handles:
         handle.remove()
     assert [timestep for _, timestep in seen] == [stock[1], stock[3]]
     for (given, _), index in zip(seen, (1, 3), strict=True):
         expected = backbone.to_pipeline(keeps[index] * clean + levels[index] * noise)[0]
+        if pictures and given.ndim == 4:  # the picture is in channels that follow, or is the first frame
+            given = given.narrow(backbone.channel_axis - 1, 0, backbone.channels)
+            given, expected = (x[:, 1:] if family == "wan2_2_ti2v_i2v" else x for x in (given, expected))
         torch.testing.assert_close(given, expected, atol=1e-5, rtol=1e-5)
 
 
@@ -95,31 +101,37 @@ def test_a_clip_of_pixels_is_read_and_denoised_to_its_length(pipes, family):
     assert size["num_frames"] in lengths(maps)
     denoised = imap.renoise(pipes(family), clip, **WORDS, **chosen, test_full_denoise=True)
     made = len(denoised.frames)
-    assert made in lengths(denoised.maps) and (made == size["num_frames"] or family == "cogvideox1_5")
+    assert made in lengths(denoised.maps) and (made == size["num_frames"] or family.startswith("cogvideox1_5"))
 
 
 @SLOW
 @pytest.mark.parametrize("family", tiny.FURTHER)
-def test_a_sample_is_read_during_its_steps_and_after(pipes, family):
-    size = [f"{name}={value}" for name, value in sizes_of(family).items()]
-    preset = {"wan2_2": "wan2_2_a14b", "cogvideox1_5": "cogvideox1_5_5b"}.get(family, family)
+def test_a_sample_is_read_during_its_steps_and_after(pipes, family, tmp_path):
+    size = sizes_of(family)
+    preset = next(x.name for x in presets().values() if x.family == family and x.is_published)
     chosen = ["imap_layer=[0,1]", "imap_sep_topk=2", "num_inference_steps=4", "output_dir=out", "effect=true"]
-    config = composed("sampling", f"backbone={preset}", *size, *chosen)
+    config = composed("sampling", f"backbone={preset}", *(f"{name}={value}" for name, value in size.items()), *chosen)
     run = run_settings(OmegaConf.to_container(config, resolve=True), False)
     run = replace(run, read="both", renoise_timestep=(1, 2))
-    pipe, sample = pipes(family), Sample(PROMPT, ("ball", "small dog"), ("rolling",))
+    pipe, pictures = pipes(family), {}
+    for name, picture in pictures_for(pipe).items():
+        pictures[name] = tmp_path / f"{name}.png"
+        picture.resize((size["width"], size["height"])).save(pictures[name])
+    sample = Sample(PROMPT, ("ball", "small dog"), ("rolling",), **pictures)
     maps = sample_video(pipe, sample, run).maps
     assert {"imap", "imap_after", "effect"} <= set(maps) and all(x.std() > 0 for x in maps.values())
     schedule = {"num_inference_steps": 4, "renoise_timestep": [1, 2], "seed": run.seed + READING}
     layers = {"imap_layer": [0, 1], "imap_sep_topk": 2}
-    read = imap.renoise(pipe, latents=_finished(pipe, run), prompt=PROMPT, **WORDS, **schedule, **layers).maps
+    chosen = {**WORDS, **schedule, **layers, **pictures}
+    read = imap.renoise(pipe, latents=_finished(pipe, run, pictures), prompt=PROMPT, **chosen).maps
     np.testing.assert_allclose(maps["imap_after"], read["imap"], rtol=1e-3, atol=1e-3 * read["imap"].std())
 
 
-def _finished(pipe, run):
+def _finished(pipe, run, pictures):
     """Latents of the sample, (1, channels, frames, height, width)."""
     size = {"height": run.height, "width": run.width, "num_frames": run.num_frames}
     settings = {"num_inference_steps": 4, "guidance_scale": run.guidance_scale, "output_type": "latent"}
+    settings |= {name: Image.open(path) for name, path in pictures.items()}
     latents = pipe(prompt=PROMPT, **size, **settings, generator=torch.Generator().manual_seed(run.seed)).frames
     backbone = backbone_of(pipe)
     return (

@@ -22,7 +22,6 @@ EXPERIMENTS = sorted(path.stem for path in (config_folder() / "experiment").glob
 FILES = sorted(path.relative_to(config_folder()).as_posix() for path in config_folder().rglob("*.yaml"))
 COMMANDS = {"sampling": False, "renoising": True}
 TINY = [f"tiny_{family}" for family in tiny.FAMILIES]
-UNTUNED = ["allegro", "cogvideox1_5_5b", "ltx", "mochi", "wan2_2_a14b"]  # published; nobody has tuned their settings
 SHAPES = [f"shapes_{family}" for family in tiny.FAMILIES]
 
 
@@ -56,6 +55,10 @@ PAPER = {
 }
 
 
+# published, and nobody has tuned their settings
+UNTUNED = sorted(x.name for x in presets().values() if x.is_published and x.paper["imap_layer"] == "auto")
+
+
 def composed(command: str, *overrides: str) -> dict:
     return OmegaConf.to_container(conftest.composed(command, *overrides), resolve=True)
 
@@ -86,6 +89,7 @@ def test_every_backbone_composes_for_both_commands(command: str, backbone: str):
 
 def test_backbones_are_published_small_or_tiny():
     assert sorted(BACKBONES) == sorted([*PAPER, *UNTUNED, *SHAPES, *TINY])
+    assert set(tiny.FURTHER) <= {presets()[name].family for name in UNTUNED}
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

@@ -5,7 +5,18 @@ from pathlib import Path
 
 from diffusers import DiffusionPipeline
 
-from imap.testing.tiny import allegro, cogvideox, cogvideox1_5, hunyuanvideo, ltx, mochi, wan, wan2_2
+from imap.testing.tiny import (
+    allegro,
+    cogvideox,
+    cogvideox1_5,
+    cogvideox_image,
+    hunyuanvideo,
+    ltx,
+    mochi,
+    wan,
+    wan2_2,
+    wan_image,
+)
 from imap.testing.tiny.folders import saved
 
 _MAIN = {"cogvideox": cogvideox.build, "wan": wan.build, "hunyuanvideo": hunyuanvideo.build}
@@ -15,6 +26,15 @@ _FURTHER = {
     "mochi": mochi.build,
     "ltx": ltx.build,
     "allegro": allegro.build,
+    "cogvideox_i2v": cogvideox_image.i2v,
+    "cogvideox1_5_i2v": cogvideox_image.i2v_1_5,
+    "wan_i2v": wan_image.i2v,
+    "wan_flf2v": wan_image.flf2v,
+    "wan2_2_i2v": wan_image.a14b_i2v,
+    "wan2_2_ti2v": wan_image.ti2v,
+    "wan2_2_ti2v_i2v": wan_image.ti2v_i2v,
+    "wan_vace": wan_image.vace,
+    "wan2_2_vace": wan_image.vace_a14b,
 }
 _BUILDERS: dict[str, Callable[..., DiffusionPipeline]] = {**_MAIN, **_FURTHER}
 

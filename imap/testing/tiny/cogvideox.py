@@ -38,20 +38,20 @@ def build(seed: int = 0, *, rotary: bool = True) -> CogVideoXPipeline:
 
 def transformer(**changed: Any) -> CogVideoXTransformer3DModel:
     """A tiny transformer with weights from torch's random numbers. changed: of its configuration."""
-    return CogVideoXTransformer3DModel(
-        num_layers=4,
-        num_attention_heads=6,
-        attention_head_dim=16,  # a multiple of 16: rotary embeddings split it into 4, 6 and 6
-        in_channels=16,
-        out_channels=16,
-        time_embed_dim=64,
-        text_embed_dim=TEXT_WIDTH,
-        max_text_seq_length=226,
-        sample_height=60,
-        sample_width=90,
-        sample_frames=49,
-        **changed,
-    )
+    layout: dict[str, Any] = {
+        "num_layers": 4,
+        "num_attention_heads": 6,
+        "attention_head_dim": 16,  # a multiple of 16: rotary embeddings split it into 4, 6 and 6
+        "in_channels": 16,
+        "out_channels": 16,
+        "time_embed_dim": 64,
+        "text_embed_dim": TEXT_WIDTH,
+        "max_text_seq_length": 226,
+        "sample_height": 60,
+        "sample_width": 90,
+        "sample_frames": 49,
+    }
+    return CogVideoXTransformer3DModel(**layout | changed)
 
 
 def _vae(scaling_factor: float) -> AutoencoderKLCogVideoX:

@@ -9,6 +9,16 @@ from imap.testing.tiny import tokenizers
 from imap.testing.tiny.seeding import seeded
 
 TEXT_WIDTH = 32
+SIZE: dict[str, Any] = {
+    "num_layers": 4,
+    "num_attention_heads": 6,
+    "attention_head_dim": 24,  # a multiple of 6: rotary embeddings split it into three equal, even parts
+    "in_channels": 16,
+    "out_channels": 16,
+    "text_dim": TEXT_WIDTH,
+    "freq_dim": 64,
+    "ffn_dim": 240,
+}
 
 
 def build(seed: int = 0) -> WanPipeline:
@@ -25,18 +35,9 @@ def build(seed: int = 0) -> WanPipeline:
         )
 
 
-def transformer() -> WanTransformer3DModel:
-    """A tiny transformer with weights from torch's random numbers."""
-    return WanTransformer3DModel(
-        num_layers=4,
-        num_attention_heads=6,
-        attention_head_dim=24,  # a multiple of 6: rotary embeddings split it into three equal, even parts
-        in_channels=16,
-        out_channels=16,
-        text_dim=TEXT_WIDTH,
-        freq_dim=64,
-        ffn_dim=240,
-    )
+def transformer(**layout: Any) -> WanTransformer3DModel:
+    """A tiny transformer with weights from torch's random numbers. layout: other values of its configuration."""
+    return WanTransformer3DModel(**SIZE | layout)
 
 
 def _vae() -> AutoencoderKLWan:
