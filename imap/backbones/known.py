@@ -16,7 +16,6 @@ _SANA = "its self-attention is linear, and it picks some of the text's tokens"
 _AUDIO = "it makes sound beside the video, and " + _NO_FAMILY
 
 NOT_TRACED = {  # pipeline class: reason
-    "AnyFlowPipeline": "its blocks are built like Wan's, with another text window; " + _NO_FAMILY,
     "AnyFlowFARPipeline": "it samples in chunks with a cache of keys and values, and a trace takes one schedule",
     "ChronoEditPipeline": _WAN_BUILD,
     "ConsisIDPipeline": "its blocks are those of CogVideoX with face tokens between them; " + _NO_FAMILY,

@@ -79,7 +79,7 @@ def _read_after(tracing: Trace, sample: Sample, run: Run, stages: Stages) -> Map
         seed=run.seed + READING,
     )
     backbone, latents = tracing.backbone, stages.latents
-    if latents.ndim != 5:  # packed to tokens
+    if latents.ndim != 5 or backbone.channel_axis == 1:  # packed to tokens, or in the loop's own layout
         latents = backbone.from_pipeline(latents, backbone.grid_of(run.num_frames, run.height, run.width))
     return read_finished(
         trace_of_finished(tracing), latents, settings, progress=stages.progress, pictures=sample.pictures

@@ -63,6 +63,11 @@ def read_checkpoint(model: Model) -> Checkpoint:
         ImapError: if it is not found, or is of another family than configured.
     """
     adapter = family(model.family)
+    if adapter.transformer_class not in dir(diffusers):
+        raise ImapError(
+            f"backbone={model.name} needs a diffusers with {adapter.transformer_class}, and diffusers "
+            f"{diffusers.__version__} has none; install a newer one"
+        )
     source = model.source or str(tiny.folder(model.family))
     try:
         pipeline: Any = DiffusionPipeline.load_config(source)

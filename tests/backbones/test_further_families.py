@@ -77,16 +77,16 @@ def test_a_clip_is_given_to_the_transformer_with_the_noise_of_its_step(pipes, fa
     shape = backbone.latent_shape(size["num_frames"], size["height"], size["width"])
     clean, noise = (torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
     chosen = {"num_inference_steps": steps, "renoise_timestep": [1, 3]}
-    pictures = pictures_for(pipe)
+    pictures, grid = pictures_for(pipe), backbone.grid_of(size["num_frames"], size["height"], size["width"])
     imap.renoise(pipe, latents=clean, noise=noise, prompt=PROMPT, **WORDS, **chosen, **pictures)
     for handle in handles:
         handle.remove()
     assert [timestep for _, timestep in seen] == [stock[1], stock[3]]
     for (given, _), index in zip(seen, (1, 3), strict=True):
-        expected = backbone.to_pipeline(keeps[index] * clean + levels[index] * noise)[0]
-        if pictures and given.ndim == 4:  # the picture is in channels that follow, or is the first frame
-            given = given.narrow(backbone.channel_axis - 1, 0, backbone.channels)
-            given, expected = (x[:, 1:] if family == "wan2_2_ti2v_i2v" else x for x in (given, expected))
+        expected = (keeps[index] * clean + levels[index] * noise)[0]
+        given = backbone.from_pipeline(given.unsqueeze(0), grid)[0][: backbone.channels]  # a picture's follow
+        if family in ("wan2_2_ti2v_i2v",):  # the picture is the first latent frame
+            given, expected = given[:, 1:], expected[:, 1:]
         torch.testing.assert_close(given, expected, atol=1e-5, rtol=1e-5)
 
 

@@ -6,6 +6,7 @@ Queries, keys, values and head outputs come from torch's attention function itse
 import copy
 from dataclasses import dataclass, field, replace
 from functools import cache
+from importlib import import_module
 from inspect import signature
 
 import numpy as np
@@ -17,7 +18,6 @@ from torch.nn.functional import silu
 
 import imap
 from imap.methods import reference as method
-from imap.testing import tiny
 from tests.conftest import FAMILIES, sizes_of
 
 PROMPT = "A red kangaroo rolls past a small dog on the grass."
@@ -51,7 +51,7 @@ TEMPLATE, CROP = DEFAULT_PROMPT_TEMPLATE["template"], DEFAULT_PROMPT_TEMPLATE["c
 
 @cache
 def pipeline(family, **options):
-    pipe = getattr(tiny, family).build(0, **options)
+    pipe = import_module(f"imap.testing.tiny.{family}").build(0, **options)
     pipe.set_progress_bar_config(disable=True)
     return pipe
 

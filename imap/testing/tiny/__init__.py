@@ -1,45 +1,36 @@
 """Tiny pipelines of real diffusers classes with random weights, for tests and examples without a download."""
 
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
+import diffusers
 from diffusers import DiffusionPipeline
 
-from imap.testing.tiny import (
-    allegro,
-    cogvideox,
-    cogvideox1_5,
-    cogvideox_image,
-    hunyuanvideo,
-    ltx,
-    mochi,
-    wan,
-    wan2_2,
-    wan_image,
-)
 from imap.testing.tiny.folders import saved
 
-_MAIN = {"cogvideox": cogvideox.build, "wan": wan.build, "hunyuanvideo": hunyuanvideo.build}
-_FURTHER = {
-    "wan2_2": wan2_2.build,
-    "cogvideox1_5": cogvideox1_5.build,
-    "mochi": mochi.build,
-    "ltx": ltx.build,
-    "allegro": allegro.build,
-    "cogvideox_i2v": cogvideox_image.i2v,
-    "cogvideox1_5_i2v": cogvideox_image.i2v_1_5,
-    "wan_i2v": wan_image.i2v,
-    "wan_flf2v": wan_image.flf2v,
-    "wan2_2_i2v": wan_image.a14b_i2v,
-    "wan2_2_ti2v": wan_image.ti2v,
-    "wan2_2_ti2v_i2v": wan_image.ti2v_i2v,
-    "wan_vace": wan_image.vace,
-    "wan2_2_vace": wan_image.vace_a14b,
+_MAIN = {"cogvideox": "cogvideox.build", "wan": "wan.build", "hunyuanvideo": "hunyuanvideo.build"}
+_FURTHER = {  # family: pipeline class, and the function that builds it
+    "wan2_2": ("WanPipeline", "wan2_2.build"),
+    "cogvideox1_5": ("CogVideoXPipeline", "cogvideox1_5.build"),
+    "mochi": ("MochiPipeline", "mochi.build"),
+    "ltx": ("LTXPipeline", "ltx.build"),
+    "allegro": ("AllegroPipeline", "allegro.build"),
+    "cogvideox_i2v": ("CogVideoXImageToVideoPipeline", "cogvideox_image.i2v"),
+    "cogvideox1_5_i2v": ("CogVideoXImageToVideoPipeline", "cogvideox_image.i2v_1_5"),
+    "wan_i2v": ("WanImageToVideoPipeline", "wan_image.i2v"),
+    "wan_flf2v": ("WanImageToVideoPipeline", "wan_image.flf2v"),
+    "wan2_2_i2v": ("WanImageToVideoPipeline", "wan_image.a14b_i2v"),
+    "wan2_2_ti2v": ("WanPipeline", "wan_image.ti2v"),
+    "wan2_2_ti2v_i2v": ("WanImageToVideoPipeline", "wan_image.ti2v_i2v"),
+    "wan_vace": ("WanVACEPipeline", "wan_image.vace"),
+    "wan2_2_vace": ("WanVACEPipeline", "wan_image.vace_a14b"),
+    "anyflow": ("AnyFlowPipeline", "anyflow.build"),
 }
-_BUILDERS: dict[str, Callable[..., DiffusionPipeline]] = {**_MAIN, **_FURTHER}
+_BUILDERS = _MAIN | {name: builder for name, (kind, builder) in _FURTHER.items() if kind in dir(diffusers)}
 
 FAMILIES = tuple(_MAIN)  # which have a configuration and a demo model
-FURTHER = tuple(_FURTHER)
+FURTHER = tuple(name for name in _FURTHER if name in _BUILDERS)  # that the installed diffusers has
 
 
 def build(family: str, seed: int = 0) -> DiffusionPipeline:
@@ -73,4 +64,5 @@ def folder(family: str, root: Path | None = None) -> Path:
 def _builder(family: str) -> Callable[..., DiffusionPipeline]:
     if family not in _BUILDERS:
         raise ValueError(f"expected a family among {', '.join(_BUILDERS)}, got {family!r}")
-    return _BUILDERS[family]
+    module, _, name = _BUILDERS[family].partition(".")
+    return getattr(import_module(f"{__name__}.{module}"), name)
