@@ -9,7 +9,7 @@ from torch import Tensor
 
 from imap.config.run import METHOD_KEYS
 from imap.errors import ImapError
-from imap.jobs.reading import read_finished, trace_of_finished
+from imap.jobs.reading import read_finished, trace_of_finished, unpacked
 from imap.jobs.renoising import renoise_settings
 from imap.jobs.sample_clip import read_clip
 from imap.media.clips import Fit
@@ -145,5 +145,5 @@ def read_after(
         seed=seed,
     )
     pictures = {name: x for name, x in (("image", image), ("last_image", last_image)) if x is not None}
-    source = video if isinstance(video, Tensor) else read_clip(video, Fit())[0]
+    source = unpacked(trace, video) if isinstance(video, Tensor) else read_clip(video, Fit())[0]
     return read_finished(again, source, settings, noise, pictures=pictures)

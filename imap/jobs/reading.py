@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from imap.errors import ImapError
 from imap.jobs.renoising import RenoiseSettings, renoise_clip
 from imap.jobs.timing import Progress
 from imap.media.clips import FittedClip
@@ -56,6 +57,21 @@ def read_finished(
         "seed": settings.seed,
     }
     return replace(maps, facts={**maps.facts, "read": read})
+
+
+def unpacked(sampling: Trace, latents: Tensor) -> Tensor:
+    """Finished latents with five axes. Those of some pipelines are packed to tokens (1, tokens, channels).
+
+    Raises ImapError for packed latents of a trace that has read no sampling, so that their grid is not known.
+    """
+    if latents.ndim != 3:
+        return latents
+    if sampling.grid is None:
+        raise ImapError(
+            f"latents of shape {tuple(latents.shape)} are packed to tokens, and this trace has read no sampling that "
+            "tells their grid; sample inside its `with` block, or give the frames"
+        )
+    return sampling.backbone.from_pipeline(latents, sampling.grid)
 
 
 def both_readings(during: Maps, after: Maps) -> Maps:

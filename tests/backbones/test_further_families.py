@@ -127,6 +127,22 @@ def test_a_sample_is_read_during_its_steps_and_after(pipes, family, tmp_path):
     np.testing.assert_allclose(maps["imap_after"], read["imap"], rtol=1e-3, atol=1e-3 * read["imap"].std())
 
 
+@SLOW
+def test_packed_latents_of_a_traced_sampling_are_read_after_it(pipes):
+    pipe, size = pipes("ltx"), sizes_of("ltx")
+    schedule = {"num_inference_steps": 4, "renoise_timestep": [2]}
+    unread = imap.trace(pipe, PROMPT, **WORDS)
+    with imap.trace(pipe, PROMPT, **WORDS) as trace:
+        packed = call(pipe, steps=4, **size)
+    assert packed.ndim == 3
+    maps = imap.read_after(trace, packed, **schedule)
+    latents = backbone_of(pipe).from_pipeline(packed, trace.grid)
+    expected = imap.renoise(pipe, latents=latents, prompt=PROMPT, seed=0, **WORDS, **schedule).maps
+    assert all(np.array_equal(maps[key], expected[key]) for key in expected)
+    with pytest.raises(imap.ImapError, match="are packed to tokens, and this trace has read no sampling"):
+        imap.read_after(unread, packed, **schedule)
+
+
 def _finished(pipe, run, pictures):
     """Latents of the sample, (1, channels, frames, height, width)."""
     size = {"height": run.height, "width": run.width, "num_frames": run.num_frames}
