@@ -11,7 +11,7 @@ import torch
 
 import imap
 from benchmarks.families.oracle import Run, is_near_tie, maps_of, stock_run
-from benchmarks.families.stock import CONCEPTS, MOTIONS, PROMPT, models_of, recorded, sample, size_of
+from benchmarks.families.stock import CONCEPTS, GRID, MOTIONS, PROMPT, WORDS, models_of, recorded, sample, size_of
 from imap.backbones import backbone_of
 from imap.backbones.base import Backbone
 from imap.tracing.trace import Trace
@@ -19,7 +19,7 @@ from imap.tracing.trace import Trace
 TARGETS = ("prompt", "concepts")
 # Worst error that a right map may have, over its deviation: about 4 times what was measured. The tiny Allegro has the
 # largest ones, as its head outputs differ little.
-BOUNDS = {"imap": 5e-3, "video_col": 1e-2, "cross_attention_maps": 2e-4, "concept_attention_maps": 5e-5}
+BOUNDS = {"imap": 2e-2, "video_col": 2e-2, "cross_attention_maps": 3e-4, "concept_attention_maps": 5e-5}
 LATENTS_BOUND = 1e-5
 SEEDS = range(20)  # of the starting noise: the first without a near tie is taken
 RENOISING = {"num_inference_steps": 4, "renoise_timestep": [1, 3]}
@@ -130,11 +130,14 @@ def check_maps(pipe: Any, run: Run, seed: int, target: str) -> Maps:
     def observe(layer: int, step: int, _: Any, __: Any, found: Any) -> None:
         read[step, layer] = {key: x.double().numpy() for key, x in found.maps.items()}
 
-    with tracing(pipe, target, observe):
+    with tracing(pipe, target, observe) as trace:
         latents = sample(pipe, seed=seed)
     layers = {(step, i): layer for step, layers in enumerate(run.layers) for i, layer in enumerate(layers)}
     if set(read) != set(layers):
         raise ValueError(f"(step, layer) read: {sorted(read)}; expected {sorted(layers)}")
+    shapes, expected = {x.shape for x in trace.maps().values()}, (len(WORDS), GRID.frames, GRID.height, GRID.width)
+    if shapes != {expected}:
+        raise ValueError(f"maps have the shapes {sorted(shapes)}; expected {expected}")
     for place, layer in layers.items():
         for key, expected in maps_of(layer, target, run.spans, backbone).items():
             errors[key] = max(errors.get(key, 0.0), error(read[place][key], expected))

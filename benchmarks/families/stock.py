@@ -23,7 +23,7 @@ PROMPT = "A red kangaroo rolls past a small dog on the grass."
 OTHER = "Two ships under a bridge."
 CONCEPTS, MOTIONS = ("small dog", "kangaroo"), ("rolls",)  # words of the prompt, as it writes them
 WORDS = (*CONCEPTS, *MOTIONS)
-GRID = Grid(3, 2, 3)
+GRID = Grid(3, 2, 4)  # of tokens; no two sides are equal
 STEPS = 2
 Attention = list[tuple[Tensor, ...]]  # (q, k, v, o) of the attention calls of a block
 TEXT = "encoder_hidden_states"  # name of the text in a transformer's and a block's call
@@ -69,7 +69,7 @@ def size_of(pipe: Any) -> dict[str, int]:
 
 def sample(pipe: Any, prompt: str = PROMPT, seed: int = 0, **more: Any) -> Tensor:
     """Latents that the pipeline returns."""
-    pixels = np.random.default_rng(3).integers(0, 255, (32, 48, 3), dtype=np.uint8)
+    pixels = np.random.default_rng(3).integers(0, 255, (32, 64, 3), dtype=np.uint8)
     pictures = {name: Image.fromarray(pixels) for name in backbone_of(pipe).images[:1]}
     chosen = {"num_inference_steps": STEPS, "max_sequence_length": None} | more
     known = signature(type(pipe).__call__).parameters
@@ -79,8 +79,13 @@ def sample(pipe: Any, prompt: str = PROMPT, seed: int = 0, **more: Any) -> Tenso
 
 
 def models_of(pipe: Any) -> dict[nn.Module, list[nn.Module]]:
-    """The pipeline's transformers, each with its blocks."""
-    return {part.transformer: list(part.blocks) for part in backbone_of(pipe).parts}
+    """The pipeline's transformers, each with its blocks: all of the list that the adapter's first block is in."""
+    return {part.transformer: _list_with(part.transformer, part.blocks[0]) for part in backbone_of(pipe).parts}
+
+
+def _list_with(model: nn.Module, block: nn.Module) -> list[nn.Module]:
+    lists = [list(x) for x in model.children() if isinstance(x, nn.ModuleList)]
+    return next(blocks for blocks in lists if block in blocks)
 
 
 def in_float64(model: nn.Module, blocks: Sequence[nn.Module]) -> dict[nn.Module, list[nn.Module]]:
