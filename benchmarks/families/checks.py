@@ -140,7 +140,7 @@ def check_maps(pipe: Any, run: Run, seed: int, target: str) -> Maps:
         raise ValueError(f"maps have the shapes {sorted(shapes)}; expected {expected}")
     for place, layer in layers.items():
         for key, expected in maps_of(layer, target, run.spans, backbone).items():
-            errors[key] = max(errors.get(key, 0.0), error(read[place][key], expected))
+            errors[key] = float(np.maximum(errors.get(key, 0.0), error(read[place][key], expected)))  # keeps NaN
     return Maps(torch.equal(latents, run.latents), errors)
 
 
@@ -168,7 +168,7 @@ def check_renoising(pipe: Any) -> Renoising:
         # channels of a condition may follow
         given = call.arguments["hidden_states"][-1][tuple(map(slice, expected.shape))]
         latents.append((given - expected).abs().max())
-    return Renoising(float(max(timesteps)), float(max(latents)))
+    return Renoising(*(float(torch.stack(off).max()) for off in (timesteps, latents)))
 
 
 def noise_levels(scheduler: Any, timesteps: list[float]) -> tuple[list[float], list[float]]:

@@ -1,7 +1,8 @@
 """The maps of a stock run in float64: full Gram matrices, loops, padding really repeated (imap.methods.reference).
 
 Concept tokens go through the stock blocks themselves, in float64: each block gets the concepts in place of the prompt,
-beside the video and the time that it was given in the stock run, and nothing is masked.
+beside the video and the time that it was given in the stock run, and nothing is masked. Norms that diffusers computes
+in float32 stay so.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -93,7 +94,7 @@ def _padded(backbone: Backbone, call: int, row: int, slots: int) -> Tensor:
             sample(pipe, word, max_sequence_length=WINDOW)
         states = calls[call].arguments[TEXT][row].flatten(0, -2)
         last = len(pipe.tokenizer(word, add_special_tokens=False)["input_ids"]) - 1
-        found.append(states[0 if backbone.default_concept_token == "first" else last])
+        found.append(states[{"first": 0, "last": last}[backbone.default_concept_token]])
     return torch.nn.functional.pad(torch.stack(found), (0, 0, 0, slots - len(WORDS)))
 
 
@@ -116,7 +117,7 @@ def _concept_stream(
     """Keys of the concepts, and their head outputs in joint attention, for each block: (h, t, d)."""
     (blocks,) = models.values()
     tokens = _embedded(models, call, row, padded)
-    tokens = tokens[:, : len(padded)] if place.joint else tokens
+    tokens = tokens[:, _own(models, call, row, padded, tokens)] if place.joint else tokens
     for module, block in zip(blocks, call.blocks, strict=True):
         given = {name: of_row(x, row, call.rows) for name, x in block.arguments.items()}
         given = {name: _all_seen(x) if "mask" in name else x for name, x in given.items()}
@@ -137,11 +138,24 @@ def _embedded(models: Models, call: Call, row: int, padded: Tensor) -> Tensor:
     for name, x in given.items():
         if "mask" in name and isinstance(x, Tensor):
             given[name] = mask.to(x.dtype).expand_as(x) if name == "encoder_attention_mask" else torch.zeros_like(x)
+        if name == "image_embeds":  # a concept has no picture
+            given[name] = torch.zeros_like(x)
     given[TEXT] = padded.reshape(given[TEXT].shape)
     (model,) = models
     with recorded(models) as calls:
         model(**given)
     return calls[0].blocks[0].arguments[TEXT]
+
+
+def _own(models: Models, call: Call, row: int, padded: Tensor, tokens: Tensor) -> Tensor:
+    """Places of the concepts' slots among the text of the first block, where other text may be too.
+
+    Slots change with their embeddings. Those that the model replaces by padding come last.
+    """
+    noise = torch.randn(padded.shape, generator=torch.Generator().manual_seed(6), dtype=torch.float64)
+    changed = (_embedded(models, call, row, padded + noise) != tokens).any(dim=-1)[0]
+    own, count = changed.nonzero()[:, 0], tokens.shape[1]
+    return torch.cat([own, torch.arange(count - (len(padded) - len(own)), count)])
 
 
 def _all_seen(mask: Any) -> Any:

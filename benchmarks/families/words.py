@@ -91,12 +91,17 @@ def slots_of_words(pipe: Any, text: Text, slots: int) -> list[list[int]]:
     start = text.whole.lower().rindex(PROMPT.lower())
 
     def count(stop: int) -> int:
-        ids = pipe.tokenizer(text.whole[: start + stop].rstrip())["input_ids"]
-        same = [a == b for a, b in zip(ids, text.ids, strict=False)]
-        return same.index(False) if False in same else len(same)
+        # as the pipeline did: a chat template brings its own special tokens
+        both = (pipe.tokenizer(text.whole[: start + stop].rstrip(), add_special_tokens=x) for x in (True, False))
+        return max(_same(encoded["input_ids"], text.ids) for encoded in both)
 
     spans = [(PROMPT.index(word), PROMPT.index(word) + len(word)) for word in WORDS]
     return [list(range(count(a) - dropped, count(b) - dropped)) for a, b in spans]
+
+
+def _same(one: Sequence[int], other: Sequence[int]) -> int:
+    """How many first numbers are equal."""
+    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
 def own_slots(text: Text, slots: int) -> int:
