@@ -101,10 +101,9 @@ def _padded(backbone: Backbone, call: int, row: int, slots: int) -> Tensor:
 def _layers(models: Models, call: Call, row: int, place: Place, padded: Tensor | None, read: int) -> Iterator[Layer]:
     stream = repeat((None, None)) if padded is None else _concept_stream(models, call, row, place, padded)
     for block, (keys, concepts) in zip(call.blocks, stream, strict=padded is not None):
-        attention = block.of_row(row, call.rows)
-        q, k, _, _ = attention[place.attention]
-        # image tokens may have an attention of their own with the same queries: the projection gets the sum
-        o = torch.stack([out for query, _, _, out in attention if torch.equal(query, q)]).sum(dim=0)
+        q, k, _, o = block.of_row(row, call.rows)[
+            place.attention
+        ]  # image tokens may have another, which maps do not read
         q, o = (x[:, place.visual].unflatten(1, (GRID.frames, -1)).numpy() for x in (q, o))
         prompt_keys = k[:, place.text][:, :read].numpy()
         yield Layer(q, o, prompt_keys, *(None if x is None else x.numpy() for x in (keys, concepts)))

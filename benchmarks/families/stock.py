@@ -67,13 +67,21 @@ def size_of(pipe: Any) -> dict[str, int]:
     return {"num_frames": frames, "height": height, "width": width}
 
 
+def pictures_of(pipe: Any) -> dict[str, Image.Image]:
+    """Pictures of the video's size that a pipeline call needs, by argument."""
+    drawn, size = np.random.default_rng(3), size_of(pipe)
+    shape = (size["height"], size["width"], 3)
+    names = backbone_of(pipe).images
+    return {name: Image.fromarray(drawn.integers(0, 255, shape, dtype=np.uint8)) for name in names}
+
+
 def sample(pipe: Any, prompt: str = PROMPT, seed: int = 0, **more: Any) -> Tensor:
     """Latents that the pipeline returns."""
-    pixels = np.random.default_rng(3).integers(0, 255, (32, 64, 3), dtype=np.uint8)
-    pictures = {name: Image.fromarray(pixels) for name in backbone_of(pipe).images[:1]}
     chosen = {"num_inference_steps": STEPS, "max_sequence_length": None} | more
     known = signature(type(pipe).__call__).parameters
-    chosen = {name: x for name, x in (size_of(pipe) | pictures | chosen).items() if name in known and x is not None}
+    chosen = {
+        name: x for name, x in (size_of(pipe) | pictures_of(pipe) | chosen).items() if name in known and x is not None
+    }
     generator = torch.Generator().manual_seed(seed)
     return pipe(prompt=prompt, **chosen, generator=generator, output_type="latent").frames
 
