@@ -173,15 +173,18 @@ def check_renoising(pipe: Any) -> Renoising:
     with recorded(models_of(pipe)) as calls:
         words = {"prompt": PROMPT, "concepts": CONCEPTS, "motions": MOTIONS}
         imap.renoise(pipe, latents=clean, noise=noise, **words, **RENOISING, **pictures_of(pipe))
-    first, last = (x["hidden_states"][-1] for x in (stock[0], stock[-1]))
+
+    def dense(call: dict[str, Any]) -> torch.Tensor:
+        """(1, channels, frames, height, width) of the conditional row. Channels of a condition may follow."""
+        return backbone.from_pipeline(call["hidden_states"][-1:], GRID)[:, : shape[1]]
+
+    first, last = dense(stock[0]), dense(stock[-1])
     timesteps, latents = [], []
     for call, index in zip(calls, RENOISING["renoise_timestep"], strict=True):
         timesteps.append((call.arguments["timestep"][-1] - stock[index]["timestep"][-1]).abs().max())
-        expected = backbone.to_pipeline(keeps[index] * clean.double() + levels[index] * noise.double())[0]
-        own = tuple(map(slice, expected.shape))  # channels of a condition may follow
-        fixed = first[own] == last[own]  # what the stock run does not denoise: a picture as the first frame
-        expected = torch.where(fixed, first[own], expected)
-        latents.append((call.arguments["hidden_states"][-1][own] - expected).abs().max())
+        noised = keeps[index] * clean.double() + levels[index] * noise.double()
+        # what the stock run does not denoise is a picture as the first frame
+        latents.append((dense(call.arguments) - torch.where(first == last, first, noised)).abs().max())
     return Renoising(*(float(torch.stack(off).max()) for off in (timesteps, latents)))
 
 
