@@ -2,11 +2,14 @@
 
 import json
 
+import diffusers
 import pytest
 import torch
 
 from benchmarks.diffusers_suite import calls
+from benchmarks.diffusers_suite.__main__ import files_of
 from benchmarks.diffusers_suite.compare import Log, faults, read_log, table
+from imap.backbones import FAMILIES
 from tests.conftest import PROMPT, SIZES
 
 CALL = {"pipeline": "WanPipeline", "outcome": "untraced", "output": "aa", "random": "bb", "hooks_left": 0}
@@ -58,3 +61,21 @@ def test_a_failed_teardown_fails_the_test(tmp_path):
     rows = [{"kind": "test", "test": "t", "outcome": outcome} for outcome in ("passed", "failed", "passed")]
     (tmp_path / "log").write_text("\n".join(map(json.dumps, rows)))
     assert read_log(tmp_path / "log").tests == {"t": "failed"}
+
+
+def test_the_tests_of_every_family_are_found(tmp_path):
+    for name in ("wan/test_wan.py", "wan/test_wan_vace.py", "ltx/test_ltx.py", "ltx/utils.py", "flux/test_flux.py"):
+        path = tmp_path / "tests/pipelines" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    every = ["ltx/test_ltx.py", "wan/test_wan.py", "wan/test_wan_vace.py"]
+    assert files_of(tmp_path, ()) == [f"tests/pipelines/{name}" for name in every]
+    assert files_of(tmp_path, ["wan/test_wan_vace.py"]) == ["tests/pipelines/wan/test_wan_vace.py"]
+    with pytest.raises(SystemExit, match="no tests in .*sana"):
+        files_of(tmp_path, ["sana"])
+
+
+def test_pipelines_of_every_family_are_logged():
+    logged = {pipeline.__name__ for pipeline in calls.pipelines()}
+    assert {adapter.pipeline_class for adapter in FAMILIES if hasattr(diffusers, adapter.pipeline_class)} <= logged
+    assert {"WanVACEPipeline", "CogVideoXImageToVideoPipeline", "HunyuanVideoFramepackPipeline"} <= logged

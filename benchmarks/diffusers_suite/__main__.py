@@ -1,7 +1,9 @@
-"""Run diffusers' own pipeline tests of the three families twice, untraced and with a trace around every pipeline call.
+"""Run diffusers' own pipeline tests of imap's families twice, untraced and with a trace around every pipeline call.
 
 git clone --depth 1 --branch v0.42.1 https://github.com/huggingface/diffusers checkout
 python -m benchmarks.diffusers_suite checkout
+python -m benchmarks.diffusers_suite checkout --tests ltx mochi wan/test_wan_vace.py      # a part
+python -m benchmarks.diffusers_suite checkout --list                                      # files, without a run
 
 Needs the extra `test`, and `pip install parameterized requests-mock`. The checkout gives the tests, which the wheel
 lacks; the installed diffusers is tested. A call that imap refuses is repeated without a trace, and the table tells
@@ -14,26 +16,37 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.diffusers_suite.calls import FAMILIES
+from benchmarks.diffusers_suite.calls import folders
 from benchmarks.diffusers_suite.compare import Log, faults, read_log, table
 
 ROOT = Path(__file__).parents[2]
 PLUGINS = ("stand_ins", "calls")
 
 
-def run_tests(checkout: Path, log: Path, traced: bool, chosen: str) -> Log:
-    """Run the tests in a new process, and read their log."""
+def files_of(checkout: Path, chosen: Sequence[str]) -> list[str]:
+    """Files of pipeline tests in a checkout. chosen: folders or files below tests/pipelines; default: all families."""
+    tests, found = checkout / "tests" / "pipelines", []
+    for name in chosen or [x for x in folders() if (tests / x).is_dir()]:
+        files = [tests / name] if name.endswith(".py") else sorted((tests / name).glob("test_*.py"))
+        if not files or not all(file.is_file() for file in files):
+            sys.exit(f"no tests in {tests / name}; there are those of {', '.join(folders())}")
+        found += [str(file.relative_to(checkout)) for file in files]
+    return found
+
+
+def run_tests(checkout: Path, log: Path, traced: bool, files: Sequence[str], chosen: str) -> Log:
+    """Run tests in a new process, and read their log. chosen: as -k of pytest."""
     log.unlink(missing_ok=True)
     plugins = [x for name in PLUGINS for x in ("-p", f"benchmarks.diffusers_suite.{name}")]
-    folders = [f"tests/pipelines/{family}" for family in FAMILIES]
     command = [sys.executable, "-m", "pytest", "-q", "--tb=line", "-p", "no:cacheprovider", *plugins, "-k", chosen]
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     settings = {"SUITE_LOG": str(log.absolute()), "SUITE_TRACE": "1" if traced else "", "PYTHONPATH": path}
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", **settings}
     with log.with_suffix(".txt").open("w", encoding="utf-8") as said:
-        status = subprocess.run([*command, *folders], cwd=checkout, env=environment, stdout=said, stderr=said)
+        status = subprocess.run([*command, *files], cwd=checkout, env=environment, stdout=said, stderr=said)
     if not log.exists() or status.returncode not in (0, 1):
         sys.exit(f"pytest ended with status {status.returncode}; see {log.with_suffix('.txt')}")
     return read_log(log)
@@ -43,14 +56,20 @@ def main(argv: list[str]) -> int:
     """Run both, print what differs and the figures. Returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkout", type=Path, help="folder of a diffusers checkout")
+    parser.add_argument("--tests", nargs="+", default=(), help="folders or files below tests/pipelines; default: all")
+    parser.add_argument("--list", action="store_true", help="print the files, and end")
     parser.add_argument("-k", default="", help="only tests whose names match, as in pytest")
     parser.add_argument("--logs", type=Path, help="keep the logs in this folder")
     options = parser.parse_args(argv)
+    files = files_of(options.checkout, options.tests)
+    if options.list:
+        print("\n".join(files))
+        return 0
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.logs or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         untraced, traced = (
-            run_tests(options.checkout, folder / f"{name}.jsonl", name == "traced", options.k)
+            run_tests(options.checkout, folder / f"{name}.jsonl", name == "traced", files, options.k)
             for name in ("untraced", "traced")
         )
     found = list(faults(untraced, traced))

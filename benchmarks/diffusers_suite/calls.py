@@ -20,15 +20,15 @@ import pytest
 import torch
 
 import imap
+from imap.backbones import FAMILIES
 
 TRACED, LOG = bool(os.environ.get("SUITE_TRACE")), os.environ.get("SUITE_LOG", "")
-FAMILIES = ("cogvideo", "wan", "hunyuan_video")  # folders of diffusers/pipelines, and of its tests
 CONCEPTS, MOTIONS = ["cat", "grass"], ["running"]
 _now: dict[str, Any] = {"test": None, "call": 0}
 
 
 def pytest_configure() -> None:
-    """Wrap the pipelines of the three families before any test module is imported."""
+    """Wrap the pipelines of imap's families before any test module is imported."""
     for pipeline in pipelines():
         pipeline.__call__ = logged(pipeline.__call__)
 
@@ -45,10 +45,17 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
         _log(kind="test", test=report.nodeid, outcome=report.outcome, error="".join(said)[:300])
 
 
+def folders() -> list[str]:
+    """Folders of diffusers/pipelines, and of its tests, that have a pipeline of imap's families."""
+    named = {name for family in FAMILIES for name in (family.pipeline_class, *family.also_loads)}
+    found = (getattr(diffusers, name, None) for name in named)  # an older diffusers lacks some
+    return sorted({kind.__module__.split(".")[2] for kind in found if kind and "pipelines" in kind.__module__})
+
+
 def pipelines() -> Iterator[type]:
-    """The pipelines of the three families."""
-    for family in FAMILIES:
-        module = importlib.import_module(f"diffusers.pipelines.{family}")
+    """All pipelines in these folders: of imap's families, and relatives that it refuses."""
+    for folder in folders():
+        module = importlib.import_module(f"diffusers.pipelines.{folder}")
         for name in sorted(dir(module)):
             value = getattr(module, name)
             if inspect.isclass(value) and issubclass(value, diffusers.DiffusionPipeline) and "__call__" in vars(value):

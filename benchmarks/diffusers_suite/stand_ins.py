@@ -41,8 +41,46 @@ def llama() -> Any:
     return tokenizers.llama(WORDS)
 
 
+def chat() -> Any:
+    """A tokenizer of Qwen's kind, with a chat template."""
+    made = tokenizers.llama(WORDS)
+    made.chat_template = CHAT
+    return made
+
+
+def siglip() -> transformers.SiglipVisionModel:
+    """A tiny image encoder. The global random state stays as it was."""
+    size = {"hidden_size": 32, "intermediate_size": 37, "num_hidden_layers": 2, "num_attention_heads": 4}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        config = transformers.SiglipVisionConfig(**size, image_size=IMAGE, patch_size=IMAGE // 2)
+        return transformers.SiglipVisionModel(config).eval()
+
+
+def siglip_processor() -> Any:
+    """What makes its pictures."""
+    return transformers.SiglipImageProcessor(size={"height": IMAGE, "width": IMAGE})
+
+
+def gemma() -> transformers.Gemma3ForConditionalGeneration:
+    """A tiny Gemma 3. The global random state stays as it was."""
+    size = {"hidden_size": 32, "intermediate_size": 37, "num_hidden_layers": 2, "num_attention_heads": 4}
+    text = size | {"num_key_value_heads": 2, "head_dim": 8, "vocab_size": len(tokenizers.llama(WORDS))}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        config = transformers.Gemma3Config(
+            text_config=text, vision_config=size | {"image_size": 28, "patch_size": 14}, mm_tokens_per_image=4
+        )
+        return transformers.Gemma3ForConditionalGeneration(config).eval()
+
+
+IMAGE = 30  # pixels of a side
+CHAT = (
+    "{% for m in messages %}<|start_header_id|>{{ m['role'] }}<|end_header_id|>{{ m['content'] }}<|eot_id|>{% endfor %}"
+)
 T5, LLAMA, CLIP = "hf-internal-testing/tiny-random-t5", "finetrainers/dummy-hunyaunvideo", "tiny-random-clip"
 QWEN = "hf-internal-testing/tiny-random-Qwen2VLForConditionalGeneration"
+SIGLIP, GEMMA = "hf-internal-testing/tiny-random-SiglipVisionModel", "hf-internal-testing/tiny-gemma3"
 MADE: dict[tuple[str, str], Callable[[], Any]] = {
     ("AutoTokenizer", T5): tokenizers.sentencepiece,
     ("T5Tokenizer", T5): tokenizers.sentencepiece,
@@ -51,7 +89,11 @@ MADE: dict[tuple[str, str], Callable[[], Any]] = {
     ("LlamaTokenizer", LLAMA): llama,
     ("LlamaTokenizerFast", LLAMA): llama,
     ("CLIPTokenizer", f"hf-internal-testing/{CLIP}"): lambda: tokenizers.clip(WORDS),
-    ("Qwen2Tokenizer", QWEN): llama,
+    ("Qwen2Tokenizer", QWEN): chat,
+    ("SiglipVisionModel", SIGLIP): siglip,
+    ("SiglipImageProcessor", SIGLIP): siglip_processor,
+    ("AutoTokenizer", GEMMA): chat,
+    ("Gemma3ForConditionalGeneration", GEMMA): gemma,
 }
 
 

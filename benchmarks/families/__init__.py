@@ -1,0 +1,1 @@
+"""Every family that imap reads, checked against its stock pipeline. `__main__` is the command."""

@@ -1,0 +1,152 @@
+"""Where words are in a stock call, found without imap: by counting tokens, and by looking at what a change changes."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.families.stock import (
+    OTHER,
+    PROMPT,
+    TEXT,
+    WORDS,
+    Attention,
+    Call,
+    models_of,
+    of_row,
+    recorded,
+    sample,
+)
+
+WINDOW = 16  # tokens that a concept is padded to (docs/method.md, 4)
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text as the pipeline's tokenizer got it: `whole` with its template, ids with padding, and their mask."""
+
+    whole: str
+    ids: list[int]
+    mask: list[int]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the prompt's text is in a stock run.
+
+    Attributes:
+        attention: number of the attention call of a block that sees the text.
+        visual: tokens of the video among its queries.
+        text: tokens of the text among its keys, in the order of the text's slots.
+        joint: whether the video is among the keys too.
+        video_leads: in the joint sequence.
+    """
+
+    attention: int
+    visual: Tensor = field(repr=False)
+    text: Tensor = field(repr=False)
+    joint: bool
+    video_leads: bool
+
+
+@contextmanager
+def tokenized(pipe: Any) -> Iterator[list[tuple[Any, Any]]]:
+    """What the pipeline's main tokenizer is given and gives."""
+    owner = next(kind for kind in type(pipe.tokenizer).__mro__ if "__call__" in vars(kind))
+    own, found = owner.__call__, []
+
+    def call(self: Any, text: Any = None, *args: Any, **kwargs: Any) -> Any:
+        out = own(self, text, *args, **kwargs)
+        if self is pipe.tokenizer:
+            found.append((text, out))
+        return out
+
+    owner.__call__ = call
+    try:
+        yield found
+    finally:
+        owner.__call__ = own
+
+
+def text_given(found: Sequence[tuple[Any, Any]], prompt: str = PROMPT) -> Text:
+    """The first padded text that holds the prompt."""
+    for text, out in found:
+        for i, one in enumerate([text] if isinstance(text, str) else text or ()):
+            if isinstance(one, str) and prompt.lower() in one.lower() and "attention_mask" in out:
+                ids, mask = (torch.as_tensor(out[name]) for name in ("input_ids", "attention_mask"))
+                ids, mask = (x.reshape(-1, x.shape[-1])[i].tolist() for x in (ids, mask))
+                return Text(one, ids, mask)
+    raise ValueError(f"the tokenizer did not get {prompt!r}")
+
+
+def slots_of_words(pipe: Any, text: Text, slots: int) -> list[list[int]]:
+    """Slots of each of WORDS: how many tokens are before it, and how many with it, without those that are dropped.
+
+    slots: text slots of the transformer's call. The pipeline drops the first tokens of a template.
+    """
+    dropped = len(text.ids) - slots
+    start = text.whole.lower().rindex(PROMPT.lower())
+
+    def count(stop: int) -> int:
+        # as the pipeline did: a chat template brings its own special tokens
+        both = (pipe.tokenizer(text.whole[: start + stop].rstrip(), add_special_tokens=x) for x in (True, False))
+        return max(_same(encoded["input_ids"], text.ids) for encoded in both)
+
+    spans = [(PROMPT.index(word), PROMPT.index(word) + len(word)) for word in WORDS]
+    return [list(range(count(a) - dropped, count(b) - dropped)) for a, b in spans]
+
+
+def _same(one: Sequence[int], other: Sequence[int]) -> int:
+    """How many first numbers are equal."""
+    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+
+
+def own_slots(text: Text, slots: int) -> int:
+    """How many of a text's slots are not padding."""
+    return sum(text.mask) - (len(text.ids) - slots)
+
+
+def conditional(pipe: Any, calls: Sequence[Call], per_step: int) -> tuple[int, int]:
+    """The first call and row of a step that another prompt changes. calls: of a run with PROMPT."""
+    with recorded(models_of(pipe), stop=per_step) as others:
+        sample(pipe, OTHER)
+    for i, (one, other) in enumerate(zip(calls, others, strict=False)):
+        for row, (a, b) in enumerate(zip(one.arguments[TEXT], other.arguments[TEXT], strict=True)):
+            if not torch.equal(a, b):
+                return i, row
+    raise ValueError("no row of the transformer's text depends on the prompt")
+
+
+def place_of(models: Mapping[nn.Module, Sequence[nn.Module]], call: Call, row: int) -> Place:
+    """Where the text is: what changes with the text in the first block's attention, and not with the video.
+
+    models: the transformer of the call in float64.
+    """
+    plain, moved, told = (_first_block(models, call, row, name) for name in (None, "hidden_states", TEXT))
+
+    def changed(one: Attention, number: int, part: int) -> Tensor:
+        return (one[number][part] != plain[number][part]).any(dim=-1).any(dim=0)
+
+    by_video = [(changed(moved, n, 0), changed(moved, n, 1)) for n in range(len(plain))]
+    by_text = [changed(told, n, 1) & ~by_video[n][1] for n in range(len(plain))]
+    number = next(n for n in reversed(range(len(plain))) if by_text[n].any())
+    visual, among_keys = by_video[number]
+    places = (x.nonzero()[:, 0] for x in (visual, by_text[number]))
+    return Place(number, *places, joint=bool(among_keys.any()), video_leads=bool(visual[0]))
+
+
+def _first_block(
+    models: Mapping[nn.Module, Sequence[nn.Module]], call: Call, row: int, change: str | None
+) -> Attention:
+    """Attention of a call's row inside the first block, with another value of one argument of the model."""
+    given = {name: of_row(x, row, call.rows) for name, x in call.arguments.items()}
+    if change:
+        noise = torch.randn(given[change].shape, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+        given[change] = given[change] + noise
+    (model,) = models
+    with recorded(models) as calls:
+        model(**given)
+    return calls[0].blocks[0].of_row(0, 1)
