@@ -10,7 +10,7 @@ _COSMOS = "its queries and keys have heads before tokens in cross-attention, and
 _COSMOS25 = "it may attend to a pair of text and image, and its text joins the states of all layers of a language model"
 _EASYANIMATE = "its transformer gets its arguments by position, and a trace finds them by name"
 _KANDINSKY = "its attention has no to_out, and text runs through blocks of its own; no family reads them yet"
-_LTX2 = "its head outputs are gated, audio runs beside the video, and its text passes other modules first"
+_LTX2 = "it has conditions among its tokens that no family of LTX-2 knows; use LTX2Pipeline.from_pipe(pipe)"
 _MOTIF = "it mixes dual and single streams with cross-attention, and its guidance is an object (guider)"
 _SANA = "its self-attention is linear, and it picks some of the text's tokens"
 _AUDIO = "it makes sound beside the video, and " + _NO_FAMILY
@@ -37,12 +37,10 @@ NOT_TRACED = {  # pipeline class: reason
     "Kandinsky5I2VPipeline": _KANDINSKY,
     "Kandinsky6TI2VAPipeline": _AUDIO,
     "Kandinsky6SRPipeline": "it enlarges a video, and reads no text",
-    "LTX2Pipeline": _LTX2,
     "LTX2ConditionPipeline": _LTX2,
     "LTX2DFRPipeline": _LTX2,
     "LTX2DFRTemporalRefinePipeline": _LTX2,
     "LTX2HDRPipeline": _LTX2,
-    "LTX2ImageToVideoPipeline": _LTX2,
     "LTX2InContextPipeline": _LTX2,
     "LattePipeline": "its batch holds frames in half of its blocks, and a trace reads one row for a video",
     "MotifVideoPipeline": _MOTIF,

@@ -65,6 +65,18 @@ def llama(words: str = WORDS) -> PreTrainedTokenizerFast:
     return _ready(tokenizer, "<|begin_of_text|> $A", 512, **specials)
 
 
+def gemma(words: str = WORDS) -> PreTrainedTokenizerFast:
+    """Tokenizer like that of Gemma 3: `<bos>` at the start, no end token, `<pad>` on the left.
+
+    Args:
+        words: Words separated by white space; each is one token.
+    """
+    specials = {"pad_token": "<pad>", "eos_token": "<eos>", "bos_token": "<bos>"}
+    tokenizer = _ready(_bytes([*specials.values()], words), "<bos> $A", 1024, **specials)
+    tokenizer.padding_side = "left"
+    return tokenizer
+
+
 def clip(words: str = WORDS) -> PreTrainedTokenizerFast:
     """Tokenizer like that of CLIP: lower case, `<|startoftext|>` ... `<|endoftext|>`, padded with the latter to 77."""
     # The end token must not be number 2. CLIPTextModel would assume an old config and pool at another position.
