@@ -23,8 +23,8 @@ from imap.testing import tiny
 PROMPT = "A red ball rolls past a small dog on the grass."
 SIZES = {"height": 32, "width": 48, "num_frames": 9}
 FAMILIES = tiny.FAMILIES
-EVERY_FAMILY = (*FAMILIES, *(pytest.param(family, marks=pytest.mark.slow) for family in tiny.FURTHER))
-
+SLOW_FAMILIES = (*tiny.FURTHER, *tiny.NOT_SAVED)
+EVERY_FAMILY = (*FAMILIES, *(pytest.param(family, marks=pytest.mark.slow) for family in SLOW_FAMILIES))
 NOT_RENOISED = ("ltx_condition", "ltx2", "ltx2_i2v")  # whose pipelines take no noised latents
 RENOISED = tuple(x for x in EVERY_FAMILY if isinstance(x, str) or x.values[0] not in NOT_RENOISED)
 

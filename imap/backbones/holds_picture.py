@@ -15,6 +15,6 @@ class HoldsPicture(Latents):
     """A pipeline that puts its picture into the latents, and does not look at it when it is given latents."""
 
     def start(self, noised: Tensor, pictures: Mapping[str, Any], generator: torch.Generator) -> Tensor:
-        pixels = to_tensor(np.asarray(pictures["image"])[None])
+        pixels = to_tensor(np.array(pictures["image"])[None])
         picture = self.latents_of(self.posterior(pixels).sample(generator))
         return torch.cat([picture.to(noised), noised[:, :, 1:]], dim=2)

@@ -134,13 +134,15 @@ class Effect:
                     f"{len(text)}; leave out max_sequence_length, or set effect_neutral=mean"
                 )
             return self._texts
+        count = len(self.text_slots.prompt_text.pieces)
+        first = self.backbone.prompt_slots(call, row, count).first
         changed: list[dict[str, Tensor]] = [{} for _ in self.text_slots.places]
         for name in self.backbone.streams:
             text = call[name][row].flatten(0, -2)
-            mean = text[: len(self.text_slots.prompt_text.pieces)].mean(dim=0)
+            mean = text[first : first + count].mean(dim=0)
             for found, place in zip(changed, self.text_slots.places.values(), strict=True):
                 one = text.clone()
-                one[list(place.tokens)] = mean
+                one[[first + token for token in place.tokens]] = mean
                 found[name] = one.unsqueeze(0)
         return changed
 

@@ -58,6 +58,7 @@ def ids_of(text: Tensor, found: Iterable[Encoding], padding: int | None) -> list
         while ids and ids[-1] == padding:
             ids.pop()
         tokens = encoding.tokens.to(text)
+        text = text[:, -tokens.shape[1] :]  # a pipeline may join states of other layers in front
         starts = (tokens[: len(ids)] == text[0]).all(dim=-1).nonzero().flatten().tolist()
         for start in starts:  # a pipeline crops its template
             count = min(len(ids) - start, len(text))

@@ -166,7 +166,8 @@ class Trace:
             self._check_memory()
         for note in size_notes(self.backbone, self.grid, call, self.only_size):
             self.text_slots.note(note)
-        text = text_of(call, row)
+        first = self.backbone.prompt_slots(call, row, len(self.text_slots.prompt_text.pieces)).first
+        text = text_of(call, row)[first:]
         ids = None
         if self.text_slots.needs_prompt:
             ids = ids_of(text, self._encoded, self.backbone.pipe.tokenizer.pad_token_id)

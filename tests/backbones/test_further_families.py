@@ -26,7 +26,7 @@ from tests.tracing.test_trace import WORDS, call
 
 SLOW = pytest.mark.slow
 RNG = np.random.default_rng(0)
-RENOISED = [family for family in tiny.FURTHER if family not in NOT_RENOISED]
+RENOISED = [family for family in (*tiny.FURTHER, *tiny.NOT_SAVED) if family not in NOT_RENOISED]
 
 
 def test_a_pipeline_is_of_its_own_family():
@@ -148,6 +148,7 @@ def _finished(pipe, run, pictures):
     """Latents of the sample, (1, channels, frames, height, width)."""
     size = {"height": run.height, "width": run.width, "num_frames": run.num_frames}
     settings = {"num_inference_steps": 4, "guidance_scale": run.guidance_scale, "output_type": "latent"}
+    settings |= {"negative_prompt": run.negative_prompt} if backbone_of(pipe).family == "cosmos2_5" else {}
     settings |= {name: Image.open(path) for name, path in pictures.items()}
     latents = pipe(prompt=PROMPT, **size, **settings, generator=torch.Generator().manual_seed(run.seed)).frames
     backbone = backbone_of(pipe)

@@ -35,11 +35,12 @@ LENGTHS = {
     "ltx": 128,
     "ltx_i2v": 128,
     "ltx_condition": 256,
+    **({"cosmos2_5": 512} if "cosmos2_5" in tiny.NOT_SAVED else {}),
     **({"ltx2": 1024, "ltx2_i2v": 1024} if "ltx2" in tiny.FURTHER else {}),
     "allegro": 512,
 }
 ATTENTION = {"cogvideox": "attn1", "cogvideox1_5": "attn1", "hunyuanvideo": "attn", "mochi": "attn1"}  # else attn2
-CROSS = ("wan", "wan2_2", "ltx", "ltx_i2v", "ltx_condition", "ltx2", "ltx2_i2v", "allegro")
+CROSS = ("cosmos2_5", "wan", "wan2_2", "ltx", "ltx_i2v", "ltx_condition", "ltx2", "ltx2_i2v", "allegro")
 CONNECTED = ("ltx2", "ltx2_i2v")  # text passes connectors, behind a start token
 UNREAD = (
     "mochi",
@@ -48,12 +49,14 @@ UNREAD = (
     "ltx_condition",
     "allegro",
 )  # whose padded slots are masked, and no part of the statistics over the prompt
+BEFORE = 58  # tokens of Cosmos 2.5 before a prompt, of the tiny tokenizer
 PARTS = {  # of a joint sequence: visual tokens, prompt tokens
     "cogvideox": (slice(226, None), slice(226)),
     "cogvideox1_5": (slice(226, None), slice(226)),
     "hunyuanvideo": (slice(-256), slice(-256, None)),
     "mochi": (slice(18), slice(18, None)),  # then the valid tokens alone
     "ltx_condition": (slice(-18, None), slice(None)),  # after those of a condition
+    "cosmos2_5": (slice(None), slice(BEFORE, None)),
 }
 # families whose words and concept tokens are written out here; the others: tests/backbones/test_every_family.py
 BY_HAND = (*FAMILIES, *(pytest.param(x, marks=pytest.mark.slow) for x in LENGTHS if x not in FAMILIES))
@@ -148,6 +151,8 @@ def encode(pipe, family, text, length):
         given = {"input_ids": ids, "attention_mask": mask, "output_hidden_states": True}
         states = torch.stack(pipe.text_encoder(**given).hidden_states, dim=-1)
         states = pipe.connectors(states.flatten(2), mask)[0][0]
+    elif family == "cosmos2_5":
+        return states_of_conversation(pipe, text)
     elif family.startswith("wan"):
         states = pipe.text_encoder(ids, mask)[0][0] * mask[0, :, None]
     else:
@@ -155,9 +160,22 @@ def encode(pipe, family, text, length):
     return states[before:], int(mask.sum()) - before - 1  # an end token follows the text
 
 
+def states_of_conversation(pipe, text):
+    """Joined states of Cosmos 2.5 from the text on, and how many tokens are its own."""
+    said = {"system": "You are a helpful assistant who will provide prompts to an image generator.", "user": text}
+    turns = [{"role": role, "content": [{"type": "text", "text": x}]} for role, x in said.items()]
+    ids = pipe.tokenizer.apply_chat_template(turns, padding="max_length", max_length=512, truncation=True)
+    ids = torch.tensor([ids if isinstance(ids, list) else ids["input_ids"]])
+    states = pipe.text_encoder(ids, output_hidden_states=True).hidden_states[1:]
+    states = [(x - x.mean(dim=-1, keepdim=True)) / (x.std(dim=-1, keepdim=True) + 1e-8) for x in states]
+    return torch.cat(states, dim=-1)[0, BEFORE:], len(pipe.tokenizer(text)["input_ids"])
+
+
 def concept_embedding(pipe, setting, text):
     states, own = encode(pipe, setting.family, text, 16)
-    chosen = setting.concept_token or ("last" if setting.family in ("hunyuanvideo", *CONNECTED) else "first")
+    chosen = setting.concept_token or (
+        "last" if setting.family in ("hunyuanvideo", "cosmos2_5", *CONNECTED) else "first"
+    )
     states = states[setting.family in CONNECTED :]
     return {"first": states[0], "last": states[own - 1], "mean": states[:own].mean(dim=0)}[chosen].double()
 
@@ -240,6 +258,12 @@ def ltx2_stream(model, padded, count, call, row):
         yield heads(block.attn2.norm_k(block.attn2.to_k(text)), q[row]), None
 
 
+def cosmos_stream(model, padded, count, call, row):
+    tokens = model.crossattn_proj(padded)
+    for block, (q, _, _, _) in zip(model.transformer_blocks, call.attention, strict=True):
+        yield block.attn2.norm_k(heads(block.attn2.to_k(tokens), q[row])), None
+
+
 def allegro_stream(model, padded, count, call, row):
     tokens = model.caption_projection(padded)
     for block, (q, _, _, _) in zip(model.transformer_blocks, call.attention, strict=True):
@@ -275,6 +299,7 @@ STREAMS = {
     "wan": wan_stream,
     "wan2_2": wan_stream,
     **dict.fromkeys(("ltx", "ltx_i2v", "ltx_condition"), ltx_stream),
+    "cosmos2_5": cosmos_stream,
     **dict.fromkeys(CONNECTED, ltx2_stream),
     "mochi": mochi_stream,
     "allegro": allegro_stream,
@@ -391,7 +416,7 @@ def reference(pipe, calls, setting):
         if call.arguments.get("isolate_modalities") or call.arguments.get("spatio_temporal_guidance_blocks"):
             continue  # further calls for guidance
         rows = [
-            torch.allclose(states.flatten(0, -2), prompt, atol=1e-5)
+            torch.allclose(states.flatten(0, -2)[-len(prompt) :], prompt, atol=1e-5)
             for states in call.arguments["encoder_hidden_states"]
         ]
         if True not in rows:

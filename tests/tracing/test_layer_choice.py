@@ -47,7 +47,7 @@ def test_lambda_2_is_that_of_the_models_own_attention(pipes, family, monkeypatch
         handle.remove()
 
     # guidance is a second one, and in LTX-2 a third
-    found, calls = spectrum.choice(), 2 if family.startswith("wan") or family == "mochi" else 1
+    found, calls = spectrum.choice(), 2 if family.startswith(("wan", "cosmos")) or family == "mochi" else 1
     calls = 3 if family.startswith("ltx2") else calls
     assert sorted(found.lambda_2) == sorted(seen) == list(range(backbone.num_layers))
     for layer, attentions in seen.items():

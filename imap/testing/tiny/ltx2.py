@@ -32,10 +32,10 @@ def build(seed: int = 0, gated: bool = True) -> LTX2Pipeline:
     tokenizer: Any = tokenizers.gemma()
     with seeded(seed):
         return LTX2Pipeline(
+            vae=_vae().eval(),
             tokenizer=tokenizer,
             text_encoder=_text_encoder(len(tokenizer)).eval(),
             connectors=_connectors(gated).eval(),
-            vae=_vae().eval(),
             audio_vae=_audio_vae().eval(),
             vocoder=_vocoder().eval(),
             transformer=_transformer(gated).eval(),
