@@ -23,7 +23,10 @@ from imap.testing import tiny
 PROMPT = "A red ball rolls past a small dog on the grass."
 SIZES = {"height": 32, "width": 48, "num_frames": 9}
 FAMILIES = tiny.FAMILIES
-EVERY_FAMILY = (*FAMILIES, *(pytest.param(family, marks=pytest.mark.slow) for family in tiny.FURTHER))
+SLOW_FAMILIES = (*tiny.FURTHER, *tiny.NOT_SAVED)
+EVERY_FAMILY = (*FAMILIES, *(pytest.param(family, marks=pytest.mark.slow) for family in SLOW_FAMILIES))
+NOT_RENOISED = ("ltx_condition", "ltx2", "ltx2_i2v")  # whose pipelines take no noised latents
+RENOISED = tuple(x for x in EVERY_FAMILY if isinstance(x, str) or x.values[0] not in NOT_RENOISED)
 
 
 def sizes_of(family: str) -> dict[str, int]:
@@ -36,7 +39,7 @@ def sizes_of(family: str) -> dict[str, int]:
         "ltx": {"height": 64, "width": 96, "num_frames": 17},
         "wan2_2_ti2v": {"height": 64, "width": 96},
         "wan2_2_ti2v_i2v": {"height": 64, "width": 96},
-    }.get(family, {})
+    }.get("ltx" if family.startswith("ltx") else family, {})
 
 
 def pictures_for(pipe) -> dict[str, Image.Image]:

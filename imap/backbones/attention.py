@@ -23,6 +23,7 @@ class Attention(Part):
     joint_attention: ClassVar[bool] = False
     layer_threshold: ClassVar[float] = 0.7  # imap_layer=auto keeps layers of a higher lambda_2 (paper; ours for Wan)
     block_list: ClassVar[str] = "transformer_blocks"
+    heads_before_tokens: ClassVar[bool] = False  # in the outputs of the norms of queries and keys
     attention_name: ClassVar[str]
 
     @property
@@ -102,8 +103,8 @@ class CrossAttention(Attention):
         return {"q": getattr(attn, self.queries), "k": getattr(attn, self.keys)}
 
     def features(self, block: Any, activations: BlockActivations, row: int, slots: slice, is_read: bool) -> Features:
-        q, k, o = (x[row] for x in (activations.outputs["q"], activations.outputs["k"], activations.head_outputs))
-        return Features(*(split_heads(x, self.num_heads) for x in (q, o, k[slots])))
+        q, k = (self._heads(activations.outputs[name][row]) for name in ("q", "k"))
+        return Features(q, split_heads(activations.head_outputs[row], self.num_heads), k[:, slots])
 
     def concept_step(
         self, block: Any, activations: BlockActivations, row: int, tokens: Tensor, weights: Tensor, features: Features
@@ -111,8 +112,13 @@ class CrossAttention(Attention):
         # text is the same in every block here: only its keys are the block's own
         attn = self.attention(block)
         keys = attn.to_k(tokens)
+        keys = split_heads(keys[0], self.num_heads).unsqueeze(0) if self.heads_before_tokens else keys
         keys = keys if self.keys == "to_k" else getattr(attn, self.keys)(keys)
-        return ConceptStep(split_heads(keys[0], self.num_heads), None, tokens)
+        return ConceptStep(self._heads(keys[0]), None, tokens)
+
+    def _heads(self, x: Tensor) -> Tensor:
+        """(heads, tokens, width) from the queries or keys of one row."""
+        return x if self.heads_before_tokens else split_heads(x, self.num_heads)
 
 
 class TextAndImageAttention(CrossAttention):
@@ -139,7 +145,6 @@ class JointAttention(Attention):
     # modules of a block that see video alone, which concept tokens do not need: the first norm, and those after it
     video_norm: ClassVar[str | None] = None
     after_attention: ClassVar[Sequence[str]] = ()
-    heads_before_tokens: ClassVar[bool] = False  # in the outputs of the norms of queries and keys
 
     def rotate(self, x: Tensor, arguments: Mapping[str, Any]) -> Tensor:
         """Visual queries or keys (h, n, d) of one row as attention sees them; here the processor rotates in place."""

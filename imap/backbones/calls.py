@@ -16,6 +16,7 @@ class Calls(Part):
     optional_images: ClassVar[tuple[str, ...]] = ()
     # entries of one video along the first axis of a transformer's argument, where they are several
     entries: ClassVar[Mapping[str, int]] = {}
+    renoising_refusal: ClassVar[str | None] = None  # why it cannot start from noised latents, and what to do
     batched_guidance: ClassVar[bool] = False  # guidance as one call on [unconditional, conditional] rows
     takes_negative_prompt: ClassVar[bool] = True
 

@@ -6,11 +6,11 @@ _SKYREELS = "its blocks are built like Wan's, but its transformer is another cla
 _FORCING = "it denoises windows with copies of the scheduler, and a trace takes one schedule for a call"
 _HISTORY = "earlier frames of the video come before its tokens, and it samples in sections with a schedule each"
 _HUNYUAN15 = "image and glyph tokens come before the prompt's in its text, and its guidance is an object (guider)"
-_COSMOS = "its queries and keys have heads before tokens in cross-attention, and no family reads them yet"
-_COSMOS25 = "it may attend to a pair of text and image, and its text joins the states of all layers of a language model"
+_COSMOS = "its padded text has keys of zero, which set no patch of the video apart, and maps compare words with it"
+_COSMOS25 = "its cross-attention reads a pair of text and picture, and a second network steers its blocks"
 _EASYANIMATE = "its transformer gets its arguments by position, and a trace finds them by name"
 _KANDINSKY = "its attention has no to_out, and text runs through blocks of its own; no family reads them yet"
-_LTX2 = "its head outputs are gated, audio runs beside the video, and its text passes other modules first"
+_LTX2 = "it has conditions among its tokens that no family of LTX-2 knows; use LTX2Pipeline.from_pipe(pipe)"
 _MOTIF = "it mixes dual and single streams with cross-attention, and its guidance is an object (guider)"
 _SANA = "its self-attention is linear, and it picks some of the text's tokens"
 _AUDIO = "it makes sound beside the video, and " + _NO_FAMILY
@@ -22,7 +22,6 @@ NOT_TRACED = {  # pipeline class: reason
     "CosmosTextToWorldPipeline": _COSMOS,
     "CosmosVideoToWorldPipeline": _COSMOS,
     "Cosmos2VideoToWorldPipeline": _COSMOS,
-    "Cosmos2_5_PredictBasePipeline": _COSMOS25,
     "Cosmos2_5_TransferPipeline": _COSMOS25,
     "Cosmos3OmniPipeline": "it has no text encoder: token ids go into its transformer, so words have no embeddings",
     "EasyAnimatePipeline": _EASYANIMATE,
@@ -37,12 +36,10 @@ NOT_TRACED = {  # pipeline class: reason
     "Kandinsky5I2VPipeline": _KANDINSKY,
     "Kandinsky6TI2VAPipeline": _AUDIO,
     "Kandinsky6SRPipeline": "it enlarges a video, and reads no text",
-    "LTX2Pipeline": _LTX2,
     "LTX2ConditionPipeline": _LTX2,
     "LTX2DFRPipeline": _LTX2,
     "LTX2DFRTemporalRefinePipeline": _LTX2,
     "LTX2HDRPipeline": _LTX2,
-    "LTX2ImageToVideoPipeline": _LTX2,
     "LTX2InContextPipeline": _LTX2,
     "LattePipeline": "its batch holds frames in half of its blocks, and a trace reads one row for a video",
     "MotifVideoPipeline": _MOTIF,

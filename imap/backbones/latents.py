@@ -89,6 +89,16 @@ class Latents(Part):
         """Latents, or predictions of any number of rows, from the pipeline's layout. grid: of their tokens."""
         return latents.transpose(1, self.channel_axis)
 
+    def start(self, noised: Tensor, pictures: Mapping[str, Any], generator: torch.Generator) -> Tensor:
+        """Noised latents as the pipeline starts from them. Image-to-video models may hold their picture in them.
+
+        Args:
+            noised: (1, channels, frames, height, width).
+            pictures: PIL images of the video's size, by argument of the call.
+            generator: draws the sample of a picture's encoding.
+        """
+        return noised
+
     @property
     def latent_dtype(self) -> torch.dtype:
         """Dtype of the stock pipeline's starting noise."""

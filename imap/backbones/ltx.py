@@ -8,10 +8,11 @@ from torch import Tensor
 from imap.backbones.attention import CrossAttention
 from imap.backbones.base import Backbone
 from imap.backbones.features import Grid
+from imap.backbones.packed import PackedLatents
 from imap.backbones.t5 import MaskedT5Words
 
 
-class LTX(CrossAttention, MaskedT5Words, Backbone):
+class LTX(CrossAttention, MaskedT5Words, PackedLatents, Backbone):
     """LTX-Video 0.9 text-to-video."""
 
     family = "ltx"
@@ -20,25 +21,14 @@ class LTX(CrossAttention, MaskedT5Words, Backbone):
     processor_class = "LTXVideoAttnProcessor"
     batched_guidance = True
     text_window = 128
-    spatial_factor, temporal_factor = 32, 8
 
     def refusal(self) -> str | None:
         if type(self.pipe).__name__ == self.pipeline_class:
             return None
-        return f"its tokens may hold a condition before the video; use {self.pipeline_class}.from_pipe(pipe)"
+        return f"it samples windows with other conditions and prompts; use {self.pipeline_class}.from_pipe(pipe)"
 
     def grid(self, call: Mapping[str, Any]) -> Grid:
         return Grid(call["num_frames"], call["height"], call["width"])
 
     def embed_text(self, tokens: Tensor, call: Mapping[str, Any], row: int) -> Tensor:
         return self.transformer.caption_projection(tokens)
-
-    def to_pipeline(self, latents: Tensor) -> Tensor:
-        return self.pipe._pack_latents(latents, *self._patches)
-
-    def from_pipeline(self, latents: Tensor, grid: Grid) -> Tensor:
-        return self.pipe._unpack_latents(latents, grid.frames, grid.height, grid.width, *self._patches)
-
-    @property
-    def _patches(self) -> tuple[int, int]:
-        return self.transformer.config.patch_size, self.transformer.config.patch_size_t

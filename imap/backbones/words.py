@@ -15,6 +15,8 @@ class Words(Part):
 
     # arguments of the transformer by names of `encode_prompt`, in its order; the first holds the token embeddings
     text_arguments: ClassVar[Mapping[str, str]] = {"prompt_embeds": "encoder_hidden_states"}
+    # arguments of the transformer that hold the prompt's tokens, for each of its streams
+    streams: ClassVar[tuple[str, ...]] = ("encoder_hidden_states",)
     text_window: ClassVar[int]  # text slots that the stock pipeline pads to
     # what padded slots are: `encoded` text of their own, `equal` to each other, or `unread`, masked out of attention
     padding: ClassVar[str] = "encoded"
@@ -56,6 +58,19 @@ class Words(Part):
     @abstractmethod
     def encoder_tokens(self, output: Any) -> Tensor:
         """(rows, slots, width) of a text encoder's output: what the pipeline cuts the token embeddings from."""
+
+    @property
+    def connector(self) -> Any:
+        """A module that text passes between its encoder and the transformer; None if there is none."""
+        return None
+
+    def unconnected_tokens(self, given: Tensor) -> Tensor:
+        """(rows, slots, width) of what the connector is given: as `encoder_tokens` returns it."""
+        raise NotImplementedError
+
+    def of_transformer(self, encoded: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Text arguments of the transformer, from those of the pipeline call for a prompt."""
+        return {self.text_arguments[name]: value for name, value in encoded.items() if name in self.text_arguments}
 
     @abstractmethod
     def encode_concepts(self, texts: Sequence[str], concept_token: str) -> Tensor:

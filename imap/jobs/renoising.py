@@ -102,6 +102,8 @@ def check_pipeline(backbone: Backbone) -> None:
             f"imap.renoise calls the pipeline itself, and a {kind} takes no latents and num_frames; "
             f"use {backbone.pipeline_class}.from_pipe(pipe)"
         )
+    if backbone.renoising_refusal:
+        raise ImapError(f"imap.renoise cannot give noised latents to a {kind}: {backbone.renoising_refusal}")
     factors = (getattr(pipe, "vae_scale_factor_spatial", None), getattr(pipe, "vae_scale_factor_temporal", None))
     expected = (backbone.spatial_factor, backbone.temporal_factor)
     if any(own not in (None, known) for own, known in zip(factors, expected, strict=True)):
@@ -147,8 +149,7 @@ def renoise_clip(
             text = tracing.encode_prompt(settings.prompt, settings.negative_prompt if guided else None)
         if not settings.test_full_denoise:
             opened.enter_context(no_progress_bar(pipe))
-        clean, noise = (backbone.to_pipeline(x) for x in (clean, noise))
-        job = _Denoising(tracing, {**text, **size, **fitted.arguments}, settings, generator, stages)
+        job = _Denoising(tracing, {**text, **size}, fitted.arguments, settings, generator, stages)
         indices = settings.renoise_timestep
         for index in tqdm(indices, "renoising", leave=False, disable=len(indices) == 1):
             result = job.run(clean, noise, index)
@@ -176,6 +177,7 @@ class _Denoising:
 
     tracing: Trace
     video: dict[str, Any]  # arguments of the pipeline call: text and size
+    pictures: Mapping[str, Any]  # further arguments
     settings: RenoiseSettings
     generator: torch.Generator
     stages: Stages
@@ -185,9 +187,11 @@ class _Denoising:
         pipe, scheduler = backbone.pipe, backbone.pipe.scheduler
         steps, to_the_end = self.settings.num_inference_steps, self.settings.test_full_denoise
         guidance = backbone.guidance_arguments(self.settings.guidance_scale, conditional_only=not to_the_end)
-        call = {**self.video, **guidance, "num_inference_steps": steps}
-        set_schedule(pipe, **call, latents=clean.to(backbone.latent_dtype))
-        start = add_noise_at(scheduler, clean, noise, index).to(backbone.latent_dtype)
+        call = {**self.video, **self.pictures, **guidance, "num_inference_steps": steps}
+        set_schedule(pipe, **call, latents=backbone.to_pipeline(clean).to(backbone.latent_dtype))
+        noised = add_noise_at(scheduler, clean, noise, index)
+        drawn = torch.Generator("cpu").manual_seed(self.settings.seed)  # the same picture at every index
+        start = backbone.to_pipeline(backbone.start(noised, self.pictures, drawn)).to(backbone.latent_dtype)
         stop = None if to_the_end else index + 1
         last = steps - 1 - index if to_the_end else 0
         indices = self.settings.renoise_timestep

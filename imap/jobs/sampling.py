@@ -10,7 +10,7 @@ from imap.config.run import AFTER, BOTH, DURING, Run
 from imap.config.samples import Sample
 from imap.jobs.output import Output
 from imap.jobs.reading import READING, both_readings, read_finished, trace_of_finished
-from imap.jobs.renoising import RenoiseSettings
+from imap.jobs.renoising import RenoiseSettings, check_pipeline
 from imap.jobs.sample_clip import pictures_for
 from imap.jobs.timing import Progress, Stages
 from imap.media.clips import to_pixels
@@ -33,6 +33,8 @@ def sample_video(
     """
     stages, generator = Stages(pipe._execution_device, progress), torch.Generator("cpu").manual_seed(run.seed)
     tracing = start_trace(pipe, sample.prompt, sample.concepts, sample.motions, run.method, prompt_cache=prompt_cache)
+    if run.read != DURING:
+        check_pipeline(tracing.backbone)
     given = pictures_for(tracing.backbone, sample.pictures)
     pictures = fit_pictures(given, run.height, run.width)
     for note in pictures.notes:

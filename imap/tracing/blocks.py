@@ -171,7 +171,9 @@ class BlockReader:
     def _read(self, layer: int, features: Features, keys: Tensor, concepts: Tensor | None, slots: SlotWeights) -> None:
         """Add the maps of one layer to the running means."""
         frames, patches = self._grid.frames, self._grid.patches
-        q, o = (x.unflatten(1, (frames, patches)) for x in (features.q, features.o) if x is not None)
+        # conditions come before the video's tokens
+        video = (x[:, -frames * patches :] for x in (features.q, features.o) if x is not None)
+        q, o = (x.unflatten(1, (frames, patches)) for x in video)
         with torch.autocast(o.device.type, enabled=False):  # statistics are float32, whatever the model runs in
             activations = LayerActivations(q, o, keys, concepts)
             maps = layer_maps(activations, slots, self.config)

@@ -56,10 +56,10 @@ class Effect:
     def encode(self) -> None:
         """Encode the prompts that lack a word. Only `dropped` needs them."""
         if self.neutral == "dropped" and not self._texts:
-            names = self.backbone.text_arguments
             for place in self.text_slots.places.values():
                 encoded = self._cache.prompt(place.without, None).tensors
-                self._texts.append({names[name]: value for name, value in encoded.items() if name in names})
+                with torch.no_grad():
+                    self._texts.append(self.backbone.of_transformer(encoded))
 
     def wants(self, step: int, count: int) -> bool:
         """Whether a step of a schedule of `count` steps is read."""
@@ -125,22 +125,25 @@ class Effect:
 
     def _neutral_texts(self, call: Mapping[str, Any], row: int) -> Sequence[Mapping[str, Tensor]]:
         """Text arguments of the transformer, (1, ...) each, with one word neutral."""
-        name = next(iter(self.backbone.text_arguments.values()))
         text = text_of(call, row)
         if self.neutral == "dropped":
-            length = self._texts[0][name].shape[-2]
+            length = self._texts[0][self.backbone.streams[0]].shape[-2]
             if length != len(text):
                 raise ImapError(
                     f"effect_neutral=dropped encodes texts of {length} tokens, and the pipeline was called with "
                     f"{len(text)}; leave out max_sequence_length, or set effect_neutral=mean"
                 )
             return self._texts
-        mean = text[: len(self.text_slots.prompt_text.pieces)].mean(dim=0)
-        changed = []
-        for place in self.text_slots.places.values():
-            one = text.clone()
-            one[list(place.tokens)] = mean
-            changed.append({name: one.unsqueeze(0)})
+        count = len(self.text_slots.prompt_text.pieces)
+        first = self.backbone.prompt_slots(call, row, count).first
+        changed: list[dict[str, Tensor]] = [{} for _ in self.text_slots.places]
+        for name in self.backbone.streams:
+            text = call[name][row].flatten(0, -2)
+            mean = text[first : first + count].mean(dim=0)
+            for found, place in zip(changed, self.text_slots.places.values(), strict=True):
+                one = text.clone()
+                one[[first + token for token in place.tokens]] = mean
+                found[name] = one.unsqueeze(0)
         return changed
 
 

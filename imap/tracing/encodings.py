@@ -34,6 +34,20 @@ def encodings_into(found: list[Encoding], backbone: Backbone) -> Callable[[nn.Mo
     return hook
 
 
+def connected_into(found: list[Encoding], backbone: Backbone) -> Callable[[nn.Module, tuple, Any], None]:
+    """A forward hook of the backbone's connector: appends what became of the texts in a list, padding last."""
+    padding = backbone.pipe.tokenizer.pad_token_id
+
+    def hook(module: nn.Module, args: tuple, output: Any) -> None:
+        for given, made in zip(backbone.unconnected_tokens(args[0]), output[0], strict=True):
+            for encoding in list(found):
+                if torch.equal(encoding.tokens.to(given), given):
+                    count = next((i for i, x in enumerate(encoding.ids) if x != padding), 0)
+                    found.append(Encoding([*encoding.ids[count:], *encoding.ids[:count]], made))
+
+    return hook
+
+
 def ids_of(text: Tensor, found: Iterable[Encoding], padding: int | None) -> list[int] | None:
     """Token ids of a transformer call's token embeddings (slots, width), the padding left out.
 
@@ -44,6 +58,7 @@ def ids_of(text: Tensor, found: Iterable[Encoding], padding: int | None) -> list
         while ids and ids[-1] == padding:
             ids.pop()
         tokens = encoding.tokens.to(text)
+        text = text[:, -tokens.shape[1] :]  # a pipeline may join states of other layers in front
         starts = (tokens[: len(ids)] == text[0]).all(dim=-1).nonzero().flatten().tolist()
         for start in starts:  # a pipeline crops its template
             count = min(len(ids) - start, len(text))

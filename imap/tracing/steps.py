@@ -78,7 +78,8 @@ class Steps:
         pipe = self.backbone.pipe
         if hasattr(type(pipe), "current_timestep") and (current is None or current is self._earlier):
             return True
-        return starts and not any(_equal(timestep, x) for x in (current, pipe.scheduler.timesteps) if x is not None)
+        known = (current, pipe.scheduler.timesteps, getattr(pipe.scheduler, "sigmas", None))  # some are given sigmas
+        return starts and not any(_equal(timestep, x) for x in known if x is not None)
 
     def _index_of(self, timestep: Tensor, current: Any) -> int:
         """Index of a step. A timestep's place in memory tells it, so seldom is a value copied from the device."""
@@ -89,7 +90,8 @@ class Steps:
             if isinstance(x, Tensor) and x.untyped_storage().data_ptr() == schedule.untyped_storage().data_ptr():
                 apart = int(x.storage_offset() - schedule.storage_offset())
                 return self._first + apart // max(int(schedule.stride(0)), 1)
-        found: list[int] = (schedule.to(timestep) == timestep.max()).nonzero().flatten().tolist()
+        same = schedule == current if isinstance(current, int | float) else schedule.to(timestep) == timestep.max()
+        found: list[int] = same.nonzero().flatten().tolist()
         return self._first + found[0] if len(found) == 1 else self.index + 1
 
     def _check(self) -> None:

@@ -23,7 +23,7 @@ from imap.tracing.blocks import BlockReader, Observer
 from imap.tracing.collect import collect
 from imap.tracing.compatibility import check_traceable, size_notes
 from imap.tracing.effect import Effect
-from imap.tracing.encodings import Encoding, encodings_into, ids_of
+from imap.tracing.encodings import Encoding, connected_into, encodings_into, ids_of
 from imap.tracing.keep_memory import check_memory
 from imap.tracing.prompt_cache import PromptCache
 from imap.tracing.steps import Steps
@@ -124,6 +124,8 @@ class Trace:
         if self.text_slots.needs_prompt:
             hook = encodings_into(self._encoded, backbone)
             keep(backbone.pipe.text_encoder.register_forward_hook(hook, with_kwargs=True))
+            if backbone.connector is not None:
+                keep(backbone.connector.register_forward_hook(connected_into(self._encoded, backbone)))
         if self.attention:
             self.blocks.install(keep)
 
@@ -164,7 +166,8 @@ class Trace:
             self._check_memory()
         for note in size_notes(self.backbone, self.grid, call, self.only_size):
             self.text_slots.note(note)
-        text = text_of(call, row)
+        first = self.backbone.prompt_slots(call, row, len(self.text_slots.prompt_text.pieces)).first
+        text = text_of(call, row)[first:]
         ids = None
         if self.text_slots.needs_prompt:
             ids = ids_of(text, self._encoded, self.backbone.pipe.tokenizer.pad_token_id)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from diffusers import CogVideoXTransformer3DModel, LTXImageToVideoPipeline
+from diffusers import CogVideoXTransformer3DModel
 from omegaconf import OmegaConf
 from PIL import Image
 
@@ -21,11 +21,12 @@ from imap.runs.checkpoint import read_checkpoint
 from imap.testing import tiny
 from imap.view.lengths import lengths
 from imap.view.upsampling import latent_frame
-from tests.conftest import FAMILIES, PROMPT, composed, pictures_for, sizes_of
+from tests.conftest import FAMILIES, NOT_RENOISED, PROMPT, composed, pictures_for, sizes_of
 from tests.tracing.test_trace import WORDS, call
 
 SLOW = pytest.mark.slow
 RNG = np.random.default_rng(0)
+RENOISED = [family for family in (*tiny.FURTHER, *tiny.NOT_SAVED) if family not in NOT_RENOISED]
 
 
 def test_a_pipeline_is_of_its_own_family():
@@ -56,7 +57,7 @@ def test_layers_of_cogvideox_5b_do_not_apply_to_1_5_of_the_same_size():
     assert len(imap.trace(pipe, PROMPT, **WORDS).method.imap_layer) == 21
 
 
-@pytest.mark.parametrize("family", tiny.FURTHER)
+@pytest.mark.parametrize("family", RENOISED)
 def test_a_clip_is_given_to_the_transformer_with_the_noise_of_its_step(pipes, family):
     """Noise, timestep and sigma of each index are those of a stock call of all steps."""
     pipe, size = pipes(family), sizes_of(family)
@@ -85,13 +86,13 @@ def test_a_clip_is_given_to_the_transformer_with_the_noise_of_its_step(pipes, fa
     for (given, _), index in zip(seen, (1, 3), strict=True):
         expected = (keeps[index] * clean + levels[index] * noise)[0]
         given = backbone.from_pipeline(given.unsqueeze(0), grid)[0][: backbone.channels]  # a picture's follow
-        if family in ("wan2_2_ti2v_i2v",):  # the picture is the first latent frame
+        if family in ("wan2_2_ti2v_i2v", "ltx_i2v"):  # the picture is the first latent frame
             given, expected = given[:, 1:], expected[:, 1:]
         torch.testing.assert_close(given, expected, atol=1e-5, rtol=1e-5)
 
 
 @SLOW
-@pytest.mark.parametrize("family", tiny.FURTHER)
+@pytest.mark.parametrize("family", RENOISED)
 def test_a_clip_of_pixels_is_read_and_denoised_to_its_length(pipes, family):
     size = sizes_of(family)
     clip = RNG.integers(0, 255, (size["num_frames"], size["height"], size["width"], 3), dtype=np.uint8)
@@ -105,7 +106,7 @@ def test_a_clip_of_pixels_is_read_and_denoised_to_its_length(pipes, family):
 
 
 @SLOW
-@pytest.mark.parametrize("family", tiny.FURTHER)
+@pytest.mark.parametrize("family", RENOISED)
 def test_a_sample_is_read_during_its_steps_and_after(pipes, family, tmp_path):
     size = sizes_of(family)
     preset = next(x.name for x in presets().values() if x.family == family and x.is_published)
@@ -147,6 +148,7 @@ def _finished(pipe, run, pictures):
     """Latents of the sample, (1, channels, frames, height, width)."""
     size = {"height": run.height, "width": run.width, "num_frames": run.num_frames}
     settings = {"num_inference_steps": 4, "guidance_scale": run.guidance_scale, "output_type": "latent"}
+    settings |= {"negative_prompt": run.negative_prompt} if backbone_of(pipe).family == "cosmos2_5" else {}
     settings |= {name: Image.open(path) for name, path in pictures.items()}
     latents = pipe(prompt=PROMPT, **size, **settings, generator=torch.Generator().manual_seed(run.seed)).frames
     backbone = backbone_of(pipe)
@@ -176,12 +178,6 @@ def test_a_clip_for_allegro_without_tiles_is_refused():
         imap.renoise(pipe, np.zeros((12, 32, 48, 3), np.uint8), prompt=PROMPT, **WORDS)
     with pytest.raises(imap.ImapError, match=r"num_frames=13 is not 4k, .*\(4, 8, 12 \.\.\.\); set num_frames=12"):
         imap.renoise(pipe, np.zeros((13, 32, 48, 3), np.uint8), prompt=PROMPT, **WORDS)
-
-
-def test_a_condition_before_the_video_of_ltx_is_refused():
-    pipe = LTXImageToVideoPipeline(**tiny.build("ltx").components)
-    with pytest.raises(imap.ImapError, match=r"use LTXPipeline\.from_pipe\(pipe\)"), imap.trace(pipe, PROMPT, **WORDS):
-        pass
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,14 @@ import numpy as np
 import pytest
 import torch
 from diffusers.pipelines.hunyuan_video.pipeline_hunyuan_video import DEFAULT_PROMPT_TEMPLATE
+from PIL import Image
 from sklearn.metrics import calinski_harabasz_score
 from torch.nn.functional import silu
 
 import imap
 from imap.methods import reference as method
-from tests.conftest import FAMILIES, sizes_of
+from imap.testing import tiny
+from tests.conftest import FAMILIES, pictures_for, sizes_of
 
 PROMPT = "A red kangaroo rolls past a small dog on the grass."
 CONCEPTS, MOTIONS = ["small dog", "kangaroo", "xylophone"], ["rolling"]
@@ -31,19 +33,34 @@ LENGTHS = {
     "wan2_2": 512,
     "mochi": 256,
     "ltx": 128,
+    "ltx_i2v": 128,
+    "ltx_condition": 256,
+    **({"cosmos2_5": 512} if "cosmos2_5" in tiny.NOT_SAVED else {}),
+    **({"ltx2": 1024, "ltx2_i2v": 1024} if "ltx2" in tiny.FURTHER else {}),
     "allegro": 512,
 }
 ATTENTION = {"cogvideox": "attn1", "cogvideox1_5": "attn1", "hunyuanvideo": "attn", "mochi": "attn1"}  # else attn2
-CROSS = ("wan", "wan2_2", "ltx", "allegro")
-UNREAD = ("mochi", "ltx", "allegro")  # whose padded slots are masked, and no part of the statistics over the prompt
+CROSS = ("cosmos2_5", "wan", "wan2_2", "ltx", "ltx_i2v", "ltx_condition", "ltx2", "ltx2_i2v", "allegro")
+CONNECTED = ("ltx2", "ltx2_i2v")  # text passes connectors, behind a start token
+UNREAD = (
+    "mochi",
+    "ltx",
+    "ltx_i2v",
+    "ltx_condition",
+    "allegro",
+)  # whose padded slots are masked, and no part of the statistics over the prompt
+BEFORE = 58  # tokens of Cosmos 2.5 before a prompt, of the tiny tokenizer
 PARTS = {  # of a joint sequence: visual tokens, prompt tokens
     "cogvideox": (slice(226, None), slice(226)),
     "cogvideox1_5": (slice(226, None), slice(226)),
     "hunyuanvideo": (slice(-256), slice(-256, None)),
     "mochi": (slice(18), slice(18, None)),  # then the valid tokens alone
+    "ltx_condition": (slice(-18, None), slice(None)),  # after those of a condition
+    "cosmos2_5": (slice(None), slice(BEFORE, None)),
 }
 # families whose words and concept tokens are written out here; the others: tests/backbones/test_every_family.py
 BY_HAND = (*FAMILIES, *(pytest.param(x, marks=pytest.mark.slow) for x in LENGTHS if x not in FAMILIES))
+CONDITION = {"image": Image.new("RGB", (96, 64), "red"), "frame_index": 8}  # one that has tokens of its own
 STEPS, FRAMES, TOPK = 2, 3, 2
 SEED = 1  # of the starting noise: without near ties
 TEMPLATE, CROP = DEFAULT_PROMPT_TEMPLATE["template"], DEFAULT_PROMPT_TEMPLATE["crop_start"]
@@ -51,7 +68,7 @@ TEMPLATE, CROP = DEFAULT_PROMPT_TEMPLATE["template"], DEFAULT_PROMPT_TEMPLATE["c
 
 @cache
 def pipeline(family, **options):
-    pipe = import_module(f"imap.testing.tiny.{family}").build(0, **options)
+    pipe = import_module(f"imap.testing.tiny.{family}").build(0, **options) if options else tiny.build(family)
     pipe.set_progress_bar_config(disable=True)
     return pipe
 
@@ -66,6 +83,7 @@ class Call:
     arguments: dict
     model: torch.nn.Module
     temb: list = field(default_factory=list)
+    gates: list = field(default_factory=list)  # of the head outputs of each block, (rows, heads, tokens, 1), or None
     attention: list = field(default_factory=list)  # (q, k, v, o) of each block, by row (heads, tokens, width) each
 
 
@@ -84,7 +102,12 @@ def record(monkeypatch):
                 entered.clear()
         return out
 
-    def attention_begins(*_):
+    def attention_begins(attention, args):
+        gate = getattr(attention, "to_gate_logits", None)
+        if gate is not None:
+            logits = args[0].double() @ gate.weight.double().T + gate.bias.double()
+            gate = 2 / (1 + torch.exp(-logits.transpose(1, 2).unsqueeze(-1)))
+        calls[-1].gates.append(gate)
         entered.append(1)
         calls[-1].attention.append(([], [], [], []))
 
@@ -115,14 +138,21 @@ def record(monkeypatch):
 def encode(pipe, family, text, length):
     """Text encoder states (length, width) as the transformer is given them, and how many tokens are the text's own."""
     template, before = (TEMPLATE, CROP) if family == "hunyuanvideo" else ("{}", 0)
+    length = LENGTHS[family] if family in CONNECTED else length  # of registers too
     long = {"padding": "max_length", "max_length": before + length, "truncation": True, "return_tensors": "pt"}
     text = text.lower() if family == "allegro" else text
     tokens = pipe.tokenizer(template.format(text), **long)
     ids, mask = tokens.input_ids, tokens.attention_mask
-    if family.startswith("cogvideox") or family == "ltx":
+    if family.startswith("cogvideox") or family in ("ltx", "ltx_i2v"):
         states = pipe.text_encoder(ids)[0][0]
-    elif family in ("mochi", "allegro"):
+    elif family in ("mochi", "allegro", "ltx_condition"):
         states = pipe.text_encoder(ids, mask)[0][0]
+    elif family in CONNECTED:
+        given = {"input_ids": ids, "attention_mask": mask, "output_hidden_states": True}
+        states = torch.stack(pipe.text_encoder(**given).hidden_states, dim=-1)
+        states = pipe.connectors(states.flatten(2), mask)[0][0]
+    elif family == "cosmos2_5":
+        return states_of_conversation(pipe, text)
     elif family.startswith("wan"):
         states = pipe.text_encoder(ids, mask)[0][0] * mask[0, :, None]
     else:
@@ -130,9 +160,23 @@ def encode(pipe, family, text, length):
     return states[before:], int(mask.sum()) - before - 1  # an end token follows the text
 
 
+def states_of_conversation(pipe, text):
+    """Joined states of Cosmos 2.5 from the text on, and how many tokens are its own."""
+    said = {"system": "You are a helpful assistant who will provide prompts to an image generator.", "user": text}
+    turns = [{"role": role, "content": [{"type": "text", "text": x}]} for role, x in said.items()]
+    ids = pipe.tokenizer.apply_chat_template(turns, padding="max_length", max_length=512, truncation=True)
+    ids = torch.tensor([ids if isinstance(ids, list) else ids["input_ids"]])
+    states = pipe.text_encoder(ids, output_hidden_states=True).hidden_states[1:]
+    states = [(x - x.mean(dim=-1, keepdim=True)) / (x.std(dim=-1, keepdim=True) + 1e-8) for x in states]
+    return torch.cat(states, dim=-1)[0, BEFORE:], len(pipe.tokenizer(text)["input_ids"])
+
+
 def concept_embedding(pipe, setting, text):
     states, own = encode(pipe, setting.family, text, 16)
-    chosen = setting.concept_token or ("last" if setting.family == "hunyuanvideo" else "first")
+    chosen = setting.concept_token or (
+        "last" if setting.family in ("hunyuanvideo", "cosmos2_5", *CONNECTED) else "first"
+    )
+    states = states[setting.family in CONNECTED :]
     return {"first": states[0], "last": states[own - 1], "mean": states[:own].mean(dim=0)}[chosen].double()
 
 
@@ -142,7 +186,7 @@ def prompt_tokens(pipe, family, phrase):
         return []
     start = PROMPT.index(phrase)
     counts = [encode(pipe, family, PROMPT[:stop].rstrip(), 100)[1] for stop in (start, start + len(phrase))]
-    return list(range(*counts))
+    return [i + (family in CONNECTED) for i in range(*counts)]
 
 
 # -- concept streams (docs/method.md, 4): each gives for every block the keys and the head outputs of all padded slots
@@ -202,6 +246,24 @@ def ltx_stream(model, padded, count, call, row):
         yield heads(block.attn2.norm_k(block.attn2.to_k(tokens)), q[row]), None
 
 
+def ltx2_stream(model, padded, count, call, row):
+    tokens = model.caption_projection(padded)
+    shift = scale = torch.zeros(())
+    for block, (q, _, _, _) in zip(model.transformer_blocks, call.attention, strict=True):
+        if model.config.cross_attn_mod:
+            sigma = call.arguments["sigma"][row : row + 1].double()
+            temb = model.prompt_adaln(sigma, batch_size=1, hidden_dtype=torch.float64)[0]
+            shift, scale = block.prompt_scale_shift_table + temb.view(2, -1)
+        text = tokens * (1 + scale) + shift
+        yield heads(block.attn2.norm_k(block.attn2.to_k(text)), q[row]), None
+
+
+def cosmos_stream(model, padded, count, call, row):
+    tokens = model.crossattn_proj(padded)
+    for block, (q, _, _, _) in zip(model.transformer_blocks, call.attention, strict=True):
+        yield block.attn2.norm_k(heads(block.attn2.to_k(tokens), q[row])), None
+
+
 def allegro_stream(model, padded, count, call, row):
     tokens = model.caption_projection(padded)
     for block, (q, _, _, _) in zip(model.transformer_blocks, call.attention, strict=True):
@@ -236,7 +298,9 @@ STREAMS = {
     "hunyuanvideo": hunyuanvideo_stream,
     "wan": wan_stream,
     "wan2_2": wan_stream,
-    "ltx": ltx_stream,
+    **dict.fromkeys(("ltx", "ltx_i2v", "ltx_condition"), ltx_stream),
+    "cosmos2_5": cosmos_stream,
+    **dict.fromkeys(CONNECTED, ltx2_stream),
     "mochi": mochi_stream,
     "allegro": allegro_stream,
 }
@@ -349,8 +413,10 @@ def reference(pipe, calls, setting):
     prompt = encode(pipe, family, PROMPT, length)[0]
     found = Reference([], [], [], setting)
     for call in calls:
+        if call.arguments.get("isolate_modalities") or call.arguments.get("spatio_temporal_guidance_blocks"):
+            continue  # further calls for guidance
         rows = [
-            torch.allclose(states.flatten(0, -2), prompt, atol=1e-5)
+            torch.allclose(states.flatten(0, -2)[-len(prompt) :], prompt, atol=1e-5)
             for states in call.arguments["encoder_hidden_states"]
         ]
         if True not in rows:
@@ -359,7 +425,8 @@ def reference(pipe, calls, setting):
         for store in (found.maps, found.chi, found.heads):
             store.append([])
         stream = STREAMS[family](models[call.model], padded, len(concepts), call, row)
-        for (q, k, _, o), (keys, c) in zip(call.attention, stream, strict=True):
+        for (q, k, _, o), gate, (keys, c) in zip(call.attention, call.gates, stream, strict=True):
+            o = o if gate is None else torch.stack(o) * gate
             video, text = PARTS.get(family, (slice(None), slice(None)))
             q, o = (x[row][:, video].unflatten(1, (FRAMES, -1)).numpy() for x in (q, o))
             labels = np.repeat(np.arange(FRAMES), o.shape[2])
@@ -391,7 +458,8 @@ def run(record, setting, pipe, guidance_scale=6.0, **choice):
     }
     with imap.trace(pipe, PROMPT, **{**options, **choice}) as trace:
         pipe(
-            PROMPT,
+            prompt=PROMPT,
+            **(CONDITION if setting.family == "ltx_condition" else pictures_for(pipe)),
             **sizes_of(setting.family),
             num_inference_steps=STEPS,
             guidance_scale=guidance_scale,
@@ -431,8 +499,8 @@ def layers_of(pipe):
     return range(len(blocks_of(pipe.transformer)))
 
 
-def check(record, setting, rotary=True, **options):
-    pipe = pipeline(setting.family, **({} if rotary else {"rotary": False}))
+def check(record, setting, built=None, **options):
+    pipe = pipeline(setting.family, **(built or {}))
     maps, expected = run(record, setting, pipe, **options)
     assert_heads_agree(maps, expected)
     assert_maps_agree(maps, expected.means(range(STEPS), layers_of(pipe), [0, 1, 2]))
@@ -450,9 +518,16 @@ def test_every_map_is_the_plain_reference(record, family, target):
     assert len(maps) == (10 if family in CROSS else 12)
 
 
+@pytest.mark.slow
+@pytest.mark.skipif("ltx2" not in tiny.FURTHER, reason="an old diffusers")
+@pytest.mark.parametrize("target", ["concepts", "prompt"])
+def test_ltx2_without_gates_and_modulated_text_is_the_plain_reference(record, target):
+    check(record, Setting("ltx2", target), built={"gated": False})
+
+
 @pytest.mark.parametrize("target", ["concepts", "prompt"])
 def test_cogvideox_with_sincos_positions_is_the_plain_reference(record, target):
-    check(record, Setting("cogvideox", target), rotary=False)
+    check(record, Setting("cogvideox", target), built={"rotary": False})
 
 
 @pytest.mark.parametrize("target", ["concepts", "prompt"])

@@ -15,6 +15,10 @@ _FURTHER = {  # family: pipeline class, and the function that builds it
     "cogvideox1_5": ("CogVideoXPipeline", "cogvideox1_5.build"),
     "mochi": ("MochiPipeline", "mochi.build"),
     "ltx": ("LTXPipeline", "ltx.build"),
+    "ltx_i2v": ("LTXImageToVideoPipeline", "ltx_pipelines.i2v"),
+    "ltx_condition": ("LTXConditionPipeline", "ltx_pipelines.condition"),
+    "ltx2": ("LTX2Pipeline", "ltx2.build"),
+    "ltx2_i2v": ("LTX2ImageToVideoPipeline", "ltx2.i2v"),
     "allegro": ("AllegroPipeline", "allegro.build"),
     "cogvideox_i2v": ("CogVideoXImageToVideoPipeline", "cogvideox_image.i2v"),
     "cogvideox1_5_i2v": ("CogVideoXImageToVideoPipeline", "cogvideox_image.i2v_1_5"),
@@ -27,17 +31,21 @@ _FURTHER = {  # family: pipeline class, and the function that builds it
     "wan2_2_vace": ("WanVACEPipeline", "wan_image.vace_a14b"),
     "anyflow": ("AnyFlowPipeline", "anyflow.build"),
 }
-_BUILDERS = _MAIN | {name: builder for name, (kind, builder) in _FURTHER.items() if kind in dir(diffusers)}
+_NOT_SAVED = {"cosmos2_5": ("Cosmos2_5_PredictBasePipeline", "cosmos2_5.build")}  # with a part that cannot be written
+_BUILDERS = _MAIN | {
+    name: builder for name, (kind, builder) in {**_FURTHER, **_NOT_SAVED}.items() if kind in dir(diffusers)
+}
 
 FAMILIES = tuple(_MAIN)  # which have a configuration and a demo model
 FURTHER = tuple(name for name in _FURTHER if name in _BUILDERS)  # that the installed diffusers has
+NOT_SAVED = tuple(name for name in _NOT_SAVED if name in _BUILDERS)
 
 
 def build(family: str, seed: int = 0) -> DiffusionPipeline:
     """Build a tiny pipeline on the CPU in float32. The state of torch's random numbers does not change.
 
     Args:
-        family: One of FAMILIES or FURTHER.
+        family: One of FAMILIES, FURTHER or NOT_SAVED.
         seed: Seed of the weights.
 
     Raises:

@@ -65,6 +65,31 @@ def llama(words: str = WORDS) -> PreTrainedTokenizerFast:
     return _ready(tokenizer, "<|begin_of_text|> $A", 512, **specials)
 
 
+def gemma(words: str = WORDS) -> PreTrainedTokenizerFast:
+    """Tokenizer like that of Gemma 3: `<bos>` at the start, no end token, `<pad>` on the left.
+
+    Args:
+        words: Words separated by white space; each is one token.
+    """
+    specials = {"pad_token": "<pad>", "eos_token": "<eos>", "bos_token": "<bos>"}
+    tokenizer = _ready(_bytes([*specials.values()], words), "<bos> $A", 1024, **specials)
+    tokenizer.padding_side = "left"
+    return tokenizer
+
+
+def qwen(words: str = WORDS) -> PreTrainedTokenizerFast:
+    """Tokenizer like that of Qwen 2.5: bytes, no token around a text, a chat template, padding on the right.
+
+    Args:
+        words: Words separated by white space; each is one token.
+    """
+    specials = {"pad_token": "<|endoftext|>", "eos_token": "<|im_end|>"}
+    tokenizer = _ready(_bytes([*specials.values(), "<|im_start|>"], words), "$A", 4096, **specials)
+    turn = "<|im_start|>{{ m.role }}\n{% for c in m.content %}{{ c.text }}{% endfor %}<|im_end|>\n"
+    tokenizer.chat_template = f"{{% for m in messages %}}{turn}{{% endfor %}}"
+    return tokenizer
+
+
 def clip(words: str = WORDS) -> PreTrainedTokenizerFast:
     """Tokenizer like that of CLIP: lower case, `<|startoftext|>` ... `<|endoftext|>`, padded with the latter to 77."""
     # The end token must not be number 2. CLIPTextModel would assume an old config and pool at another position.

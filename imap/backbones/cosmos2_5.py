@@ -1,0 +1,38 @@
+"""Cosmos 2.5: self-attention over video, then cross-attention to text, with heads before tokens."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from imap.backbones.attention import CrossAttention
+from imap.backbones.base import Backbone
+from imap.backbones.conversation import ConversationWords
+
+
+class Cosmos25(CrossAttention, ConversationWords, Backbone):
+    """Cosmos 2.5 predict: from text; in Python also from a picture or a clip, whose frames keep their place."""
+
+    family = "cosmos2_5"
+    transformer_class = "CosmosTransformer3DModel"
+    pipeline_class = "Cosmos2_5_PredictBasePipeline"
+    processor_class = "CosmosAttnProcessor2_0"
+    takes_attention_backend = False
+    heads_before_tokens = True
+    text_window = 512
+
+    @classmethod
+    def fits(cls, transformer: Mapping[str, Any], pipeline: Mapping[str, Any]) -> bool:
+        return bool(transformer.get("use_crossattn_projection"))
+
+    def refusal(self) -> str | None:
+        if type(self.pipe).__name__ != self.pipeline_class:
+            return f"no family reads the conditions of this pipeline; load a {self.pipeline_class}"
+        if self.transformer.config.get("img_context_dim_in"):
+            return "its cross-attention reads tokens of pictures too; load a checkpoint without them"
+        if self.pipe.tokenizer is not None and self.pipe.tokenizer.padding_side != "right":
+            return "its tokenizer pads on the left, and padding is encoded; set pipe.tokenizer.padding_side = 'right'"
+        return None
+
+    def embed_text(self, tokens: Tensor, call: Mapping[str, Any], row: int) -> Tensor:
+        return self.transformer.crossattn_proj(tokens)
