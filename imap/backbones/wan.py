@@ -24,7 +24,8 @@ class WanBlocks(CrossAttention, T5Words, Backbone):
     clean = staticmethod(prompt_clean)
 
     def refusal(self) -> str | None:
-        if self.transformer.config.added_kv_proj_dim is None or isinstance(self, TextAndImageAttention):
+        config, of_both = self.transformer.config, isinstance(self, TextAndImageAttention)
+        if of_both == (config.added_kv_proj_dim is not None) == (config.image_dim is not None):
             return None
         return "its cross-attention mixes image keys into the text's; load a checkpoint of text or image to video"
 

@@ -41,6 +41,10 @@ class Words(Part):
             return Slots(0, real + 1, length - real)
         return Slots(0, real if self.padding == "unread" else length)
 
+    def offset(self, call: Mapping[str, Any], row: int, prompt_tokens: int) -> int:
+        """Slots before the prompt's in the text of a transformer call; blocks may get more text in front."""
+        return self.prompt_slots(call, row, prompt_tokens).first
+
     @abstractmethod
     def tokenize(self, prompt: str) -> TokenizedText:
         """Prompt tokens in the order of the transformer's text slots, the end token last."""

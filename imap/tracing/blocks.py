@@ -30,15 +30,7 @@ class BlockReader:
     ) -> None:
         self.backbone, self.method, self.text_slots = backbone, method, text_slots
         self.config, self.observe = config, observe
-        self.running = RunningMaps(
-            range(*method.maps_layers),
-            method.imap_layer,
-            method.softmax,
-            len(text_slots.texts),
-            plain=[x.key for x in config.maps if x.slots == "words"],
-        )
-        self.keeper = Keeper(method.keep, len(text_slots.texts))
-        self.choices = HeadChoices(config.score)
+        self.restart()
         self._hooked: list[nn.Module] = []
         self._in_hook = False
         self._embeddings: Any = None  # Tensor of the concepts, the zero padding last
@@ -49,6 +41,18 @@ class BlockReader:
         self._grid: Any = None
         self._row: Any = None  # int, the conditional row while a call is read, else None
         self._call: Mapping[str, Any] = {}
+
+    def restart(self) -> None:
+        """Begin anew with empty means, for the first or the next section of a video."""
+        self.running = RunningMaps(
+            range(*self.method.maps_layers),
+            self.method.imap_layer,
+            self.method.softmax,
+            len(self.text_slots.texts),
+            plain=[x.key for x in self.config.maps if x.slots == "words"],
+        )
+        self.keeper = Keeper(self.method.keep, len(self.text_slots.texts))
+        self.choices = HeadChoices(self.config.score)
 
     def encode_concepts(self, cache: PromptCache) -> None:
         """Encode the concepts if maps or baselines read them."""

@@ -1,20 +1,22 @@
 """What a trace has accumulated on the device, as maps on the host."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from imap.backbones.base import Backbone
 from imap.backbones.features import Grid
 from imap.config.method import Method
 from imap.errors import ImapError
 from imap.methods.by_layer import Kept
 from imap.methods.keep import Numbered
 from imap.methods.layer_maps import LayerMaps, MapConfig
-from imap.methods.motion_heads import Score
-from imap.methods.registry import CHOSEN, EFFECT, MAPS, PUBLISHED, labels
+from imap.methods.motion_heads import SCORES, Score
+from imap.methods.random_heads import random_heads_maps
+from imap.methods.registry import CHOSEN, EFFECT, MAPS, PUBLISHED, SaliencyMap, check_maps, labels
 from imap.saliency import Maps
 from imap.tracing.text_slots import TextSlots
 
@@ -59,6 +61,20 @@ class HeadChoices:
             scores.setdefault(layer, {})[step] = values[i].tolist()
             heads.setdefault(layer, {})[step] = [head for head in order[i].tolist() if chosen[i, head]]
         return scores, heads
+
+
+def map_config(backbone: Backbone, method: Method, text_slots: TextSlots, maps: Sequence[SaliencyMap]) -> MapConfig:
+    """How maps are made of a layer. maps: the user's, beside the registered ones."""
+    return MapConfig(
+        score=SCORES[method.imap_sep_score],
+        topk=method.imap_sep_topk,
+        standardize=text_slots.standardize,
+        softmax=method.softmax,
+        consensus=method.surrogate == "consensus",
+        cross_attention_scale=backbone.cross_attention_scale,
+        rivals_are_words=backbone.rivals_are_words,
+        maps=(*check_maps(maps), *random_heads_maps(method.random_heads)),
+    )
 
 
 def collect(

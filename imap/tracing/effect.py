@@ -109,6 +109,10 @@ class Effect:
         if STEPS in self.method.keep:
             self._steps.append(value)
 
+    def restart(self) -> None:
+        """Begin anew, for the next section of a video."""
+        self._total, self.read, self._steps = None, [], []
+
     def mean(self) -> Tensor:
         """(texts, f, p), on the device. Raises ImapError if no step was read."""
         if self._total is None:
@@ -135,7 +139,7 @@ class Effect:
                 )
             return self._texts
         count = len(self.text_slots.prompt_text.pieces)
-        first = self.backbone.prompt_slots(call, row, count).first
+        first = self.backbone.offset(call, row, count)
         changed: list[dict[str, Tensor]] = [{} for _ in self.text_slots.places]
         for name in self.backbone.streams:
             text = call[name][row].flatten(0, -2)

@@ -22,6 +22,7 @@ class Steps:
         """wanted: [start, stop) step indices to read; None reads every step."""
         self.backbone, self.wanted = backbone, wanted
         self.index = -1  # into the schedule
+        self.section = 0  # of a pipeline that runs its schedule several times
         self.read: list[int] = []
         self._first = 0  # index of the schedule's first step
         self._announced: int | None = None
@@ -45,8 +46,8 @@ class Steps:
 
         timestep: argument of the call.
 
-        Raises ImapError for steps that the run does not have, a second pipeline call, a batch of videos, and
-        a call that does not come from the traced pipeline.
+        Raises ImapError for steps that the run does not have, a second pipeline call, a batch of videos, frames at
+        different steps, and a call that does not come from the traced pipeline.
         """
         current = _current_timestep(self.backbone.pipe)
         if timestep is self._timestep or (current is not None and current is self._current):
@@ -59,9 +60,11 @@ class Steps:
             )
         self._timestep, self._current = timestep, current
         self._check()
-        self.index = self._index_of(timestep, current)
+        self.index = self._next(self._index_of(timestep, current), starts)
         if starts:
             self._check_reach()
+        if self.backbone.in_sections:
+            self._check_together(current)
         if self._rows is None:
             # read once per pipeline call: a dynamic guidance scale may later pass 1, but the batch stays
             self._rows = self.backbone.rows
@@ -81,23 +84,48 @@ class Steps:
         known = (current, pipe.scheduler.timesteps, getattr(pipe.scheduler, "sigmas", None))  # some are given sigmas
         return starts and not any(_equal(timestep, x) for x in known if x is not None)
 
-    def _index_of(self, timestep: Tensor, current: Any) -> int:
-        """Index of a step. A timestep's place in memory tells it, so seldom is a value copied from the device."""
+    def _next(self, found: int | None, starts: bool) -> int:
+        """Index of a step, which follows the latest one or begins a section. found: as `_index_of` returns it."""
+        index = self.index + 1 if found is None else found
+        if starts or self.index < index < max(self.count, 1):
+            return index
+        if not self.backbone.in_sections:
+            raise ImapError(
+                f"the transformer was called at step {index} after step {self.index} of a schedule of {self.count}: "
+                "this pipeline runs its schedule several times, and a map would mix its parts; sample with a call that "
+                "runs it once"
+            )
+        self.section += 1
+        return self._first if found is None else found
+
+    def _check_together(self, current: Any) -> None:
+        """Raise ImapError for frames at different steps. Those with timestep 0 are finished. Copies to the host."""
+        if isinstance(current, Tensor) and current.ndim and len(current[current > 0].unique()) > 1:
+            raise ImapError(
+                "frames of one call are at different steps (asynchronous diffusion forcing), and a map is of one step; "
+                "sample with ar_step=0"
+            )
+
+    def _index_of(self, timestep: Tensor, current: Any) -> int | None:
+        """Index of a step. A timestep's place in memory tells it, so seldom is a value copied from the device.
+
+        Returns None where neither its place nor its value is in the schedule once.
+        """
         schedule = self._schedule
         if not isinstance(schedule, Tensor) or not len(schedule):
-            return self.index + 1
+            return None
         for x in (timestep, current):
             if isinstance(x, Tensor) and x.untyped_storage().data_ptr() == schedule.untyped_storage().data_ptr():
                 apart = int(x.storage_offset() - schedule.storage_offset())
                 return self._first + apart // max(int(schedule.stride(0)), 1)
         same = schedule == current if isinstance(current, int | float) else schedule.to(timestep) == timestep.max()
         found: list[int] = same.nonzero().flatten().tolist()
-        return self._first + found[0] if len(found) == 1 else self.index + 1
+        return self._first + found[0] if len(found) == 1 else None
 
     def _check(self) -> None:
-        # every pipeline call sets a new schedule object
+        # every pipeline call sets a new schedule object, and so does every section of some
         schedule = self.backbone.pipe.scheduler.timesteps
-        if self._schedule is not None and schedule is not self._schedule:
+        if self._schedule is not None and schedule is not self._schedule and not self.backbone.in_sections:
             raise ImapError(
                 "this trace has read a pipeline call and meets another one; "
                 "open a new `with imap.trace(...)` block for every call"

@@ -2,7 +2,7 @@
 
 import weakref
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Any
@@ -14,21 +14,18 @@ from imap.backbones.base import Backbone
 from imap.backbones.features import call_arguments, text_of
 from imap.config.method import Method
 from imap.errors import ImapError
-from imap.methods.layer_maps import MapConfig
-from imap.methods.motion_heads import SCORES
-from imap.methods.random_heads import random_heads_maps
-from imap.methods.registry import EFFECT, SaliencyMap, check_maps
+from imap.methods.registry import SaliencyMap
 from imap.saliency import Maps
 from imap.tracing.blocks import BlockReader, Observer
-from imap.tracing.collect import collect
+from imap.tracing.collect import collect, map_config
 from imap.tracing.compatibility import check_traceable, size_notes
 from imap.tracing.effect import Effect
 from imap.tracing.encodings import Encoding, connected_into, encodings_into, ids_of
 from imap.tracing.keep_memory import check_memory
 from imap.tracing.prompt_cache import PromptCache
+from imap.tracing.section import Section, read_section
 from imap.tracing.steps import Steps
 from imap.tracing.text_slots import TextSlots
-from imap.view.upsampling import TEMPORAL
 
 _traced: "weakref.WeakSet[nn.Module]" = weakref.WeakSet()  # transformers with an open trace
 
@@ -69,20 +66,14 @@ class Trace:
         self.prompt_cache = PromptCache(backbone) if prompt_cache is None else prompt_cache
         self.prompt_cache.check_pipeline(backbone)
         self.own_maps, self.only_size, self.attention = maps, only_size, attention
-        self.config = MapConfig(
-            score=SCORES[method.imap_sep_score],
-            topk=method.imap_sep_topk,
-            standardize=text_slots.standardize,
-            softmax=method.softmax,
-            consensus=method.surrogate == "consensus",
-            cross_attention_scale=backbone.cross_attention_scale,
-            rivals_are_words=backbone.rivals_are_words,
-            maps=(*check_maps(maps), *random_heads_maps(method.random_heads)),
-        )
+        self.config = map_config(backbone, method, text_slots, maps)
         self.steps = Steps(backbone, method.maps_timesteps)
         self.blocks = BlockReader(backbone, method, text_slots, self.config, observe)
         self.effect = Effect(backbone, text_slots, method, self.prompt_cache) if method.effect else None
         self.grid: Any = None  # Grid, from the first call on
+        self._finished: list[Section] = []  # earlier sections of the video
+        self._section_facts: Mapping[str, Any] = {}
+        self._text: Any = None  # Tensor, the text of the first call
         self._row: Any = None  # int, the conditional row while a call is read, else None
         self._call: Mapping[str, Any] = {}
         self._reads_effect = False
@@ -95,7 +86,7 @@ class Trace:
         transformers = [part.transformer for part in self.backbone.parts]
         if not _traced.isdisjoint(transformers):
             raise ImapError("this pipeline is being traced already; leave the first `with imap.trace(...)` block")
-        if self.steps.read:
+        if self.steps.read or self._finished:
             raise ImapError("this trace has read a pipeline call already; open a new one with imap.trace(...)")
         check_traceable(self.backbone, self.attention)
         if self.effect is not None:
@@ -133,7 +124,7 @@ class Trace:
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
-        self._row, self._call = None, {}
+        self._row, self._call, self._text = None, {}, None
         self._encoded.clear()
         self.blocks.forget()
         self.steps.forget()
@@ -148,14 +139,33 @@ class Trace:
         row = self.steps.conditional_row(len(call["hidden_states"]), call["timestep"])
         if self.effect is not None and not self.effect.every_step:
             self.method.check_steps(self.steps.count)
+        if self.steps.section > len(self._finished):
+            self._next_section(call)
         if row is None:
             return
         if self.grid is None:
-            self.grid = part.grid(call)
-            self._check_first_call(call, row)
+            self.grid, self._section_facts = part.grid(call), part.section_facts(call)
+            if self._text is None:
+                self._text = call["encoder_hidden_states"]
+                self._check_first_call(call, row)
         if self.attention:
             self.blocks.begin_call(call, row, self.grid, self.steps.index)
         self._call, self._row = call, row
+
+    def _next_section(self, call: Mapping[str, Any]) -> None:
+        """Put away what was read of the latest section. Raises ImapError for a call with another text."""
+        text = call["encoder_hidden_states"]
+        if self._text is not None and text is not self._text and not torch.equal(text, self._text):
+            raise ImapError(
+                "this trace has read a pipeline call and meets another one; "
+                "open a new `with imap.trace(...)` block for every call"
+            )
+        self._finished += [self._section()] if self.steps.read else []
+        self.steps.section = len(self._finished)  # one without a step that is read has no maps
+        self.steps.read, self._read_by, self.grid = [], {}, None
+        self.blocks.restart()
+        if self.effect is not None:
+            self.effect.restart()
 
     def _check_first_call(self, call: Mapping[str, Any], row: int) -> None:
         """Note what readers of the maps must know, and refuse a text or a transformer that is not the trace's."""
@@ -166,8 +176,7 @@ class Trace:
             self._check_memory()
         for note in size_notes(self.backbone, self.grid, call, self.only_size):
             self.text_slots.note(note)
-        first = self.backbone.prompt_slots(call, row, len(self.text_slots.prompt_text.pieces)).first
-        text = text_of(call, row)[first:]
+        text = text_of(call, row)[self.backbone.offset(call, row, len(self.text_slots.prompt_text.pieces)) :]
         ids = None
         if self.text_slots.needs_prompt:
             ids = ids_of(text, self._encoded, self.backbone.pipe.tokenizer.pad_token_id)
@@ -206,22 +215,36 @@ class Trace:
                 self._reads_effect = False
 
     def maps(self) -> Maps:
-        """The maps of all steps that were read, moved to the host once. Raises ImapError when no step was read."""
+        """The maps of all steps that were read, moved to the host once.
+
+        Raises ImapError when no step was read, and for a video of several sections.
+        """
+        if self._finished:
+            raise ImapError(
+                f"this video was made in {len(self._finished) + bool(self.steps.read)} sections, with a schedule each; "
+                "trace.sections() has the maps of each"
+            )
+        return self._collect(self._section())
+
+    def sections(self) -> list[Maps]:
+        """The maps of each section of the video, in the order in which they were made; `facts` has their numbers.
+
+        Most pipelines make one. Raises ImapError when no step was read.
+        """
+        found = [*self._finished, *([self._section()] if self.steps.read or not self._finished else [])]
+        numbered = [
+            {"section": {"number": i, "of": len(found)} | dict(x.facts.get("section", {}))} for i, x in enumerate(found)
+        ]
+        return [self._collect(replace(x, facts={**x.facts, **facts})) for x, facts in zip(found, numbered, strict=True)]
+
+    def _section(self) -> Section:
+        """What was read since the latest section began."""
         if not self.steps.read:
             called = f"maps_timesteps={self.method.maps_timesteps}" if self.steps.index >= 0 else "it was not called"
             raise ImapError(f"no step was read ({called}); call the pipeline inside the `with imap.trace(...)` block")
-        grid, patch = asdict(self.grid), self.backbone.latent_frames_per_patch
-        grid |= {"latent_frames_per_patch": patch} if patch > 1 else {}
-        factor = self.backbone.temporal_factor
-        grid |= {"temporal_factor": factor} if factor != TEMPORAL else {}
-        facts = {"family": self.backbone.family, "grid": grid, "steps": sorted(self.steps.read)}
-        if len(self.backbone.parts) > 1:
-            facts["transformers"] = {name: sorted(steps) for name, steps in self._read_by.items()}
-        facts["pixels"] = list(self.backbone.video_size(self.grid)[1:])
-        means = self.blocks.running.means() if self.attention else {}
-        kept = self.blocks.keeper.kept(self.blocks.running.groups) if self.attention else {}
-        if self.effect is not None:
-            kept |= self.effect.kept()
-            means[EFFECT] = self.effect.mean()
-            facts["effect"] = self.effect.facts()
-        return collect(means, self.blocks.choices, self.grid, self.config, self.method, self.text_slots, facts, kept)
+        own = (self.grid, self._read_by, self._section_facts)
+        return read_section(self.backbone, self.blocks, self.effect, *own)
+
+    def _collect(self, section: Section) -> Maps:
+        own = (section.means, section.choices, section.grid)
+        return collect(*own, self.config, self.method, self.text_slots, section.facts, section.kept)

@@ -29,6 +29,10 @@ _FURTHER = {  # family: pipeline class, and the function that builds it
     "wan2_2_ti2v_i2v": ("WanImageToVideoPipeline", "wan_image.ti2v_i2v"),
     "wan_vace": ("WanVACEPipeline", "wan_image.vace"),
     "wan2_2_vace": ("WanVACEPipeline", "wan_image.vace_a14b"),
+    "skyreels_v2": ("SkyReelsV2Pipeline", "skyreels_v2.build"),
+    "skyreels_v2_i2v": ("SkyReelsV2ImageToVideoPipeline", "skyreels_v2.i2v"),
+    "skyreels_v2_forcing": ("SkyReelsV2DiffusionForcingPipeline", "skyreels_v2.forcing"),
+    "framepack": ("HunyuanVideoFramepackPipeline", "framepack.build"),
     "anyflow": ("AnyFlowPipeline", "anyflow.build"),
 }
 _NOT_SAVED = {"cosmos2_5": ("Cosmos2_5_PredictBasePipeline", "cosmos2_5.build")}  # with a part that cannot be written

@@ -75,21 +75,20 @@ def _from_picture(seed: int, **layout: Any) -> WanImageToVideoPipeline:
         places: Any = getattr(transformer.condition_embedder.image_embedder, "pos_embed", None)
         if places is not None:  # zeros when new
             places.data.normal_()
-        encoder = CLIPVisionModel(
-            CLIPVisionConfig(
-                hidden_size=IMAGE_WIDTH,
-                intermediate_size=40,
-                num_hidden_layers=3,
-                num_attention_heads=4,
-                image_size=PICTURE,
-                patch_size=8,
-            )
-        ).eval()
-    processor: Any = CLIPImageProcessor(
-        size={"shortest_edge": PICTURE}, crop_size={"height": PICTURE, "width": PICTURE}
-    )
-    parts |= {"transformer": transformer, "image_encoder": encoder, "image_processor": processor}
+        encoder = CLIPVisionModel(vision()).eval()
+    parts |= {"transformer": transformer, "image_encoder": encoder, "image_processor": image_processor()}
     return WanImageToVideoPipeline(**parts)
+
+
+def vision(**more: Any) -> CLIPVisionConfig:
+    """Configuration of a tiny encoder of pictures. more: further values."""
+    size = {"hidden_size": IMAGE_WIDTH, "intermediate_size": 40, "num_hidden_layers": 3, "num_attention_heads": 4}
+    return CLIPVisionConfig(**size, image_size=PICTURE, patch_size=8, **more)
+
+
+def image_processor() -> Any:
+    """Scales pictures to the encoder's size."""
+    return CLIPImageProcessor(size={"shortest_edge": PICTURE}, crop_size={"height": PICTURE, "width": PICTURE})
 
 
 def _ti2v_parts(seed: int) -> dict[str, Any]:

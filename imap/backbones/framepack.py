@@ -1,0 +1,36 @@
+"""FramePack: HunyuanVideo in sections, each behind a packed history. Tokens of a picture come before the prompt."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from imap.backbones.features import Slots
+from imap.backbones.hunyuanvideo import HunyuanVideo
+
+
+class Framepack(HunyuanVideo):
+    """HunyuanVideo Framepack, image-to-video. Sections are made from the end of the video to its start, or the other
+    way round in vanilla sampling."""
+
+    family = "framepack"
+    transformer_class = "HunyuanVideoFramepackTransformer3DModel"
+    pipeline_class = "HunyuanVideoFramepackPipeline"
+    in_sections = True
+    images = ("image",)
+    optional_images = ("last_image",)
+    renoising_refusal = "it draws the noise of each section itself; use imap.trace and trace.sections()"
+    padding = "unread"  # text is cut to its valid part
+    masks_padding = False
+
+    def refusal(self) -> str | None:
+        return None
+
+    def prompt_slots(self, call: Mapping[str, Any], row: int, prompt_tokens: int) -> Slots:
+        return Slots(call["image_embeds"].shape[1], super().prompt_slots(call, row, prompt_tokens).count)
+
+    def offset(self, call: Mapping[str, Any], row: int, prompt_tokens: int) -> int:
+        return 0
+
+    def section_facts(self, call: Mapping[str, Any]) -> dict[str, Any]:
+        # places of the section's latent frames in the time that the model sees, behind history and picture
+        first, *_, last = call["indices_latents"].tolist()
+        return {"first_place": first, "last_place": last}

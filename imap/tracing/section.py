@@ -1,0 +1,69 @@
+"""One part of a video: what was read in one run of the schedule."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from torch import Tensor
+
+from imap.backbones.base import Backbone
+from imap.backbones.features import Grid
+from imap.methods.keep import Numbered
+from imap.methods.registry import EFFECT
+from imap.tracing.blocks import BlockReader
+from imap.tracing.collect import HeadChoices
+from imap.tracing.effect import Effect
+from imap.view.upsampling import TEMPORAL
+
+
+@dataclass(frozen=True)
+class Section:
+    """What was read in one run of the schedule. Tensors are on the device.
+
+    Attributes:
+        means: (rows, f, p) by key of a map.
+        choices: scores and motion heads.
+        grid: of the visual tokens.
+        facts: to record.
+        kept: maps of single layers and steps.
+    """
+
+    means: Mapping[str, Tensor]
+    choices: HeadChoices
+    grid: Grid
+    facts: Mapping[str, Any]
+    kept: Mapping[str, Numbered]
+
+
+def read_section(
+    backbone: Backbone,
+    blocks: BlockReader,
+    effect: Effect | None,
+    grid: Grid,
+    read_by: Mapping[str, Sequence[int]],
+    own: Mapping[str, Any],
+) -> Section:
+    """What a trace has read in one run of the schedule.
+
+    Args:
+        backbone: of the pipeline.
+        blocks, effect: what has read it. No map is in `blocks` where attention is not read.
+        grid: of the visual tokens.
+        read_by: the steps that were read, by the name of the transformer.
+        own: facts of the section, as `Calls.section_facts` gives them.
+    """
+    layout, patch, factor = asdict(grid), backbone.latent_frames_per_patch, backbone.temporal_factor
+    layout |= {"latent_frames_per_patch": patch} if patch > 1 else {}
+    layout |= {"temporal_factor": factor} if factor != TEMPORAL else {}
+    steps = sorted(step for steps in read_by.values() for step in steps)
+    facts: dict[str, Any] = {"family": backbone.family, "grid": layout, "steps": steps}
+    if len(backbone.parts) > 1:
+        facts["transformers"] = {name: sorted(steps) for name, steps in read_by.items()}
+    facts["pixels"] = list(backbone.video_size(grid)[1:])
+    facts |= {"section": own} if own else {}
+    means, kept = blocks.running.means(), blocks.keeper.kept(blocks.running.groups)
+    if effect is not None:
+        kept |= effect.kept()
+        means[EFFECT] = effect.mean()
+        facts["effect"] = effect.facts()
+    return Section(means, blocks.choices, grid, facts, kept)
