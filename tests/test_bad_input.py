@@ -162,7 +162,7 @@ SETTINGS = [
     ("backbone.path=" + "x" * 300, ["backbone.path", "too long"]),
     ("backbone.dtype=bf16", ["backbone.dtype='bf16'", "auto, bfloat16, float16, float32"]),
     ("backbone.vae_dtype=half", ["backbone.vae_dtype='half'"]),
-    ("backbone.offload=full", ["backbone.offload='full'", "auto, none, model, sequential"]),
+    ("backbone.offload=full", ["backbone.offload='full'", "auto, none, model, group, sequential"]),
     ("backbone.device=gpu", ["backbone.device='gpu'", "auto, cpu, cuda or cuda:N"]),
     ("backbone.attention_backend=flash", ["backbone.attention_backend=flash", "default"]),
     ("backbone.family=sora", ["unknown model family 'sora'", "cogvideox", "hunyuanvideo", "wan"]),

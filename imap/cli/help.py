@@ -28,7 +28,13 @@ EXAMPLES = {
     "shapes_benchmark": ("backbone=shapes_cogvideox", "backbone=shapes_wan split=dev-2 clips=10"),
 }
 EXPLAINED = "cogvideox_5b"  # the backbone whose comments explain the model settings
-HIDDEN = ("backbone.name", "backbone.family", "backbone.num_layers", "backbone.num_heads")  # not for users to set
+HIDDEN = (
+    "backbone.name",
+    "backbone.family",
+    "backbone.num_layers",
+    "backbone.num_heads",
+    "backbone.weights_gb",
+)  # not for users to set
 PLACES = {"name": "BACKBONE", "family": "FAMILY"}  # in defaults of folders
 PAPER, BY_BACKBONE = "paper", "by backbone"  # labels of defaults that depend on the backbone
 ORDER = {

@@ -8,11 +8,13 @@ from typing import Any
 import torch
 
 from imap.config.checks import check_boolean, check_path, check_text, positive
+from imap.config.weights import NOTHING, OtherWeights, other_weights
 from imap.errors import ImapError, brief
 
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 BALANCED = "balanced"
-OFFLOADS = ("auto", "none", "model", "sequential")
+OFFLOADS = ("auto", "none", "model", "group", "sequential")
+MOVING = ("model", "group", "sequential")  # weights wait on the CPU
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Model:
     flow_shift: float | None
     pickle_weights: bool = False  # also load weights that exist as .bin only
     device_map: str | None = None  # balanced: the transformer's blocks are spread over all GPUs
+    weights: OtherWeights = NOTHING  # beside the checkpoint's own
 
     def recorded(self) -> dict[str, Any]:
         """Settings that change a result, in plain values. Devices, offload and format of the weights do not."""
@@ -39,7 +42,7 @@ class Model:
             "dtype": str(self.dtype).removeprefix("torch."),
             "vae_dtype": str(self.vae_dtype).removeprefix("torch."),
         }
-        return {name: getattr(self, name) for name in names} | dtypes
+        return {name: getattr(self, name) for name in names} | dtypes | self.weights.recorded()
 
 
 def model_settings(config: Mapping[str, Any]) -> Model:
@@ -52,7 +55,7 @@ def model_settings(config: Mapping[str, Any]) -> Model:
     device = device_of(str(config["device"]))
     if config["offload"] not in OFFLOADS:
         raise ImapError(f"backbone.offload={brief(config['offload'])} is not known; it can be {', '.join(OFFLOADS)}")
-    if config["offload"] in ("model", "sequential") and device.type == "cpu":
+    if config["offload"] in MOVING and device.type == "cpu":
         raise ImapError(
             f"backbone.offload={config['offload']} moves weights to a GPU, and the device is the CPU; set none"
         )
@@ -85,6 +88,7 @@ def model_settings(config: Mapping[str, Any]) -> Model:
         flow_shift=shift,
         pickle_weights=check_boolean("backbone.pickle_weights", config["pickle_weights"]),
         device_map=config["device_map"],
+        weights=other_weights(config, device),
     )
 
 

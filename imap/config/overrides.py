@@ -15,7 +15,7 @@ from imap.config.presets import config_folder
 from imap.errors import ImapError, brief, first_line
 
 TEXTS = ("prompt", "negative_prompt", "concepts", "motions", "video_path", "image", "last_image", "input_json")
-TEXTS += ("output_dir", "backbone.path")
+TEXTS += ("output_dir", "backbone.path", "backbone.transformer", "backbone.transformer_2")
 
 
 def literal(argument: str) -> str:

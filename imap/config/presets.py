@@ -21,6 +21,7 @@ class Preset:
         is_published: is on the model hub.
         paper: defaults of settings; those of the paper for its models.
         words: all words of its training; None for any.
+        weights_gb: GB of all its weights in bfloat16; None for small models.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Preset:
     is_published: bool
     paper: dict[str, Any]
     words: tuple[str, ...] | None = None
+    weights_gb: float | None = None
 
 
 OmegaConf.register_new_resolver("imap", lambda path: str(PACKAGE / path), replace=True)
@@ -60,6 +62,7 @@ def presets() -> dict[str, Preset]:
             config["id"] is not None,
             config["paper"],
             tuple(config["words"]) if "words" in config else None,
+            config.get("weights_gb"),
         )
     return by_name
 

@@ -10,7 +10,7 @@ from imap.config.method import AUTO
 from imap.config.presets import Preset, config_folder, presets
 
 PART_OF_IMAP, ON_THIS_MACHINE = "part of imap", "made on this machine"
-HEAD = ("backbone=", "checkpoint", "family", "blocks x heads", "frames x height x width", "status")
+HEAD = ("backbone=", "checkpoint", "family", "blocks x heads", "frames x height x width", "weights", "status")
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,8 @@ class KnownBackbone:
         preset, paper = self.preset, self.preset.paper
         size = f"{paper['num_frames']}x{paper['height']}x{paper['width']}"
         heads = f"{preset.num_layers} x {preset.num_heads}"
-        return (self.name, self.checkpoint, preset.family, heads, size, self.status)
+        weights = f"{preset.weights_gb:.1f} GB" if preset.weights_gb else "-" if preset.is_published else "small"
+        return (self.name, self.checkpoint, preset.family, heads, size, weights, self.status)
 
 
 def known_backbones() -> list[KnownBackbone]:

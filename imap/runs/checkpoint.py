@@ -1,5 +1,6 @@
 """A checkpoint without its weights: its small files are read first, before anything large."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ from imap.backbones import family, fitting
 from imap.backbones.base import Backbone
 from imap.config.model import Model
 from imap.errors import ImapError, brief, first_line
+from imap.runs.loras import check_loras
+from imap.runs.quantization import quantization_configs
+from imap.runs.transformer_files import check_transformer_files
 from imap.testing import tiny
 
 
@@ -93,14 +97,20 @@ def read_checkpoint(model: Model) -> Checkpoint:
     if model.attention_backend != "default":
         check_attention_backend(model.attention_backend, adapter)
     if not model.pickle_weights:
-        check_weight_files(Path(source))
+        check_weight_files(Path(source), list(model.weights.files))
+    check_transformer_files(model, adapter, config)
+    check_loras(model, adapter)
+    quantization_configs(model, adapter)
     return Checkpoint(source, adapter, dict(config), tokenizer)
 
 
-def check_weight_files(folder: Path) -> None:
-    """Raise ImapError for a local checkpoint with a part whose weights are pickled only. Nothing for a hub id."""
+def check_weight_files(folder: Path, replaced: Sequence[str] = ()) -> None:
+    """Raise ImapError for a local checkpoint with a part whose weights are pickled only. Nothing for a hub id.
+
+    replaced: parts that are not loaded from it.
+    """
     for part in sorted({path.parent for path in folder.glob("*/*.bin")}):
-        if not any(part.glob("*.safetensors")):
+        if part.name not in replaced and not any(part.glob("*.safetensors")):
             raise ImapError(
                 f"{part} has its weights as .bin only, a format that can hold code; "
                 "set backbone.pickle_weights=true to load them, or save them as safetensors"

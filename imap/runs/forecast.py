@@ -5,14 +5,11 @@ import shutil
 from math import ceil
 from typing import Any
 
-import psutil
-import torch
-
 from imap.runs.earlier import like_samples, mean_bytes, mean_seconds
 from imap.runs.plan import Plan, recorded_settings
 from imap.runs.run_record import device_name, write_json
 from imap.runs.status import duration
-from imap.runs.weights import weights_of
+from imap.runs.weights import free_bytes, weights_of
 from imap.runs.work import map_bytes, passes, steps_of, words_of
 
 log = logging.getLogger("imap")
@@ -104,7 +101,7 @@ def _picture_bytes(todo: Plan, measured: float | None) -> float:
 def _memory(todo: Plan, maps: int) -> dict[str, Any]:
     """Bytes of the weights, of those that are on the device at once, and of the maps; and what is free there."""
     weights, offload, device = weights_of(todo.model, todo.checkpoint.source), todo.model.offload, todo.model.device
-    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
+    free = free_bytes(device)
     needed = None
     if weights is not None:
         whole, largest = sum(weights.values()), max(weights.values())

@@ -8,6 +8,7 @@ from accelerate.hooks import CpuOffload
 
 from imap.errors import ImapError, first_line
 from imap.runs.loading import place
+from imap.tracing.compatibility import diffusers_hooks
 from imap.tracing.out_of_memory import free_memory_of, is_out_of_memory
 
 log = logging.getLogger("imap")
@@ -16,12 +17,14 @@ Result = TypeVar("Result")
 
 
 def offload_of(pipe: Any) -> str:
-    """How a pipeline is placed: `none`, `model` or `sequential`. It may have changed since it was loaded.
+    """How a pipeline is placed: `none`, `model`, `group` or `sequential`. It may have changed since it was loaded.
 
     A transformer over several GPUs has hooks of accelerate too, and is not offloaded.
     """
     if _is_spread(pipe):
         return "none"
+    if any("group_offloading" in x for module in pipe.transformer.modules() for x in diffusers_hooks(module)):
+        return "group"
     hooks = [part._hf_hook for part in pipe.components.values() if hasattr(part, "_hf_hook")]
     if any(isinstance(hook, CpuOffload) for hook in hooks):
         return "model"
@@ -52,7 +55,11 @@ def with_less_memory(pipe: Any, job: Callable[[], Result]) -> Result:
 
 def safer_offload(pipe: Any) -> str | None:
     """The offload that takes less GPU memory than that of the pipeline; None if there is none."""
-    return None if _is_spread(pipe) or pipe._execution_device.type != "cuda" else SAFER.get(offload_of(pipe))
+    if _is_spread(pipe) or pipe._execution_device.type != "cuda":
+        return None
+    safer = SAFER.get(offload_of(pipe))
+    # quantized weights are not moved layer by layer
+    return None if safer == "sequential" and getattr(pipe.transformer, "hf_quantizer", None) else safer
 
 
 def _is_spread(pipe: Any) -> bool:

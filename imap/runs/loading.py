@@ -9,11 +9,18 @@ import torch
 from accelerate import dispatch_model, infer_auto_device_map
 from accelerate.utils import get_balanced_memory
 from diffusers import DiffusionPipeline
+from diffusers.hooks import apply_group_offloading
+from diffusers.quantizers import PipelineQuantizationConfig
 from packaging.version import parse
 
 from imap.backbones import backbone_of, family
 from imap.config.model import Model
 from imap.errors import ImapError, brief, first_line
+from imap.runs.loras import add_loras
+from imap.runs.quantization import check_quantized, quantization_configs
+from imap.runs.transformer_files import load_transformer
+from imap.runs.weights import memory_line
+from imap.tracing.compatibility import STREAMS_ARE_SAFE
 
 log = logging.getLogger("imap")
 # diffusers renamed it between 0.35 and 0.42, and removes the old name in 1.0
@@ -30,12 +37,14 @@ def load(model: Model, source: str) -> DiffusionPipeline:
     Raises:
         ImapError: if the weights cannot be loaded.
     """
+    log.info("%s", memory_line(model, source))
     # True: nothing but safetensors; None: also pickled weights, where there are no others
     how = {"use_safetensors": None if model.pickle_weights else True, "trust_remote_code": False}
     dtypes = {"default": model.dtype, "vae": model.vae_dtype}
+    parts = _other_parts(model, source)
     try:
         pipeline = getattr(diffusers, family(model.family).pipeline_class)
-        pipe = pipeline.from_pretrained(source, **how, **{DTYPE_ARGUMENT: dtypes})
+        pipe = pipeline.from_pretrained(source, **how, **{DTYPE_ARGUMENT: dtypes}, **parts)
     except Exception as error:  # each reader of weights raises its own errors
         hint = "download or copy them again"
         if not model.pickle_weights:
@@ -47,12 +56,22 @@ def load(model: Model, source: str) -> DiffusionPipeline:
         _set_attention_backend(pipe, model.attention_backend)
     if model.vae_tiling:
         pipe.vae.enable_tiling()
+    check_quantized(pipe, model)
+    add_loras(pipe, model)
     if model.device_map is not None:
         spread(pipe)
         return pipe
     offload = model.offload if model.offload != "auto" else _choose_offload(pipe, model.device)
     place(pipe, offload, model.device)
     return pipe
+
+
+def _other_parts(model: Model, source: str) -> dict[str, Any]:
+    """Arguments of `from_pretrained` for parts that are not loaded as they are in the checkpoint."""
+    adapter = family(model.family)
+    configs, how = quantization_configs(model, adapter), {DTYPE_ARGUMENT: model.dtype}
+    parts: dict[str, Any] = {x: load_transformer(model, adapter, source, x, how) for x in model.weights.files}
+    return parts | ({"quantization_config": PipelineQuantizationConfig(quant_mapping=configs)} if configs else {})
 
 
 def spread(pipe: Any) -> None:
@@ -89,6 +108,10 @@ def place(pipe: Any, offload: str, device: torch.device) -> None:
         pipe.enable_model_cpu_offload(device=device)
     elif offload == "sequential":
         pipe.enable_sequential_cpu_offload(device=device)
+    elif offload == "group":
+        for part in pipe.components.values():
+            if isinstance(part, torch.nn.Module):
+                apply_group_offloading(part, device, offload_type="leaf_level", use_stream=STREAMS_ARE_SAFE)
     else:
         pipe.to(device)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from imap.atomic import check_writable
+from imap.config.file_hash import sha256_of
 from imap.config.method import Method, method_settings
 from imap.config.model import Model, model_settings
 from imap.config.run import AFTER, AUTO, DURING, Run, run_settings
@@ -23,7 +24,7 @@ from imap.runs.batch import Tally, Task, finished_on_interrupt
 from imap.runs.checkpoint import Checkpoint, read_checkpoint
 from imap.runs.failures import ERRORS
 from imap.runs.folders import earlier_requests, log_others, placed
-from imap.runs.request import Request, request, sha256_of
+from imap.runs.request import Request, request
 from imap.runs.sample_checks import Problem, SampleChecks, check_tasks
 from imap.runs.shards import shard_of
 from imap.tracing.keep_memory import check_memory

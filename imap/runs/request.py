@@ -1,6 +1,5 @@
 """What determines a sample's result, and whether a folder holds that result."""
 
-import hashlib
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -8,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from imap.config.file_hash import sha256_of
 from imap.config.samples import Sample
 from imap.errors import ImapError
 from imap.map_files import damaged, read_meta
@@ -79,20 +79,6 @@ def log_found(found: Mapping[str, Found]) -> None:
     for name, one in found.items():
         if one.broken:
             log.warning("%s: %s missing or damaged; the sample is made again", name, ", ".join(one.broken[:NAMED]))
-
-
-def sha256_of(path: Path) -> str | None:
-    """Hash of a file's bytes; None for a file that cannot be read."""
-    if not path.is_file():  # a pipe would wait for a writer
-        return None
-    digest = hashlib.sha256()
-    try:
-        with path.open("rb") as file:
-            while block := file.read(2**20):
-                digest.update(block)
-    except OSError:
-        return None
-    return digest.hexdigest()
 
 
 def refuse_changed(files: Mapping[str, Path], wanted: Request) -> None:

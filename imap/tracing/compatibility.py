@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import diffusers
+from packaging.version import parse
 from torch import nn
 
 from imap.backbones.base import Backbone
@@ -11,6 +13,8 @@ from imap.errors import ImapError
 
 # diffusers hooks that move or cast weights, and leave every call as it is
 HARMLESS = ("group_offloading", "layer_execution_tracker", "lazy_prefetch", "layerwise_casting", "peft_autocast")
+# a layer that runs twice in a call, as for concept tokens, is loaded ahead once; from then on diffusers loads it again
+STREAMS_ARE_SAFE = parse(diffusers.__version__) >= parse("0.42")
 
 
 def check_traceable(backbone: Backbone, attention: bool = True) -> None:
@@ -39,7 +43,7 @@ def _reasons(backbone: Backbone) -> Iterator[str]:
         yield own
     if getattr(transformer, "is_cache_enabled", False):
         yield "a step cache skips blocks on some steps; call pipe.transformer.disable_cache() first"
-    hooks = {name for module in transformer.modules() for name in _diffusers_hooks(module)}
+    hooks = {name for module in transformer.modules() for name in diffusers_hooks(module)}
     strange = sorted(name for name in hooks if not name.startswith(HARMLESS))
     if strange:
         yield (
@@ -59,8 +63,11 @@ def _attention_reasons(backbone: Backbone) -> Iterator[str]:
             "its transformer is compiled, and compiled code passes hooks by; "
             "take maps on the transformer before torch.compile, or load it again"
         )
-    if any("group_offloading" in name for module in transformer.modules() for name in _diffusers_hooks(module)):
-        yield "group offloading moves layers ahead of the hooks; use offload=model or offload=sequential instead"
+    if not STREAMS_ARE_SAFE and any(_loads_ahead(module) for module in transformer.modules()):
+        yield (
+            f"group offloading with use_stream=True loads each layer once a call in diffusers {diffusers.__version__}, "
+            "and concept tokens need it again; use 0.42 or newer, or use_stream=False"
+        )
     for layer, block in enumerate(backbone.blocks):
         attention = backbone.attention(block)
         processor = type(attention.processor).__name__
@@ -83,7 +90,13 @@ def _drops(module: nn.Module) -> bool:
     return isinstance(module, nn.Dropout) and module.training and module.p > 0
 
 
-def _diffusers_hooks(module: nn.Module) -> list[str]:
+def _loads_ahead(module: nn.Module) -> bool:
+    hook = getattr(getattr(module, "_diffusers_hook", None), "hooks", {}).get("group_offloading")
+    return hook is not None and hook.group.stream is not None
+
+
+def diffusers_hooks(module: nn.Module) -> list[str]:
+    """Names of the hooks that diffusers has put on a module."""
     return list(getattr(getattr(module, "_diffusers_hook", None), "hooks", {}))
 
 

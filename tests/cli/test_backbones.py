@@ -82,9 +82,9 @@ def test_the_table_has_every_configuration_with_its_status(capsys):
     head, *lines = capsys.readouterr().out.splitlines()
     rows = {re.split("  +", line)[0]: re.split("  +", line)[1:] for line in lines}
     assert head.startswith("backbone=") and set(rows) == set(presets()) and len(lines) == len(rows)
-    wan = ["Wan-AI/Wan2.1-T2V-14B-Diffusers", "wan", "40 x 40", "49x480x832", "layers of the paper"]
+    wan = ["Wan-AI/Wan2.1-T2V-14B-Diffusers", "wan", "40 x 40", "49x480x832", "40.2 GB", "layers of the paper"]
     assert rows["wan2_1_14b"] == wan
-    assert rows["shapes_wan"] == ["part of imap", "wan", "4 x 8", "25x64x64", "layers tuned by us"]
+    assert rows["shapes_wan"] == ["part of imap", "wan", "4 x 8", "25x64x64", "small", "layers tuned by us"]
     assert rows["mochi"][-1] == "chosen by lambda_2 (imap_layer=auto)"
     assert rows["tiny_wan"][0] == "made on this machine" and rows["tiny_wan"][-1] == "random weights, for tests"
     papers = {name for name, cells in rows.items() if cells[-1] == "layers of the paper"}

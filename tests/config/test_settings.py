@@ -134,7 +134,7 @@ def test_a_path_replaces_the_hub_id(tmp_path):
         ({"dtype": None}, "backbone.dtype=None is not known"),
         ({"dtype": ["float32"]}, "backbone.dtype="),
         ({"vae_dtype": "float"}, "backbone.vae_dtype='float' is not known"),
-        ({"offload": "full"}, "backbone.offload='full' is not known; it can be auto, none, model, sequential"),
+        ({"offload": "full"}, "backbone.offload='full' is not known; it can be auto, none, model, group, sequential"),
         ({"offload": "model"}, "backbone.offload=model moves weights to a GPU, and the device is the CPU"),
         ({"device": "gpu"}, "backbone.device='gpu' is not known"),
         ({"device": "mps"}, "backbone.device='?mps"),

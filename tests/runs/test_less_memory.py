@@ -69,6 +69,9 @@ def test_the_offload_is_read_from_the_pipeline():
     assert (offload_of(pipe), safer_offload(pipe)) == ("none", "model")
     accelerate.cpu_offload_with_hook(parts["transformer"], "cpu")
     assert (offload_of(pipe), safer_offload(pipe)) == ("model", "sequential")
+    parts["transformer"].hf_quantizer = object()
+    assert safer_offload(pipe) is None  # quantized weights are not moved layer by layer
+    del parts["transformer"].hf_quantizer
     for part in parts.values():
         accelerate.hooks.remove_hook_from_module(part, recurse=True)
         accelerate.cpu_offload(part, "cpu")
