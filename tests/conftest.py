@@ -36,6 +36,7 @@ def sizes_of(family: str) -> dict[str, int]:
         "cogvideox1_5_i2v": {"num_frames": 17},
         "mochi": {"num_frames": 13},
         "allegro": {"num_frames": 12},
+        "framepack": {"latent_window_size": 3},  # one section
         "ltx": {"height": 64, "width": 96, "num_frames": 17},
         "wan2_2_ti2v": {"height": 64, "width": 96},
         "wan2_2_ti2v_i2v": {"height": 64, "width": 96},

@@ -2,8 +2,6 @@
 
 _NO_FAMILY = "no family reads its blocks yet"
 _WAN_BUILD = "it is built on Wan, but its transformer is another class, and no family reads it yet"
-_SKYREELS = "its blocks are built like Wan's, but its transformer is another class, and no family reads it yet"
-_FORCING = "it denoises windows with copies of the scheduler, and a trace takes one schedule for a call"
 _HISTORY = "earlier frames of the video come before its tokens, and it samples in sections with a schedule each"
 _HUNYUAN15 = "image and glyph tokens come before the prompt's in its text, and its guidance is an object (guider)"
 _COSMOS = "its padded text has keys of zero, which set no patch of the video apart, and maps compare words with it"
@@ -31,7 +29,6 @@ NOT_TRACED = {  # pipeline class: reason
     "HeliosPyramidPipeline": _HISTORY,
     "HunyuanVideo15Pipeline": _HUNYUAN15,
     "HunyuanVideo15ImageToVideoPipeline": _HUNYUAN15,
-    "HunyuanVideoFramepackPipeline": _HISTORY,
     "Kandinsky5T2VPipeline": _KANDINSKY,
     "Kandinsky5I2VPipeline": _KANDINSKY,
     "Kandinsky6TI2VAPipeline": _AUDIO,
@@ -47,10 +44,5 @@ NOT_TRACED = {  # pipeline class: reason
     "SanaVideoPipeline": _SANA,
     "SanaImageToVideoPipeline": _SANA,
     "SanaWMPipeline": _SANA,
-    "SkyReelsV2Pipeline": _SKYREELS,
-    "SkyReelsV2ImageToVideoPipeline": _SKYREELS,
-    "SkyReelsV2DiffusionForcingPipeline": _FORCING,
-    "SkyReelsV2DiffusionForcingImageToVideoPipeline": _FORCING,
-    "SkyReelsV2DiffusionForcingVideoToVideoPipeline": _FORCING,
     "WanAnimatePipeline": "its first latent frame is a picture, and it samples in segments with a schedule each",
 }

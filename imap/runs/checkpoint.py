@@ -72,6 +72,11 @@ def read_checkpoint(model: Model) -> Checkpoint:
             f"backbone={model.name} needs a diffusers with {adapter.transformer_class}, and diffusers "
             f"{diffusers.__version__} has none; install a newer one"
         )
+    if adapter.in_sections:
+        raise ImapError(
+            f"backbone={model.name} may make a video in sections, and a sample holds one set of maps; in Python, "
+            "trace.sections() has the maps of each"
+        )
     source = model.source or str(tiny.folder(model.family))
     try:
         pipeline: Any = DiffusionPipeline.load_config(source)
