@@ -17,7 +17,7 @@ from imap.methods.registry import SaliencyMap
 class Attention(Part):
     """Where blocks and their attention are, and what is read of them."""
 
-    processor_class: ClassVar[str]
+    processor_class: str
     processor_reads_fused_flag: ClassVar[bool] = False  # else fusing sets another processor
     takes_attention_backend: ClassVar[bool] = True  # its stock processor runs through diffusers' dispatcher
     joint_attention: ClassVar[bool] = False

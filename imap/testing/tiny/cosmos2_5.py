@@ -70,9 +70,9 @@ def _transformer() -> CosmosTransformer3DModel:
         extra_pos_embed_type=None,
     )
     with torch.no_grad():
-        for block in transformer.transformer_blocks:  # norms that are not alike, so that their order with heads is seen
-            for norm in (block.attn2.norm_q, block.attn2.norm_k):
-                norm.weight.uniform_(0.5, 1.5)
+        for name, weight in transformer.named_parameters():
+            if ".attn2.norm_" in name:  # not ones, which no norm would need
+                weight.uniform_(0.5, 1.5)
     return transformer
 
 

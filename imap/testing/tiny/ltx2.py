@@ -61,10 +61,11 @@ def _text_encoder(tokens: int) -> Gemma3ForConditionalGeneration:
 
 def _connectors(gated: bool) -> LTX2TextConnectors:
     sizes = {"num_attention_heads": 4, "attention_head_dim": 8, "num_layers": 1, "num_learnable_registers": 128}
+    of_streams: Any = {f"{x}_connector_{name}": value for x in ("video", "audio") for name, value in sizes.items()}
     return LTX2TextConnectors(
         caption_channels=TEXT_WIDTH,
         text_proj_in_factor=TEXT_LAYERS + 1,
-        **{f"{stream}_connector_{name}": value for stream in ("video", "audio") for name, value in sizes.items()},
+        **of_streams,
         video_gated_attn=gated,
         audio_gated_attn=gated,
         rope_double_precision=False,
