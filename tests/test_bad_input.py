@@ -289,7 +289,7 @@ WHOLE = [
     (
         "sampling",
         [*SAMPLE, "backbone=tiny"],
-        "unknown backbone 'tiny'; choose from allegro, cogvideox1_5_5b, cogvideox_2b, cogvideox_5b, hunyuan",
+        "unknown backbone 'tiny'; nearest are tiny_wan, ",
     ),
     ("sampling", [*SAMPLE, "promt=A dog."], "unknown setting 'promt'; did you mean prompt?"),
     (

@@ -17,6 +17,8 @@ from imap.errors import ImapError, brief, first_line
 TEXTS = ("prompt", "negative_prompt", "concepts", "motions", "video_path", "image", "last_image", "input_json")
 TEXTS += ("output_dir", "backbone.path", "backbone.transformer", "backbone.transformer_2")
 
+LISTED = 6  # names in an error
+
 
 def literal(argument: str) -> str:
     """Quote a `name=text` argument so that Hydra returns the same text. Other arguments stay as they are."""
@@ -27,6 +29,14 @@ def literal(argument: str) -> str:
     text = re.sub(r"(\\*)\$\{", lambda match: match[1] * 2 + r"\${", text)
     text = re.sub(r'(\\*)("|\Z)', lambda match: match[1] * 2 + ('\\"' if match[2] else ""), text)
     return f'{name}="{text}"'
+
+
+def _advice(name: str, value: str, choices: Sequence[str]) -> str:
+    """Which values of a group there are: all of a few, else those that are like the one that was typed."""
+    if len(choices) <= LISTED:
+        return f"choose from {', '.join(choices)}"
+    like = difflib.get_close_matches(value, choices, LISTED, cutoff=0.3) or choices[:LISTED]
+    return f"nearest are {', '.join(like)}; imap {name}s lists all {len(choices)}"
 
 
 def check_overrides(config_name: str, overrides: Sequence[str]) -> DictConfig:
@@ -49,7 +59,7 @@ def check_overrides(config_name: str, overrides: Sequence[str]) -> DictConfig:
         name, _, value = override.partition("=")
         choices = groups.get(name)
         if choices and value not in choices and (name, value) != ("experiment", "null"):
-            raise ImapError(f"unknown {name} {brief(value)}; choose from {', '.join(choices)}")
+            raise ImapError(f"unknown {name} {brief(value)}; {_advice(name, value, choices)}")
     try:
         GlobalHydra.instance().clear()
         with initialize_config_dir(str(config_folder()), version_base="1.3"):

@@ -311,7 +311,7 @@ def test_commands_with_names_explain_themselves(argv: list[str], part: str, caps
         (["prompt=a", "red", "ball"], "cannot read 'red'"),
         (
             ["backbone=tiny"],
-            "unknown backbone 'tiny'; choose from allegro, cogvideox1_5_5b, cogvideox_2b, cogvideox_5b, hunyuanvideo",
+            "unknown backbone 'tiny'; nearest are tiny_wan, ",
         ),
         (["method=imapp"], "unknown method 'imapp'; choose from imap"),
     ],

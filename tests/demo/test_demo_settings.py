@@ -32,7 +32,7 @@ def test_the_steps_of_a_video_are_those_of_a_clip_only_with_its_indices():
     ("setting", "message"),
     [
         ("sed=7", "unknown setting 'sed'; did you mean seed?"),
-        ("backbone=nothing", "unknown backbone 'nothing'; choose from"),
+        ("backbone=nothing", "unknown backbone 'nothing'; nearest are"),
         ("--cfg", "unknown flag --cfg; settings are written name=value"),
         ("input_json=a.json", "input_json is no setting of imap demo: the page takes one sample at a time"),
         ("output_dir=a", "output_dir is no setting of imap demo: results are in a temporary folder"),
