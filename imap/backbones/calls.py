@@ -1,6 +1,7 @@
 """Calls of a backbone: what guidance makes of a pipeline call, and which row of its batches is read."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from imap.backbones.part import Part
@@ -34,3 +35,12 @@ class Calls(Part):
         """Guidance arguments of a pipeline call. conditional_only: one forward pass, without the unconditional half."""
         scale = 1.0 if conditional_only and self.takes_negative_prompt else guidance_scale
         return {"guidance_scale": scale}
+
+    @contextmanager
+    def guidance(self, guidance_scale: float, conditional_only: bool) -> Iterator[dict[str, Any]]:
+        """Set guidance for a pipeline call inside this block. Gives arguments of the call; see `guidance_arguments`."""
+        yield self.guidance_arguments(guidance_scale, conditional_only)
+
+    def size_arguments(self, num_frames: int, height: int, width: int) -> dict[str, int]:
+        """Size of a video in pixels as arguments of a pipeline call. Raises ImapError for one that it cannot make."""
+        return {"num_frames": num_frames, "height": height, "width": width}

@@ -1,8 +1,11 @@
 """Words of the families that read them with a language model, inside a template of the pipeline."""
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from inspect import signature
 from typing import Any, ClassVar
 
+import diffusers
 import torch
 from torch import Tensor
 
@@ -11,15 +14,27 @@ from imap.backbones.tokens import tokenize
 from imap.backbones.words import Words
 
 LONGEST = 4096  # tokens: long enough to count any concept without cutting it
+MARK = "\x00"  # stands for a text, to find it in a template
 
 
 class ChatWords(Words):
     """Tokens of a text in a template. The pipeline drops those before the text, and keeps those that follow it."""
 
-    template: ClassVar[Mapping[str, Any]]  # the pipeline's own: the template, and `crop_start` tokens that it drops
     # the text encoder is causal, so its first token encodes only the first piece of a word
     default_concept_token = "last"
     skipped_layers: ClassVar[int] = 2  # of the encoder, by the pipeline
+    takes_negative_prompt: ClassVar[bool]
+    adds_special_tokens: ClassVar[bool] = True  # of the tokenizer, around the template
+
+    @classmethod
+    @abstractmethod
+    def written(cls, tokenizer: Any, text: str) -> str:
+        """A text in its template, as the tokenizer gets it."""
+
+    @classmethod
+    @abstractmethod
+    def dropped(cls, tokenizer: Any) -> int:
+        """Tokens before the text, which the pipeline drops."""
 
     @classmethod
     def token_ids(cls, tokenizer: Any, text: str) -> tuple[int, ...]:
@@ -32,25 +47,97 @@ class ChatWords(Words):
         return self.in_template(self.pipe.tokenizer, prompt, self.text_length)
 
     def encode_concepts(self, texts: Sequence[str], concept_token: str) -> Tensor:
-        tokens, *_ = self.pipe.encode_prompt(
-            list(texts), pooled_prompt_embeds=torch.empty(0), max_sequence_length=CONCEPT_WINDOW
-        )
         spans = [self.in_template(self.pipe.tokenizer, text, CONCEPT_WINDOW).spans for text in texts]
         picked = []
-        for x, own, text in zip(tokens, spans, texts, strict=True):
+        for x, own, text in zip(self.encode_in_window(texts), spans, texts, strict=True):
             inside = [i for i, (a, b) in enumerate(own) if a < len(text) and b > max(a, 0)]
             picked.append(pick_token(x, min(inside, default=0), max(inside, default=0) + 1, concept_token))
         return torch.stack(picked)
 
     def encode_prompt(self, prompt: str | list[str], negative_prompt: str | list[str] | None) -> dict[str, Tensor]:
-        encoded = self.pipe.encode_prompt(prompt, max_sequence_length=self.text_length)
-        return dict(zip(self.text_arguments, encoded, strict=True))
+        encoded = dict(zip(self.text_arguments, self.encode(prompt), strict=True))
+        if negative_prompt is not None and self.takes_negative_prompt:
+            negative = zip(self.text_arguments, self.encode(negative_prompt), strict=True)
+            encoded |= {f"negative_{name}": x for name, x in negative}
+        return encoded
+
+    @abstractmethod
+    def encode(self, prompt: str | list[str]) -> Sequence[Tensor]:
+        """A prompt as the pipeline encodes it, in the order of `text_arguments`."""
+
+    @abstractmethod
+    def encode_in_window(self, texts: Sequence[str]) -> Tensor:
+        """Texts as the pipeline encodes them, in CONCEPT_WINDOW tokens: (texts, tokens, text width)."""
 
     @classmethod
     def in_template(cls, tokenizer: Any, text: str, length: int) -> TokenizedText:
         """The first `length` tokens that the pipeline keeps of a text in its template, with spans in the text."""
-        template, crop = cls.template["template"], cls.template["crop_start"]
-        before = template.index("{}")
-        whole = tokenize(tokenizer, template.format(text), crop + length)
+        before, crop = cls.written(tokenizer, MARK).index(MARK), cls.dropped(tokenizer)
+        whole = tokenize(tokenizer, cls.written(tokenizer, text), crop + length, cls.adds_special_tokens)
         spans = tuple((a - before, b - before) for a, b in whole.spans[crop:])
         return TokenizedText(text, whole.ids[crop:], whole.pieces[crop:], spans)
+
+
+class TemplateWords(ChatWords):
+    """A template with a place for the text, and the number of tokens before it."""
+
+    template: ClassVar[Mapping[str, Any]]  # the pipeline's own: the template, and `crop_start` tokens that it drops
+
+    @classmethod
+    def written(cls, tokenizer: Any, text: str) -> str:
+        return cls.template["template"].format(text)
+
+    @classmethod
+    def dropped(cls, tokenizer: Any) -> int:
+        return cls.template["crop_start"]
+
+    def encode_in_window(self, texts: Sequence[str]) -> Tensor:
+        tokens, *_ = self.pipe.encode_prompt(
+            list(texts), pooled_prompt_embeds=torch.empty(0), max_sequence_length=CONCEPT_WINDOW
+        )
+        return tokens
+
+    def encode(self, prompt: str | list[str]) -> Sequence[Tensor]:
+        return self.pipe.encode_prompt(prompt, max_sequence_length=self.text_length)
+
+
+class SystemWords(ChatWords):
+    """A chat of the pipeline's system message and the text, by the tokenizer's own template."""
+
+    adds_special_tokens = False
+    pipeline_class: ClassVar[str]
+
+    @classmethod
+    def written(cls, tokenizer: Any, text: str) -> str:
+        said = (("system", cls._own("system_message")), ("user", text or " "))
+        chat = [{"role": role, "content": content} for role, content in said]
+        return tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+
+    @classmethod
+    def dropped(cls, tokenizer: Any) -> int:
+        return cls._own("crop_start")
+
+    @classmethod
+    def _own(cls, name: str) -> Any:
+        """A setting of the stock pipeline's chat."""
+        return signature(getattr(diffusers, cls.pipeline_class)._get_mllm_prompt_embeds).parameters[name].default
+
+    def chat_refusal(self) -> str | None:
+        """Why words would be sought in the wrong tokens; None for the stock pipeline's chat."""
+        names = {"system_message": "system_message", "prompt_template_encode_start_idx": "crop_start"}
+        changed = [own for own, known in names.items() if getattr(self.pipe, own, None) not in (None, self._own(known))]
+        return f"its {changed[0]} was changed; set the stock pipeline's value back" if changed else None
+
+    def encode_in_window(self, texts: Sequence[str]) -> Tensor:
+        pipe = self.pipe
+        tokens, _ = pipe._get_mllm_prompt_embeds(
+            pipe.text_encoder,
+            pipe.tokenizer,
+            list(texts),
+            pipe._execution_device,
+            tokenizer_max_length=CONCEPT_WINDOW,
+        )
+        return tokens
+
+    def encode(self, prompt: str | list[str]) -> Sequence[Tensor]:
+        return self.pipe.encode_prompt(prompt)

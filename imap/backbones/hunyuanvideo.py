@@ -10,21 +10,25 @@ from torch import Tensor
 
 from imap.backbones.attention import JointAttention
 from imap.backbones.base import Backbone
-from imap.backbones.chat import ChatWords
+from imap.backbones.chat import TemplateWords
 
 
-class HunyuanVideo(JointAttention, ChatWords, Backbone):
-    """HunyuanVideo text-to-video. Layers are the dual-stream blocks."""
+class HunyuanAttention(JointAttention):
+    """Dual-stream blocks. The processor rotates into new tensors."""
 
-    family = "hunyuanvideo"
+    video_norm, after_attention = "norm1", ("norm2", "ff")
+
+    def rotate(self, x: Tensor, arguments: Mapping[str, Any]) -> Tensor:
+        return apply_rotary_emb(x.unsqueeze(0), arguments["freqs_cis"])[0]  # again, with the function of diffusers
+
+
+class HunyuanVideoBlocks(HunyuanAttention, TemplateWords, Backbone):
+    """What all models built like HunyuanVideo have in common. Layers are the dual-stream blocks."""
+
     transformer_class = "HunyuanVideoTransformer3DModel"
-    pipeline_class = "HunyuanVideoPipeline"
     processor_class = "HunyuanVideoAttnProcessor2_0"
     # since diffusers 0.36 this processor uses the attention dispatcher, with heads after tokens
     heads_before_tokens = not hasattr(HunyuanVideoAttnProcessor2_0, "_attention_backend")
-    video_norm, after_attention = "norm1", ("norm2", "ff")
-    layer_threshold = 0.75  # the paper's
-    takes_negative_prompt = False  # guidance is distilled into the model
     template = DEFAULT_PROMPT_TEMPLATE
     text_window = 256
     masks_padding = True
@@ -34,16 +38,45 @@ class HunyuanVideo(JointAttention, ChatWords, Backbone):
         "prompt_attention_mask": "encoder_attention_mask",
     }
 
-    def refusal(self) -> str | None:
-        kind = self.transformer.config.image_condition_type
-        return f"it is conditioned on an image ({kind}); load a text-to-video checkpoint" if kind else None
-
-    def rotate(self, x: Tensor, arguments: Mapping[str, Any]) -> Tensor:
-        # the processor rotates into new tensors: rotate again, with the function of diffusers
-        return apply_rotary_emb(x.unsqueeze(0), arguments["freqs_cis"])[0]
-
     def embed_text(self, tokens: Tensor, call: Mapping[str, Any], row: int) -> Tensor:
         # in the refiner every padded slot sees only the first concept, so one slot represents all
         mask = call["encoder_attention_mask"].new_ones(tokens.shape[:2])
         mask[:, -1] = 0
         return self.transformer.context_embedder(tokens, call["timestep"][row].unsqueeze(0), mask)
+
+
+class HunyuanVideo(HunyuanVideoBlocks):
+    """HunyuanVideo text-to-video."""
+
+    family = "hunyuanvideo"
+    pipeline_class = "HunyuanVideoPipeline"
+    layer_threshold = 0.75  # the paper's
+    takes_negative_prompt = False  # guidance is distilled into the model
+
+    def refusal(self) -> str | None:
+        kind = self.transformer.config.image_condition_type
+        return f"it is conditioned on an image ({kind}); load a text-to-video checkpoint" if kind else None
+
+    @classmethod
+    def fits(cls, transformer: Mapping[str, Any], pipeline: Mapping[str, Any]) -> bool:
+        # one that is conditioned on an image is refused with the reason
+        return transformer["in_channels"] == transformer["out_channels"] or bool(
+            transformer.get("image_condition_type")
+        )
+
+
+class HunyuanSkyreelsImage(HunyuanVideoBlocks):
+    """SkyReels-V1 image-to-video: the picture's latents are in the channels of the video. Guidance is a second call."""
+
+    family = "hunyuan_skyreels_i2v"
+    pipeline_class = "HunyuanSkyreelsImageToVideoPipeline"
+    images = ("image",)
+
+    @classmethod
+    def fits(cls, transformer: Mapping[str, Any], pipeline: Mapping[str, Any]) -> bool:
+        return transformer["in_channels"] == 2 * transformer["out_channels"] and not transformer.get(
+            "image_condition_type"
+        )
+
+    def guidance_arguments(self, guidance_scale: float, conditional_only: bool) -> dict[str, Any]:
+        return {"true_cfg_scale": 1.0 if conditional_only else guidance_scale}

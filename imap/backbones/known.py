@@ -3,7 +3,6 @@
 _NO_FAMILY = "no family reads its blocks yet"
 _WAN_BUILD = "it is built on Wan, but its transformer is another class, and no family reads it yet"
 _HISTORY = "earlier frames of the video come before its tokens, and it samples in sections with a schedule each"
-_HUNYUAN15 = "image and glyph tokens come before the prompt's in its text, and its guidance is an object (guider)"
 _COSMOS = "its padded text has keys of zero, which set no patch of the video apart, and maps compare words with it"
 _COSMOS25 = "its cross-attention reads a pair of text and picture, and a second network steers its blocks"
 _EASYANIMATE = "its transformer gets its arguments by position, and a trace finds them by name"
@@ -27,8 +26,7 @@ NOT_TRACED = {  # pipeline class: reason
     "EasyAnimateInpaintPipeline": _EASYANIMATE,
     "HeliosPipeline": _HISTORY,
     "HeliosPyramidPipeline": _HISTORY,
-    "HunyuanVideo15Pipeline": _HUNYUAN15,
-    "HunyuanVideo15ImageToVideoPipeline": _HUNYUAN15,
+    "HunyuanVideoImageToVideoPipeline": "its text encoder reads every text after the picture, and concepts have none",
     "Kandinsky5T2VPipeline": _KANDINSKY,
     "Kandinsky5I2VPipeline": _KANDINSKY,
     "Kandinsky6TI2VAPipeline": _AUDIO,

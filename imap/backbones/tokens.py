@@ -23,13 +23,17 @@ PARTICLES = "이|가|은|는|을|를|의|에|에서|에게|와|과|도|로|으�
 GAP = r"[\s-]+"  # between the words of a phrase
 
 
-def tokenize(tokenizer: Any, text: str, max_length: int) -> TokenizedText:
-    """Tokens of a text, special tokens included and cut to max_length, with the characters that each covers."""
+def tokenize(tokenizer: Any, text: str, max_length: int, special: bool = True) -> TokenizedText:
+    """Tokens of a text, cut to max_length, with the characters that each covers.
+
+    special: whether the tokenizer adds its special tokens, which count.
+    """
+    given = {"truncation": True, "max_length": max_length, "add_special_tokens": special}
     if getattr(tokenizer, "is_fast", False):
-        encoded = tokenizer(text, truncation=True, max_length=max_length, return_offsets_mapping=True)
+        encoded = tokenizer(text, **given, return_offsets_mapping=True)
         ids, spans = encoded["input_ids"], [tuple(span) for span in encoded["offset_mapping"]]
         return TokenizedText(text, tuple(ids), tuple(tokenizer.convert_ids_to_tokens(ids)), tuple(spans))
-    ids = tokenizer(text, truncation=True, max_length=max_length)["input_ids"]
+    ids = tokenizer(text, **given)["input_ids"]
     pieces = tokenizer.convert_ids_to_tokens(ids)
     return TokenizedText(text, tuple(ids), tuple(pieces), tuple(_walk(text, pieces)))
 

@@ -34,7 +34,7 @@ class Words(Part):
         return self.text_slots(self.transformer.config)
 
     def prompt_slots(self, call: Mapping[str, Any], row: int, prompt_tokens: int) -> Slots:
-        """The prompt's distinct slots in one row of a transformer call."""
+        """The prompt's distinct slots in one row of a transformer call, among the keys of text in a block."""
         length = call["encoder_hidden_states"].shape[-2]
         real = min(prompt_tokens, length)
         if self.padding == "equal" and real < length:

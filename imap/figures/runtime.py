@@ -103,16 +103,17 @@ def inference(study: Study, sample: Sample) -> float:
     run, backbone, stages = study.run, study.backbone, Stages(study.pipe._execution_device)
     with torch.no_grad():
         text = backbone.encode_prompt(sample.prompt, run.negative_prompt if run.guidance_scale > 1 else None)
-    with stages.denoise_then(run.num_inference_steps - 1, "finish") as timing:
+    with (
+        backbone.guidance(run.guidance_scale, conditional_only=False) as guidance,
+        stages.denoise_then(run.num_inference_steps - 1, "finish", pipe=study.pipe) as timing,
+    ):
         study.pipe(
             **text,
-            height=run.height,
-            width=run.width,
-            num_frames=run.num_frames,
+            **backbone.size_arguments(run.num_frames, run.height, run.width),
             num_inference_steps=run.num_inference_steps,
             generator=torch.Generator("cpu").manual_seed(run.seed),
             output_type="latent",
-            **backbone.guidance_arguments(run.guidance_scale, conditional_only=False),
+            **guidance,
             **timing,
         )
     return stages.seconds["denoise"]

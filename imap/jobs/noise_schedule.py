@@ -41,7 +41,7 @@ def set_schedule(pipe: Any, **arguments: Any) -> None:
         whole(*args, **kwargs)
         raise _ScheduleIsSet
 
-    with _with_method(pipe.scheduler, set_timesteps), suppress(_ScheduleIsSet):
+    with with_method(pipe.scheduler, "set_timesteps", set_timesteps), suppress(_ScheduleIsSet):
         pipe(**arguments, generator=torch.Generator().manual_seed(0), output_type="latent")
 
 
@@ -50,14 +50,10 @@ def timesteps_of(backbone: Backbone, steps: int, frames: int, height: int, width
     clean = torch.zeros(backbone.latent_shape(frames, height, width), dtype=backbone.latent_dtype)
     with torch.no_grad():
         text = backbone.encode_prompt("", None)
-    guidance = backbone.guidance_arguments(1.0, conditional_only=True)
-    call = (
-        text
-        | backbone.pixels_of(clean)
-        | guidance
-        | {name: Image.new("RGB", (width, height)) for name in backbone.images}
-    )
-    set_schedule(backbone.pipe, **call, num_inference_steps=steps, latents=backbone.to_pipeline(clean))
+    pictures = {name: Image.new("RGB", (width, height)) for name in backbone.images}
+    call = text | backbone.size_arguments(**backbone.pixels_of(clean)) | pictures
+    with backbone.guidance(1.0, conditional_only=True) as guidance:
+        set_schedule(backbone.pipe, **call, **guidance, num_inference_steps=steps, latents=backbone.to_pipeline(clean))
     return backbone.pipe.scheduler.timesteps
 
 
@@ -77,22 +73,22 @@ def truncated_schedule(scheduler: Any, start: int, stop: int | None) -> Iterator
         if getattr(scheduler, "sigmas", None) is not None:
             scheduler.sigmas = scheduler.sigmas[start : None if stop is None else stop + 1]
 
-    with _with_method(scheduler, set_timesteps):
+    with with_method(scheduler, "set_timesteps", set_timesteps):
         yield
 
 
 @contextmanager
-def _with_method(scheduler: Any, set_timesteps: Callable[..., None]) -> Iterator[None]:
-    """The scheduler with another `set_timesteps`. Afterwards it has its own again."""
-    own = vars(scheduler).get("set_timesteps")
-    scheduler.set_timesteps = set_timesteps
+def with_method(scheduler: Any, name: str, method: Callable[..., Any]) -> Iterator[None]:
+    """The scheduler with another method of this name. Afterwards it has its own again."""
+    own = vars(scheduler).get(name)
+    setattr(scheduler, name, method)
     try:
         yield
     finally:
         if own is None:
-            del scheduler.set_timesteps
+            delattr(scheduler, name)
         else:
-            scheduler.set_timesteps = own
+            setattr(scheduler, name, own)
 
 
 @contextmanager

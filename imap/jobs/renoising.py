@@ -149,7 +149,9 @@ def renoise_clip(
             text = tracing.encode_prompt(settings.prompt, settings.negative_prompt if guided else None)
         if not settings.test_full_denoise:
             opened.enter_context(no_progress_bar(pipe))
-        job = _Denoising(tracing, {**text, **size}, fitted.arguments, settings, generator, stages)
+        guidance = backbone.guidance(settings.guidance_scale, conditional_only=not settings.test_full_denoise)
+        video = {**text, **backbone.size_arguments(**size), **opened.enter_context(guidance)}
+        job = _Denoising(tracing, video, fitted.arguments, settings, generator, stages)
         indices = settings.renoise_timestep
         for index in tqdm(indices, "renoising", leave=False, disable=len(indices) == 1):
             result = job.run(clean, noise, index)
@@ -176,7 +178,7 @@ class _Denoising:
     """The stock pipeline on a part of its schedule: one step without guidance, or all that follow with it."""
 
     tracing: Trace
-    video: dict[str, Any]  # arguments of the pipeline call: text and size
+    video: dict[str, Any]  # arguments of the pipeline call: text, size and guidance
     pictures: Mapping[str, Any]  # further arguments
     settings: RenoiseSettings
     generator: torch.Generator
@@ -186,20 +188,18 @@ class _Denoising:
         backbone = self.tracing.backbone
         pipe, scheduler = backbone.pipe, backbone.pipe.scheduler
         steps, to_the_end = self.settings.num_inference_steps, self.settings.test_full_denoise
-        guidance = backbone.guidance_arguments(self.settings.guidance_scale, conditional_only=not to_the_end)
-        call = {**self.video, **self.pictures, **guidance, "num_inference_steps": steps}
+        call = {**self.video, **self.pictures, "num_inference_steps": steps}
         set_schedule(pipe, **call, latents=backbone.to_pipeline(clean).to(backbone.latent_dtype))
         noised = add_noise_at(scheduler, clean, noise, index)
         drawn = torch.Generator("cpu").manual_seed(self.settings.seed)  # the same picture at every index
         start = backbone.to_pipeline(backbone.start(noised, self.pictures, drawn)).to(backbone.latent_dtype)
-        stop = None if to_the_end else index + 1
         last = steps - 1 - index if to_the_end else 0
         indices = self.settings.renoise_timestep
         place = None if to_the_end else (indices.index(index), len(indices))
         self.tracing.steps.begin_call(index, steps)
         with (
-            truncated_schedule(scheduler, index, stop),
-            self.stages.denoise_then(last, "decode" if to_the_end else "finish", place) as timing,
+            truncated_schedule(scheduler, index, None if to_the_end else index + 1),
+            self.stages.denoise_then(last, "decode" if to_the_end else "finish", place, pipe) as timing,
         ):
             return pipe(
                 **call,

@@ -33,9 +33,10 @@ def sample_video(
     """
     stages, generator = Stages(pipe._execution_device, progress), torch.Generator("cpu").manual_seed(run.seed)
     tracing = start_trace(pipe, sample.prompt, sample.concepts, sample.motions, run.method, prompt_cache=prompt_cache)
+    backbone = tracing.backbone
     if run.read != DURING:
-        check_pipeline(tracing.backbone)
-    given = pictures_for(tracing.backbone, sample.pictures)
+        check_pipeline(backbone)
+    given = pictures_for(backbone, sample.pictures)
     pictures = fit_pictures(given, run.height, run.width)
     for note in pictures.notes:
         tracing.text_slots.note(note)
@@ -46,17 +47,16 @@ def sample_video(
             if run.read != AFTER:
                 opened.enter_context(reading)
             text = reading.encode_prompt(sample.prompt, run.negative_prompt if run.guidance_scale > 1 else None)
-        timing = opened.enter_context(stages.denoise_then(run.num_inference_steps - 1, "decode"))
+        timing = opened.enter_context(stages.denoise_then(run.num_inference_steps - 1, "decode", pipe=pipe))
+        guidance = opened.enter_context(backbone.guidance(run.guidance_scale, conditional_only=False))
         frames = pipe(
             **text,
             **pictures.arguments,
-            height=run.height,
-            width=run.width,
-            num_frames=run.num_frames,
+            **backbone.size_arguments(run.num_frames, run.height, run.width),
             num_inference_steps=run.num_inference_steps,
             generator=generator,
             output_type="np",
-            **tracing.backbone.guidance_arguments(run.guidance_scale, conditional_only=False),
+            **guidance,
             **timing,
         ).frames[0]
     with stages.stage("maps"):

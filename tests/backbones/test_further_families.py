@@ -26,6 +26,7 @@ from tests.tracing.test_trace import WORDS, call
 
 SLOW = pytest.mark.slow
 RNG = np.random.default_rng(0)
+WITH_NEGATIVE = ("cosmos2_5", "hunyuan_skyreels_i2v")  # which without a negative prompt run no guidance, or another
 RENOISED = [family for family in (*tiny.FURTHER, *tiny.NOT_SAVED) if family not in NOT_RENOISED]
 
 
@@ -146,12 +147,13 @@ def test_packed_latents_of_a_traced_sampling_are_read_after_it(pipes):
 
 def _finished(pipe, run, pictures):
     """Latents of the sample, (1, channels, frames, height, width)."""
-    size = {"height": run.height, "width": run.width, "num_frames": run.num_frames}
-    settings = {"num_inference_steps": 4, "guidance_scale": run.guidance_scale, "output_type": "latent"}
-    settings |= {"negative_prompt": run.negative_prompt} if backbone_of(pipe).family == "cosmos2_5" else {}
+    backbone, size = backbone_of(pipe), {"height": run.height, "width": run.width, "num_frames": run.num_frames}
+    settings = {"num_inference_steps": 4, "output_type": "latent"}
+    settings |= {"negative_prompt": run.negative_prompt} if backbone.family in WITH_NEGATIVE else {}
     settings |= {name: Image.open(path) for name, path in pictures.items()}
-    latents = pipe(prompt=PROMPT, **size, **settings, generator=torch.Generator().manual_seed(run.seed)).frames
-    backbone = backbone_of(pipe)
+    with backbone.guidance(run.guidance_scale, conditional_only=False) as guidance:
+        settings = guidance | settings | backbone.size_arguments(**size)
+        latents = pipe(prompt=PROMPT, **settings, generator=torch.Generator().manual_seed(run.seed)).frames
     return (
         latents
         if latents.ndim == 5

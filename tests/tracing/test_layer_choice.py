@@ -18,7 +18,8 @@ def dense(query, key, mask):
     logits = (query.double() @ key.double().mT) * query.shape[-1] ** -0.5
     if mask is not None:
         logits = logits.masked_fill(~mask, -torch.inf)
-    values = np.linalg.eigvals(logits.softmax(dim=-1).numpy())
+    # a row of padded text that sees nothing is zero, and so is its eigenvalue
+    values = np.linalg.eigvals(logits.softmax(dim=-1).nan_to_num(0).numpy())
     return np.sort(np.abs(values), axis=-1)[:, -2]
 
 
@@ -47,7 +48,10 @@ def test_lambda_2_is_that_of_the_models_own_attention(pipes, family, monkeypatch
         handle.remove()
 
     # guidance is a second one, and in LTX-2 a third
-    found, calls = spectrum.choice(), 2 if family.startswith(("wan", "cosmos")) or family == "mochi" else 1
+    found, calls = (
+        spectrum.choice(),
+        2 if family.startswith(("wan", "cosmos", "hunyuanvideo1_5")) or family == "mochi" else 1,
+    )
     calls = 3 if family.startswith("ltx2") else calls
     assert sorted(found.lambda_2) == sorted(seen) == list(range(backbone.num_layers))
     for layer, attentions in seen.items():

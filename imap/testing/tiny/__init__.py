@@ -33,6 +33,9 @@ _FURTHER = {  # family: pipeline class, and the function that builds it
     "skyreels_v2_i2v": ("SkyReelsV2ImageToVideoPipeline", "skyreels_v2.i2v"),
     "skyreels_v2_forcing": ("SkyReelsV2DiffusionForcingPipeline", "skyreels_v2.forcing"),
     "framepack": ("HunyuanVideoFramepackPipeline", "framepack.build"),
+    "hunyuan_skyreels_i2v": ("HunyuanSkyreelsImageToVideoPipeline", "hunyuanvideo.skyreels_i2v"),
+    "hunyuanvideo1_5": ("HunyuanVideo15Pipeline", "hunyuanvideo1_5.build"),
+    "hunyuanvideo1_5_i2v": ("HunyuanVideo15ImageToVideoPipeline", "hunyuanvideo1_5.i2v"),
     "anyflow": ("AnyFlowPipeline", "anyflow.build"),
 }
 _NOT_SAVED = {"cosmos2_5": ("Cosmos2_5_PredictBasePipeline", "cosmos2_5.build")}  # with a part that cannot be written

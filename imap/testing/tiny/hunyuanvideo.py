@@ -5,6 +5,7 @@ from typing import Any
 from diffusers import (
     AutoencoderKLHunyuanVideo,
     FlowMatchEulerDiscreteScheduler,
+    HunyuanSkyreelsImageToVideoPipeline,
     HunyuanVideoPipeline,
     HunyuanVideoTransformer3DModel,
 )
@@ -33,7 +34,15 @@ def build(seed: int = 0) -> HunyuanVideoPipeline:
         )
 
 
-def _transformer() -> HunyuanVideoTransformer3DModel:
+def skyreels_i2v(seed: int = 0) -> HunyuanSkyreelsImageToVideoPipeline:
+    """Build the pipeline that starts from a picture in the channels of the video."""
+    parts = build(seed).components
+    with seeded(seed + 1):
+        made = _transformer(in_channels=32, guidance_embeds=False)
+    return HunyuanSkyreelsImageToVideoPipeline(**{**parts, "transformer": made.eval()})
+
+
+def _transformer(in_channels: int = 16, guidance_embeds: bool = True) -> HunyuanVideoTransformer3DModel:
     return HunyuanVideoTransformer3DModel(
         num_layers=3,
         num_single_layers=1,
@@ -41,10 +50,11 @@ def _transformer() -> HunyuanVideoTransformer3DModel:
         num_attention_heads=6,
         attention_head_dim=16,
         rope_axes_dim=(4, 6, 6),  # frames, height, width: even numbers; their sum is the head width
-        in_channels=16,
+        in_channels=in_channels,
         out_channels=16,
         text_embed_dim=TEXT_WIDTH,
         pooled_projection_dim=POOLED_WIDTH,
+        guidance_embeds=guidance_embeds,
     )
 
 

@@ -90,6 +90,24 @@ def qwen(words: str = WORDS) -> PreTrainedTokenizerFast:
     return tokenizer
 
 
+def qwen_vl(words: str = WORDS) -> PreTrainedTokenizerFast:
+    """Tokenizer like that of Qwen 2.5-VL: as `qwen`, with eight spaces as one token and a chat of plain texts.
+
+    HunyuanVideo15Pipeline's chat before the prompt has 108 tokens, as with the published tokenizer.
+
+    Args:
+        words: Words separated by white space; each is one token.
+    """
+    specials = {"pad_token": "<|endoftext|>", "eos_token": "<|im_end|>"}
+    marks = [*specials.values(), "<|im_start|>"]
+    vocabulary = f"{words} {TEMPLATE_WORDS} You helpful assistant"
+    tokenizer = _ready(_bytes(marks, vocabulary, spaces=8), "$A", 4096, **specials)
+    turn = "<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n"
+    start = "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    tokenizer.chat_template = f"{{% for m in messages %}}{turn}{{% endfor %}}{start}"
+    return tokenizer
+
+
 def clip(words: str = WORDS) -> PreTrainedTokenizerFast:
     """Tokenizer like that of CLIP: lower case, `<|startoftext|>` ... `<|endoftext|>`, padded with the latter to 77."""
     # The end token must not be number 2. CLIPTextModel would assume an old config and pool at another position.
@@ -99,15 +117,18 @@ def clip(words: str = WORDS) -> PreTrainedTokenizerFast:
     return _ready(tokenizer, "<|startoftext|> $A <|endoftext|>", 77, **specials)
 
 
-def _bytes(specials: list[str], words: str) -> Tokenizer:
-    """Tokenizer over bytes, which has tokens for every text."""
+def _bytes(specials: list[str], words: str, spaces: int = 0) -> Tokenizer:
+    """Tokenizer over bytes, which has tokens for every text. spaces: so many are one token."""
     # The byte alphabet writes a space as "Ġ" and a line break as "Ċ".
     pieces = [start + form for form in _forms(words) for start in ("", "Ġ")]
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokenizer = _unigram(specials, [*pieces, "ĊĊ"], letters, space="Ġ", unk_id=None)
+    tokenizer = _unigram(
+        specials, [*pieces, "ĊĊ", *(["Ġ" * spaces] if spaces else [])], letters, space="Ġ", unk_id=None
+    )
     # Pairs of line breaks are separate pieces. So a prompt that starts with white space does not merge with the
     # template before it. A digit is separate from the space before it, as in Llama 3.
     pattern = r"\n\n| ?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]|\s"
+    pattern = f" {{{spaces}}}|{pattern}" if spaces else pattern
     split = pre_tokenizers.Split(Regex(pattern), behavior="isolated")
     level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, level])
