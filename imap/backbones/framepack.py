@@ -4,25 +4,23 @@ from collections.abc import Mapping
 from typing import Any
 
 from imap.backbones.features import Slots
-from imap.backbones.hunyuanvideo import HunyuanVideo
+from imap.backbones.hunyuanvideo import HunyuanVideoBlocks
 
 
-class Framepack(HunyuanVideo):
+class Framepack(HunyuanVideoBlocks):
     """HunyuanVideo Framepack, image-to-video. Sections are made from the end of the video to its start, or the other
     way round in vanilla sampling."""
 
     family = "framepack"
     transformer_class = "HunyuanVideoFramepackTransformer3DModel"
     pipeline_class = "HunyuanVideoFramepackPipeline"
+    takes_negative_prompt = False  # guidance is distilled into the model
     in_sections = True
     images = ("image",)
     optional_images = ("last_image",)
     renoising_refusal = "it draws the noise of each section itself; use imap.trace and trace.sections()"
     padding = "unread"  # text is cut to its valid part
     masks_padding = False
-
-    def refusal(self) -> str | None:
-        return None
 
     def prompt_slots(self, call: Mapping[str, Any], row: int, prompt_tokens: int) -> Slots:
         return Slots(call["image_embeds"].shape[1], super().prompt_slots(call, row, prompt_tokens).count)
