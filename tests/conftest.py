@@ -25,7 +25,8 @@ SIZES = {"height": 32, "width": 48, "num_frames": 9}
 FAMILIES = tiny.FAMILIES
 SLOW_FAMILIES = (*tiny.FURTHER, *tiny.NOT_SAVED)
 EVERY_FAMILY = (*FAMILIES, *(pytest.param(family, marks=pytest.mark.slow) for family in SLOW_FAMILIES))
-NOT_RENOISED = ("ltx_condition", "ltx2", "ltx2_i2v")  # whose pipelines take no noised latents
+# whose pipelines take no noised latents
+NOT_RENOISED = ("ltx_condition", "ltx2", "ltx2_i2v", "skyreels_v2_forcing", "framepack")
 RENOISED = tuple(x for x in EVERY_FAMILY if isinstance(x, str) or x.values[0] not in NOT_RENOISED)
 
 

@@ -29,13 +29,13 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.families.checks import ELSEWHERE, TARGETS, Maps, Row, measure
+from benchmarks.families.checks import TARGETS, Maps, Row, measure
 from imap.methods.registry import MAPS
 from imap.testing import tiny
 
 LABELS = {x.key: x.label for x in MAPS}
 COMPARED = ("imap", "cross_attention_maps", "video_col", "concept_attention_maps")  # columns, in their order
-EVERY = tuple(x for x in (*tiny.FAMILIES, *tiny.FURTHER) if x not in ELSEWHERE)
+EVERY = (*tiny.FAMILIES, *tiny.FURTHER, *tiny.NOT_SAVED)
 VERSIONS = ("torch", "diffusers", "transformers")
 
 

@@ -36,9 +36,6 @@ SEEDS = range(20)  # of the starting noise: the first without a near tie is take
 RENOISING = {"num_inference_steps": 4, "renoise_timestep": [1, 3]}
 # families whose concept tokens go another way than `oracle` can follow: maps that need them are compared in tests only
 BY_HAND: frozenset[str] = frozenset()
-# families whose text is changed before the transformer, or joined, or whose head outputs are gated: `oracle` cannot
-# find these in a stock call, and tests/methods/test_reference.py compares all their maps
-ELSEWHERE = frozenset({"ltx2", "ltx2_i2v", "cosmos2_5"})
 
 
 @dataclass(frozen=True)

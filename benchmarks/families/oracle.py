@@ -34,6 +34,7 @@ from benchmarks.families.words import (
     conditional,
     own_slots,
     place_of,
+    slots_before,
     slots_of_words,
     text_given,
     tokenized,
@@ -78,34 +79,40 @@ def stock_run(backbone: Backbone, seed: int, by_hand: bool) -> Run:
     chosen = calls[first::per_step]
     slots = chosen[0].arguments[TEXT].shape[-2]
     text = text_given(found)
-    read = own_slots(text, slots) if backbone.padding == "unread" else slots
-    padded = None if by_hand else _padded(backbone, first, row, slots)
+    before = slots_before(pipe, text, slots)
+    read = slice(before, own_slots(text, slots) if backbone.padding == "unread" else slots)
+    padded = None if by_hand else _padded(backbone, first, row, slots, before)
     twins = {model: in_float64(model, blocks) for model, blocks in models_of(pipe).items()}
     place = place_of(twins[chosen[0].model], chosen[0], row)
     layers = [list(_layers(twins[call.model], call, row, place, padded, read)) for call in chosen]
-    return Run(latents, layers, slots_of_words(pipe, text, slots))
+    spans = [[slot - before for slot in span] for span in slots_of_words(pipe, text, slots)]
+    return Run(latents, layers, spans)
 
 
-def _padded(backbone: Backbone, call: int, row: int, slots: int) -> Tensor:
-    """WORDS as the stock pipeline gives them to the transformer, each encoded alone in a short window, then zeros."""
+def _padded(backbone: Backbone, call: int, row: int, slots: int, before: int) -> Tensor:
+    """WORDS as the stock pipeline gives them to the transformer, each encoded alone in a short window, then zeros.
+
+    before: slots of a template, which the window must hold too. Registers of connectors fill a whole window.
+    """
     pipe, found = backbone.pipe, []
+    window = None if hasattr(pipe, "connectors") else before + WINDOW
     for word in WORDS:
-        with recorded(models_of(pipe), stop=call + 1) as calls:
-            sample(pipe, word, max_sequence_length=WINDOW)
+        with tokenized(pipe) as texts, recorded(models_of(pipe), stop=call + 1) as calls:
+            sample(pipe, word, max_sequence_length=window)
         states = calls[call].arguments[TEXT][row].flatten(0, -2)
-        last = len(pipe.tokenizer(word, add_special_tokens=False)["input_ids"]) - 1
-        found.append(states[{"first": 0, "last": last}[backbone.default_concept_token]])
+        (own,) = slots_of_words(pipe, text_given(texts, word), len(states), [word])
+        found.append(states[own[{"first": 0, "last": -1}[backbone.default_concept_token]]])
     return torch.nn.functional.pad(torch.stack(found), (0, 0, 0, slots - len(WORDS)))
 
 
-def _layers(models: Models, call: Call, row: int, place: Place, padded: Tensor | None, read: int) -> Iterator[Layer]:
+def _layers(models: Models, call: Call, row: int, place: Place, padded: Tensor | None, read: slice) -> Iterator[Layer]:
     stream = repeat((None, None)) if padded is None else _concept_stream(models, call, row, place, padded)
     for block, (keys, concepts) in zip(call.blocks, stream, strict=padded is not None):
         q, k, _, o = block.of_row(row, call.rows)[
             place.attention
         ]  # image tokens may have another, which maps do not read
         q, o = (x[:, place.visual].unflatten(1, (GRID.frames, -1)).numpy() for x in (q, o))
-        prompt_keys = k[:, place.text][:, :read].numpy()
+        prompt_keys = k[:, place.text][:, read].numpy()
         yield Layer(q, o, prompt_keys, *(None if x is None else x.numpy() for x in (keys, concepts)))
 
 
@@ -124,14 +131,16 @@ def _concept_stream(
         with spied([module], lambda seen=seen: seen, masks=False):
             out = module(**given | {TEXT: tokens})
         _, k, _, o = seen.attention[place.attention]
-        video = len(place.visual) if place.joint else 0
-        own = slice(video, video + len(padded)) if place.video_leads else slice(len(padded))
+        own = slice(-len(padded), None) if place.joint and place.video_leads else slice(len(padded))
         yield k[0][:, own], o[0][:, own] if place.joint else None
         tokens = out[1] if place.joint else tokens
 
 
 def _embedded(models: Models, call: Call, row: int, padded: Tensor) -> Tensor:
-    """The concepts as the first block is given its text, by the stock transformer."""
+    """The concepts as the first block is given its text, by the stock transformer.
+
+    A transformer that cuts padded slots off has them still where its text embedder ends.
+    """
     given = {name: of_row(x, row, call.rows) for name, x in call.arguments.items()}
     mask = torch.arange(len(padded)) < len(WORDS)
     for name, x in given.items():
@@ -141,9 +150,14 @@ def _embedded(models: Models, call: Call, row: int, padded: Tensor) -> Tensor:
             given[name] = torch.zeros_like(x)
     given[TEXT] = padded.reshape(given[TEXT].shape)
     (model,) = models
+    embedded: list[Tensor] = []
+    embedder = getattr(model, "context_embedder", nn.Identity())
+    handle = embedder.register_forward_hook(lambda _, __, out: embedded.append(out))
     with recorded(models) as calls:
         model(**given)
-    return calls[0].blocks[0].arguments[TEXT]
+    handle.remove()
+    text = calls[0].blocks[0].arguments[TEXT]
+    return text if text.shape[1] >= len(padded) else embedded[0]
 
 
 def _own(models: Models, call: Call, row: int, padded: Tensor, tokens: Tensor) -> Tensor:

@@ -64,7 +64,7 @@ class _Enough(Exception):
 def size_of(pipe: Any) -> dict[str, int]:
     """Size of a video of GRID, as arguments of a pipeline call."""
     frames, height, width = backbone_of(pipe).video_size(GRID)
-    return {"num_frames": frames, "height": height, "width": width}
+    return {"num_frames": frames, "height": height, "width": width, "latent_window_size": GRID.frames}
 
 
 def pictures_of(pipe: Any) -> dict[str, Image.Image]:
@@ -83,7 +83,8 @@ def sample(pipe: Any, prompt: str = PROMPT, seed: int = 0, **more: Any) -> Tenso
         name: x for name, x in (size_of(pipe) | pictures_of(pipe) | chosen).items() if name in known and x is not None
     }
     generator = torch.Generator().manual_seed(seed)
-    return pipe(prompt=prompt, **chosen, generator=generator, output_type="latent").frames
+    latents = pipe(prompt=prompt, **chosen, generator=generator, output_type="latent").frames
+    return torch.cat(latents, dim=2) if isinstance(latents, list) else latents  # one of each section
 
 
 def models_of(pipe: Any) -> dict[nn.Module, list[nn.Module]]:
@@ -130,17 +131,23 @@ def recorded(models: Mapping[nn.Module, Sequence[nn.Module]], stop: int | None =
 
 @contextmanager
 def spied(blocks: Sequence[nn.Module], current: Callable[[], Block], masks: bool = True) -> Iterator[None]:
-    """Note attention calls inside blocks. Without `masks`, nothing is masked there."""
-    attend, inside = torch.nn.functional.scaled_dot_product_attention, []
+    """Note attention calls inside blocks, with outputs after their gates. Without `masks`, nothing is masked there."""
+    attend, inside, gates = torch.nn.functional.scaled_dot_product_attention, [], []
 
     def spy(query: Tensor, key: Tensor, value: Tensor, attn_mask: Any = None, *args: Any, **kwargs: Any) -> Tensor:
         out = attend(query, key, value, attn_mask if masks or not inside else None, *args, **kwargs)
         if inside:
-            current().attention.append(doubled((query, key, value, out)))
+            gate = 2 / (1 + (-gates.pop()).exp()) if gates else 1.0
+            current().attention.append((*doubled((query, key, value)), gate * doubled(out)))
         return out
+
+    def gated(module: nn.Module, args: tuple, logits: Tensor) -> None:
+        gates[:] = [doubled(logits).transpose(1, 2).unsqueeze(-1)]  # (rows, heads, tokens, 1)
 
     handles = [x.register_forward_pre_hook(lambda *_: inside.append(True)) for x in blocks]
     handles += [x.register_forward_hook(lambda *_: inside.clear(), always_call=True) for x in blocks]
+    named = [pair for block in blocks for pair in block.named_modules()]
+    handles += [x.register_forward_hook(gated) for name, x in named if name.endswith("to_gate_logits")]
     torch.nn.functional.scaled_dot_product_attention = spy
     try:
         yield
@@ -161,6 +168,8 @@ def doubled(x: Any) -> Any:
 
 def of_row(x: Any, row: int, rows: int) -> Any:
     """What belongs to one row of a call's argument."""
+    if isinstance(x, tuple | list):  # tables of rotations have no rows, and are as long as a side of the video
+        return type(x)(of_row(one, row, rows) if isinstance(one, Tensor) and one.ndim > 2 else one for one in x)
     return x[row : row + 1] if isinstance(x, Tensor) and x.ndim and len(x) == rows else x
 
 

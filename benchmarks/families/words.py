@@ -26,8 +26,9 @@ WINDOW = 16  # tokens that a concept is padded to (docs/method.md, 4)
 
 @dataclass(frozen=True)
 class Text:
-    """A text as the pipeline's tokenizer got it: `whole` with its template, ids with padding, and their mask."""
+    """A text as the pipeline's tokenizer got it: `whole` with its template, ids with padding last, and their mask."""
 
+    prompt: str
     whole: str
     ids: list[int]
     mask: list[int]
@@ -42,7 +43,7 @@ class Place:
         visual: tokens of the video among its queries.
         text: tokens of the text among its keys, in the order of the text's slots.
         joint: whether the video is among the keys too.
-        video_leads: in the joint sequence.
+        video_leads: in the joint sequence. A packed history may lead both.
     """
 
     attention: int
@@ -78,25 +79,37 @@ def text_given(found: Sequence[tuple[Any, Any]], prompt: str = PROMPT) -> Text:
             if isinstance(one, str) and prompt.lower() in one.lower() and "attention_mask" in out:
                 ids, mask = (torch.as_tensor(out[name]) for name in ("input_ids", "attention_mask"))
                 ids, mask = (x.reshape(-1, x.shape[-1])[i].tolist() for x in (ids, mask))
-                return Text(one, ids, mask)
+                ids = sorted(zip(mask, ids, strict=True), key=lambda x: -x[0])  # connectors move padding to the end
+                return Text(prompt, one, [x for _, x in ids], sorted(mask, reverse=True))
     raise ValueError(f"the tokenizer did not get {prompt!r}")
 
 
-def slots_of_words(pipe: Any, text: Text, slots: int) -> list[list[int]]:
-    """Slots of each of WORDS: how many tokens are before it, and how many with it, without those that are dropped.
+def slots_of_words(pipe: Any, text: Text, slots: int, words: Sequence[str] = WORDS) -> list[list[int]]:
+    """Slots of each word: how many tokens are before it, and how many with it, without those that are dropped.
 
-    slots: text slots of the transformer's call. The pipeline drops the first tokens of a template.
+    slots: text slots of the transformer's call. The pipeline drops the first tokens of a template, or none.
     """
-    dropped = len(text.ids) - slots
-    start = text.whole.lower().rindex(PROMPT.lower())
+    dropped, start = len(text.ids) - slots, _start(text)
+    spans = [(start + text.prompt.index(word), start + text.prompt.index(word) + len(word)) for word in words]
+    counts = [[_count(pipe, text, text.whole[:stop].rstrip()) - dropped for stop in span] for span in spans]
+    return [list(range(*count)) for count in counts]
 
-    def count(stop: int) -> int:
-        # as the pipeline did: a chat template brings its own special tokens
-        both = (pipe.tokenizer(text.whole[: start + stop].rstrip(), add_special_tokens=x) for x in (True, False))
-        return max(_same(encoded["input_ids"], text.ids) for encoded in both)
 
-    spans = [(PROMPT.index(word), PROMPT.index(word) + len(word)) for word in WORDS]
-    return [list(range(count(a) - dropped, count(b) - dropped)) for a, b in spans]
+def slots_before(pipe: Any, text: Text, slots: int) -> int:
+    """Slots of a template's tokens that the pipeline does not drop, before those of the prompt."""
+    whole = text.whole[: _start(text)]
+    return max(0, _count(pipe, text, whole) - (len(text.ids) - slots)) if whole else 0
+
+
+def _start(text: Text) -> int:
+    return text.whole.lower().rindex(text.prompt.lower())
+
+
+def _count(pipe: Any, text: Text, part: str) -> int:
+    """How many of a text's tokens the first part of it has."""
+    # as the pipeline did: a chat template brings its own special tokens
+    both = (pipe.tokenizer(part, add_special_tokens=x) for x in (True, False))
+    return max(_same(encoded["input_ids"], text.ids) for encoded in both)
 
 
 def _same(one: Sequence[int], other: Sequence[int]) -> int:
@@ -135,7 +148,8 @@ def place_of(models: Mapping[nn.Module, Sequence[nn.Module]], call: Call, row: i
     number = next(n for n in reversed(range(len(plain))) if by_text[n].any())
     visual, among_keys = by_video[number]
     places = (x.nonzero()[:, 0] for x in (visual, by_text[number]))
-    return Place(number, *places, joint=bool(among_keys.any()), video_leads=bool(visual[0]))
+    joint, video_leads = bool(among_keys.any()), bool(visual.nonzero()[0] < by_text[number].nonzero()[0])
+    return Place(number, *places, joint=joint, video_leads=video_leads)
 
 
 def _first_block(

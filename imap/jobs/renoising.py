@@ -97,13 +97,13 @@ def renoise_settings(
 def check_pipeline(backbone: Backbone) -> None:
     """Raise ImapError for a pipeline that cannot be called with noised latents as the text-to-video one is."""
     pipe, kind = backbone.pipe, type(backbone.pipe).__name__
+    if backbone.renoising_refusal:
+        raise ImapError(f"imap.renoise cannot give noised latents to a {kind}: {backbone.renoising_refusal}")
     if not {"latents", "num_frames"} <= set(signature(type(pipe).__call__).parameters):
         raise ImapError(
             f"imap.renoise calls the pipeline itself, and a {kind} takes no latents and num_frames; "
             f"use {backbone.pipeline_class}.from_pipe(pipe)"
         )
-    if backbone.renoising_refusal:
-        raise ImapError(f"imap.renoise cannot give noised latents to a {kind}: {backbone.renoising_refusal}")
     factors = (getattr(pipe, "vae_scale_factor_spatial", None), getattr(pipe, "vae_scale_factor_temporal", None))
     expected = (backbone.spatial_factor, backbone.temporal_factor)
     if any(own not in (None, known) for own, known in zip(factors, expected, strict=True)):

@@ -8,13 +8,11 @@ import torch
 
 from benchmarks.families import checks
 from benchmarks.families.__main__ import cells, checked, table
-from benchmarks.families.checks import BOUNDS, ELSEWHERE, Renoising, check_maps, error, measure, untied
+from benchmarks.families.checks import BOUNDS, Renoising, check_maps, error, measure, untied
 from tests.conftest import EVERY_FAMILY, NOT_RENOISED
 
-HERE = [x for x in EVERY_FAMILY if (x if isinstance(x, str) else x.values[0]) not in ELSEWHERE]
 
-
-@pytest.mark.parametrize("family", HERE)
+@pytest.mark.parametrize("family", EVERY_FAMILY)
 def test_bits_maps_and_noise_are_right(pipes, family):
     row = measure(pipes(family))
     assert row.faults == []

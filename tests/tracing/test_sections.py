@@ -1,0 +1,222 @@
+"""A video that is made in several runs of a schedule has maps of each, and they are those of that run alone."""
+
+from copy import deepcopy
+
+import numpy as np
+import pytest
+import torch
+from diffusers import WanPipeline
+
+import imap
+from imap.backbones import backbone_of
+from imap.testing import tiny
+from tests.conftest import PROMPT, SIZES, sizes_of
+from tests.tracing.test_trace import TARGETS, WORDS, call, state_of
+
+WINDOWS = {"num_frames": 17, "base_num_frames": 9, "overlap_history": 5, "ar_step": 0}
+SECTIONS = {"framepack": 2, "skyreels_v2_forcing": 3}
+STEPS = 3
+LAYERS = {"imap_layer": [0, 2], "maps_layers": [1, 3]}
+GROUPS = {"": [1, 2], "_layers": [0, 2]}
+BALLS = {"concepts": ["ball", "small dog"], "motions": ["rolls"]}  # as the prompt writes them: the effect needs that
+
+pytestmark = pytest.mark.skipif(not set(SECTIONS) <= set(tiny.FURTHER), reason="an old diffusers")
+each = pytest.mark.parametrize("family", SECTIONS)
+
+
+def sampled(pipe, steps=STEPS, **more):
+    """Latents of a video of several sections."""
+    family = backbone_of(pipe).family
+    given = sizes_of(family) | ({"num_frames": 17} if family == "framepack" else WINDOWS) | more
+    latents = call(pipe, steps=steps, **given)
+    return torch.cat(latents, dim=2) if isinstance(latents, list) else latents
+
+
+def traced(pipe, **settings):
+    """A trace of such a call, its latents, and by section what `observe` has seen by layer and step."""
+    seen = [{}]
+
+    def observe(layer, step, activations, slots, maps):
+        if (layer, step) in seen[-1]:  # the schedule runs again
+            seen.append({})
+        seen[-1][layer, step] = {key: value.clone() for key, value in maps.maps.items()}
+
+    with imap.trace(pipe, PROMPT, **{**BALLS, **LAYERS, **settings}, observe=observe) as trace:
+        latents = sampled(pipe)
+    return trace, latents, seen
+
+
+def mean(seen, steps, layers, key):
+    """The mean over layers, then over steps."""
+    of_steps = [torch.stack([seen[layer, step][key].double() for layer in layers]).mean(dim=0) for step in steps]
+    return torch.stack(of_steps).mean(dim=0).numpy()
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@each
+def test_each_section_has_the_maps_of_its_own_run_of_the_schedule(pipes, family, target):
+    pipe, count = pipes(family), SECTIONS[family]
+    plain = sampled(pipe)
+    before = state_of(pipe.transformer)
+    trace, latents, seen = traced(pipe, imap_qk_matching_target=target)
+    assert torch.equal(plain, latents) and state_of(pipe.transformer) == before
+    sections = trace.sections()
+    assert len(sections) == len(seen) == count
+    for number, (maps, own) in enumerate(zip(sections, seen, strict=True)):
+        assert set(own) == {(layer, step) for layer in range(3) for step in range(STEPS)}
+        assert maps.facts["steps"] == [*range(STEPS)]
+        assert (maps.facts["section"]["number"], maps.facts["section"]["of"]) == (number, count)
+        assert {tuple(steps) for table in (maps.heads, maps.scores) for steps in table.values()} == {(0, 1, 2)}
+        for key, found in maps.items():
+            suffix = "_layers" if key.endswith("_layers") else ""
+            expected = mean(own, range(STEPS), GROUPS[suffix], key.removesuffix(suffix)).reshape(found.shape)
+            np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6 * expected.std())
+    for i, one in enumerate(sections):  # no two sections are equal
+        assert all(np.abs(one["imap"] - x["imap"]).max() > 1e-2 * one["imap"].std() for x in sections[:i])
+
+
+def test_sections_of_framepack_know_their_place_in_time(pipes):
+    trace, _, _ = traced(pipes("framepack"))
+    places = [maps.facts["section"] for maps in trace.sections()]
+    # a latent window is 3 frames; the end is made first, behind a picture and the window that is yet to come
+    assert [(x["first_place"], x["last_place"]) for x in places] == [(4, 6), (1, 3)]
+
+
+@each
+def test_maps_of_several_sections_are_refused(pipes, family):
+    trace, _, _ = traced(pipes(family))
+    match = rf"made in {SECTIONS[family]} sections.*trace\.sections\(\) has the maps of each"
+    with pytest.raises(imap.ImapError, match=match):
+        trace.maps()
+
+
+@pytest.mark.parametrize("family", [*SECTIONS, "wan"])
+def test_one_section_is_all_maps(pipes, family):
+    with imap.trace(pipes(family), PROMPT, **WORDS) as trace:
+        call(pipes(family), **sizes_of(family))
+    maps, (only,) = trace.maps(), trace.sections()
+    assert list(maps) == list(only) and all(np.array_equal(maps[key], only[key]) for key in maps)
+    assert maps.heads == only.heads and maps.scores == only.scores
+    assert (only.facts["section"]["number"], only.facts["section"]["of"]) == (0, 1)
+    facts = {**maps.facts, "section": only.facts["section"]}
+    assert facts == only.facts
+
+
+def test_sections_without_a_call_say_so(pipes):
+    with pytest.raises(imap.ImapError, match="not called"), imap.trace(pipes("framepack"), PROMPT, **WORDS) as trace:
+        trace.sections()
+
+
+@each
+def test_chosen_steps_are_those_of_every_section(pipes, family):
+    every, _, seen = traced(pipes(family))
+    trace, _, _ = traced(pipes(family), maps_timesteps=[1, 3])
+    assert [maps.facts["steps"] for maps in trace.sections()] == [[1, 2]] * SECTIONS[family]
+    for maps, own in zip(trace.sections(), seen, strict=True):
+        expected = mean(own, [1, 2], GROUPS["_layers"], "imap").reshape(maps["imap_layers"].shape)
+        np.testing.assert_allclose(maps["imap_layers"], expected, rtol=0, atol=1e-6 * expected.std())
+    assert len(every.sections()) == SECTIONS[family]
+
+
+@each
+def test_steps_are_kept_by_section(pipes, family):
+    trace, _, seen = traced(pipes(family), keep="steps")
+    for maps, own in zip(trace.sections(), seen, strict=True):
+        for i, text in enumerate(maps.texts):
+            found = maps.by_step(text, "imap")
+            assert list(found) == [*range(STEPS)]
+            for step, x in found.items():
+                expected = mean(own, [step], GROUPS[""], "imap")[i].reshape(x.shape)
+                np.testing.assert_allclose(x, expected, rtol=0, atol=1e-6 * expected.std())
+
+
+@each
+def test_the_effect_is_that_of_each_section(pipes, family):
+    pipe, outputs = pipes(family), []
+    keep = lambda module, args, output: outputs.append(output[0])  # noqa: E731
+    plain = sampled(pipe, guidance_scale=1.0)
+    handle = pipe.transformer.register_forward_hook(keep)
+    try:
+        with imap.trace(pipe, PROMPT, **BALLS, effect=[1], keep="steps") as trace:
+            latents = sampled(pipe, guidance_scale=1.0)
+    finally:
+        handle.remove()
+    assert torch.equal(plain, latents)
+    sections = trace.sections()
+    assert len(sections) == SECTIONS[family] and len(outputs) == SECTIONS[family] * (STEPS + 1)
+    for number, maps in enumerate(sections):
+        predicted, without = outputs[number * (STEPS + 1) + 1 :][:2]  # imap's own call follows that of step 1
+        length = (without - predicted).double().norm(dim=1)
+        expected = length.unflatten(-1, (-1, 2)).unflatten(-3, (-1, 2)).mean(dim=(-3, -1)).numpy()  # of 2 x 2 cells
+        np.testing.assert_allclose(maps.effect, expected, rtol=1e-5)
+        assert maps.facts["effect"]["steps"] == [1] and list(maps.by_step("ball", "effect")) == [1]
+        assert maps.facts["steps"] == [*range(STEPS)] and maps.effect.std() > 0
+
+
+@each
+def test_an_exception_in_the_second_section_leaves_nothing(pipes, family):
+    pipe, count = pipes(family), []
+    plain = sampled(pipe)
+    before = state_of(pipe.transformer), set(vars(pipe)), set(vars(pipe.scheduler))
+
+    def stop(pipe, step, timestep, tensors):
+        count.append(step)
+        if len(count) == STEPS + 2:
+            raise KeyError("stop")
+        return tensors
+
+    with pytest.raises(KeyError, match="stop"), imap.trace(pipe, PROMPT, **BALLS, **LAYERS) as trace:
+        sampled(pipe, callback_on_step_end=stop)
+    assert (state_of(pipe.transformer), set(vars(pipe)), set(vars(pipe.scheduler))) == before
+    assert [maps.facts["steps"] for maps in trace.sections()] == [[0, 1, 2], [0, 1]]  # what was read is there
+    again, latents, _ = traced(pipe)
+    assert torch.equal(plain, latents) and len(again.sections()) == SECTIONS[family]
+    for key, x in trace.sections()[0].items():
+        assert np.array_equal(x, again.sections()[0][key])
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@each
+def test_another_call_with_another_prompt_is_refused(pipes, family, target):
+    settings = {"imap_qk_matching_target": target}
+    with imap.trace(pipes(family), PROMPT, **BALLS, **settings) as trace:
+        sampled(pipes(family))
+        with pytest.raises(imap.ImapError, match="meets another one; open a new `with imap.trace"):
+            sampled(pipes(family), prompt="A green kite.")
+    assert len(trace.sections()) == SECTIONS[family]
+
+
+def test_frames_at_different_steps_are_refused(pipes):
+    pipe = pipes("skyreels_v2_forcing")
+    call(pipe, steps=1, ar_step=1)  # which the pipeline itself can do
+    before = state_of(pipe.transformer)
+    with pytest.raises(imap.ImapError, match="sample with ar_step=0"), imap.trace(pipe, PROMPT, **BALLS):
+        call(pipe, steps=4, num_frames=9, base_num_frames=9, ar_step=1)
+    assert state_of(pipe.transformer) == before
+
+
+class TwiceWan(WanPipeline):
+    """Runs two copies of its scheduler, as windows of a long video do."""
+
+    def __call__(self, steps):
+        self._guidance_scale, self._current_timestep = 1.0, None
+        self.scheduler.set_timesteps(steps)
+        text, _ = self.encode_prompt(PROMPT, do_classifier_free_guidance=False)
+        latents = torch.randn(1, 16, 3, 4, 6, generator=torch.Generator().manual_seed(0))
+        for _ in range(2):
+            scheduler = deepcopy(self.scheduler)
+            for t in scheduler.timesteps:
+                self._current_timestep = t
+                with torch.no_grad():
+                    noise = self.transformer(latents, t.expand(1), text, return_dict=False)[0]
+                latents = scheduler.step(noise, t, latents, return_dict=False)[0]
+        self._current_timestep = None
+        return latents
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_a_family_without_sections_that_runs_its_schedule_twice_is_refused(steps):
+    pipe = TwiceWan(**tiny.build("wan").components)
+    with pytest.raises(imap.ImapError, match="runs its schedule several times"), imap.trace(pipe, PROMPT, **WORDS):
+        pipe(steps)
+    assert SIZES["num_frames"] == 9 and all(not x._forward_hooks for x in pipe.transformer.modules())
