@@ -39,7 +39,8 @@ def traced(pipe, **settings):
     def observe(layer, step, activations, slots, maps):
         if (layer, step) in seen[-1]:  # the schedule runs again
             seen.append({})
-        seen[-1][layer, step] = {key: value.clone() for key, value in maps.maps.items()}
+        found = maps.maps | {"scores": maps.scores, "chosen": maps.chosen}
+        seen[-1][layer, step] = {key: value.clone() for key, value in found.items()}
 
     with imap.trace(pipe, PROMPT, **{**BALLS, **LAYERS, **settings}, observe=observe) as trace:
         latents = sampled(pipe)
@@ -66,6 +67,9 @@ def test_each_section_has_the_maps_of_its_own_run_of_the_schedule(pipes, family,
         assert set(own) == {(layer, step) for layer in range(3) for step in range(STEPS)}
         assert maps.facts["steps"] == [*range(STEPS)]
         assert (maps.facts["section"]["number"], maps.facts["section"]["of"]) == (number, count)
+        for (layer, step), found in own.items():
+            assert maps.scores[layer][step] == found["scores"].tolist()
+            assert sorted(maps.heads[layer][step]) == found["chosen"].nonzero().flatten().tolist()
         assert {tuple(steps) for table in (maps.heads, maps.scores) for steps in table.values()} == {(0, 1, 2)}
         for key, found in maps.items():
             suffix = "_layers" if key.endswith("_layers") else ""
@@ -122,6 +126,7 @@ def test_chosen_steps_are_those_of_every_section(pipes, family):
 def test_steps_are_kept_by_section(pipes, family):
     trace, _, seen = traced(pipes(family), keep="steps")
     for maps, own in zip(trace.sections(), seen, strict=True):
+        assert maps.kept["by_step/imap"].steps == (0, 1, 2)
         for i, text in enumerate(maps.texts):
             found = maps.by_step(text, "imap")
             assert list(found) == [*range(STEPS)]
