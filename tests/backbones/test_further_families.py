@@ -26,7 +26,11 @@ from tests.tracing.test_trace import WORDS, call
 
 SLOW = pytest.mark.slow
 RNG = np.random.default_rng(0)
-WITH_NEGATIVE = ("cosmos2_5", "hunyuan_skyreels_i2v")  # which without a negative prompt run no guidance, or another
+WITH_NEGATIVE = (
+    "allegro",
+    "cosmos2_5",
+    "hunyuan_skyreels_i2v",
+)  # which without a negative prompt run no guidance, or another
 RENOISED = [family for family in (*tiny.FURTHER, *tiny.NOT_SAVED) if family not in NOT_RENOISED]
 
 
