@@ -21,6 +21,7 @@ class HunyuanVideo15Blocks(HunyuanAttention, SystemWords, GuiderCalls, Backbone)
     processor_class = "HunyuanVideo15AttnProcessor2_0"
     spatial_factor = 16
     text_window = 1000
+    reads_quotes_apart = True
     padding = "unread"
     text_arguments: ClassVar[Mapping[str, str]] = {
         "prompt_embeds": "encoder_hidden_states",

@@ -21,6 +21,7 @@ class Words(Part):
     # what padded slots are: `encoded` text of their own, `equal` to each other, or `unread`, masked out of attention
     padding: ClassVar[str] = "encoded"
     masks_padding: ClassVar[bool] = False  # its attention does not see the prompt's padded slots, which are counted
+    reads_quotes_apart: ClassVar[bool] = False  # a second encoder reads what the prompt has in quotes
     default_concept_token: ClassVar[str] = "first"
     rivals_are_words: ClassVar[bool] = True  # of the whole-video column (docs/method.md, 10.1)
 

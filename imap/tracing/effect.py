@@ -19,6 +19,7 @@ from imap.tracing.prompt_cache import PromptCache
 from imap.tracing.text_slots import TextSlots
 
 CPU_TOKENS = 2**15  # visual tokens of one batch on a CPU, where memory that runs out ends the process
+QUOTES = frozenset('"“”')
 
 
 class Effect:
@@ -47,6 +48,11 @@ class Effect:
         refuse_absent([text for text, place in text_slots.places.items() if not (place.tokens or place.cut_off)])
         cut_off = [text for text, place in text_slots.places.items() if not place.tokens]
         refuse_absent(cut_off, "in the part of the prompt that is cut off")
+        if backbone.reads_quotes_apart and self.neutral == "mean" and QUOTES & set(text_slots.prompt or ""):
+            text_slots.note(
+                "effect: words in quotes are also read by a second encoder, which effect_neutral=mean leaves as it is; "
+                "effect_neutral=dropped leaves them out there too"
+            )
         self.read: list[int] = []
         self._cache = cache
         self._texts: list[Mapping[str, Tensor]] = []

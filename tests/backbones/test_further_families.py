@@ -111,9 +111,12 @@ def test_a_clip_of_pixels_is_read_and_denoised_to_its_length(pipes, family):
 
 
 @SLOW
-@pytest.mark.parametrize("family", RENOISED)
-def test_a_sample_is_read_during_its_steps_and_after(pipes, family, tmp_path):
-    size = sizes_of(family)
+@pytest.mark.parametrize(
+    ("family", "more"),
+    [*((family, {}) for family in RENOISED), ("anyflow", {"num_frames": 61})],  # as many latent frames as channels
+)
+def test_a_sample_is_read_during_its_steps_and_after(pipes, family, more, tmp_path):
+    size = sizes_of(family) | more
     preset = next(x.name for x in presets().values() if x.family == family and x.is_published)
     chosen = ["imap_layer=[0,1]", "imap_sep_topk=2", "num_inference_steps=4", "output_dir=out", "effect=true"]
     config = composed("sampling", f"backbone={preset}", *(f"{name}={value}" for name, value in size.items()), *chosen)

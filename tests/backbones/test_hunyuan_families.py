@@ -51,6 +51,21 @@ def test_the_prompt_follows_a_picture_and_what_is_in_quotes(pipes, name, prompt)
     assert torch.equal(texts[0][slots.own], own)
 
 
+def test_an_effect_that_leaves_quoted_words_in_says_so(pipes):
+    pipe = pipes("hunyuanvideo1_5")
+    for prompt, neutral, notes in (
+        ('A "red ball" rolls past a dog.', "mean", 1),
+        ("A “red ball” rolls past a dog.", "mean", 1),
+        ('A "red ball" rolls past a dog.', "dropped", 0),
+        ("A red ball rolls past a dog.", "mean", 0),
+    ):
+        trace = imap.trace(pipe, prompt, ["ball"], imap_layer=[0], effect=[0], effect_neutral=neutral)
+        assert sum("words in quotes are also read" in note for note in trace.text_slots.notes) == notes, (
+            prompt,
+            neutral,
+        )
+
+
 @pytest.mark.parametrize("prompt", QUOTED)
 def test_words_and_their_effect_are_read_beside_quotes(pipes, prompt):
     pipe, given = pipes("hunyuanvideo1_5"), []
