@@ -80,15 +80,28 @@ def logged(own: Callable[..., Any]) -> Callable[..., Any]:
         except imap.ImapError as error:
             record |= {"outcome": "refused", "error": str(error)}
             restore()
-            trace, output = None, own(pipe, *args, **kwargs)
+            trace, output = None, _logged_error(record, own, pipe, *args, **kwargs)
         except Exception as error:
-            _log(**record, raised=f"{type(error).__name__}: {error}"[:300])
+            _log(**record, raised=_described(error))
             raise
         record |= {"output": digest(output), "random": digest(torch.get_rng_state())}
         _log(**record, hooks_left=count_hooks(pipe) - hooks, **(maps_of(trace) if trace else {}))
         return output
 
     return call
+
+
+def _logged_error(record: dict[str, Any], own: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """The output of a call without a trace. Its error is logged too."""
+    try:
+        return own(*args, **kwargs)
+    except Exception as error:
+        _log(**record, raised=_described(error))
+        raise
+
+
+def _described(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"[:300]
 
 
 def maps_of(trace: imap.Trace) -> dict[str, Any]:

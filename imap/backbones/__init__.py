@@ -2,6 +2,7 @@
 
 from collections.abc import Container, Mapping
 from importlib import import_module
+from itertools import takewhile
 from pkgutil import iter_modules
 from typing import Any
 
@@ -35,10 +36,15 @@ def fitting(
     Args:
         kinds: class names of the transformer, and of those that it is made from.
         transformer, pipeline: configurations, as in `Backbone.fits`.
-        class_name: of the pipeline. Another class of the same parts is read as the family's own.
+        class_name: of the pipeline. Another class of the same parts is read as that whose name begins most like it.
     """
     fit = [x for x in FAMILIES if x.transformer_class in kinds and x.fits(transformer, pipeline)]
-    return next((x for x in fit if x.pipeline_class == class_name), fit[0] if fit else None)
+
+    def alike(adapter: type[Backbone]) -> int:
+        names = zip(adapter.pipeline_class, class_name, strict=False)
+        return sum(1 for _ in takewhile(lambda letters: letters[0] == letters[1], names))
+
+    return max(fit, key=lambda adapter: (adapter.pipeline_class == class_name, alike(adapter)), default=None)
 
 
 def backbone_of(pipe: Any) -> Backbone:

@@ -1,6 +1,7 @@
 """Group offloading on a CPU: a weight is not a number except while its group is loaded, and copies are late."""
 
 import contextlib
+from itertools import product
 
 import diffusers
 import numpy as np
@@ -17,7 +18,8 @@ from imap.runs.less_memory import offload_of, safer_offload
 from imap.runs.loading import place
 from imap.testing import tiny
 from imap.tracing import compatibility
-from tests.conftest import EVERY_FAMILY, PROMPT, pictures_for, sizes_of
+from tests.conftest import EVERY_FAMILY, FAMILIES, PROMPT, sizes_of
+from tests.tracing.test_trace import call as stock
 
 WORDS = {"concepts": ["ball", "zebra"], "motions": ["rolls"]}
 AT_REST = ("latents_mean", "latents_std")  # LTXPipeline reads them where they are, and moves them itself
@@ -106,10 +108,9 @@ def group_offload(monkeypatch):
     return put_on
 
 
-def call(pipe, family, seed):
-    size = sizes_of(family) | {"num_inference_steps": 2, "output_type": "latent"}
+def call(pipe, family, seed, **more):
     with contextlib.redirect_stderr(None):
-        return pipe(prompt=PROMPT, **size, **pictures_for(pipe), generator=torch.Generator().manual_seed(seed)).frames
+        return stock(pipe, generator=torch.Generator().manual_seed(seed), **sizes_of(family) | more)
 
 
 def traced(pipe, family, seed):
@@ -124,10 +125,12 @@ def built(family):
     return pipe
 
 
-@pytest.mark.parametrize("stream", [False, pytest.param(True, marks=pytest.mark.skipif(not RELOADS, reason="old"))])
-@pytest.mark.parametrize("level", ["leaf_level", "block_level"])
-@pytest.mark.parametrize("family", EVERY_FAMILY)
-@pytest.mark.parametrize("first", ["traced", "plain"])
+# every way for the main families, one for each of the others: with as few weights on the device as there can be
+WAYS = list(product(FAMILIES, ("leaf_level", "block_level"), (False, True), ("traced", "plain")))
+ONE_WAY = [pytest.param(family, "leaf_level", RELOADS, "traced", marks=pytest.mark.slow) for family in tiny.FURTHER]
+
+
+@pytest.mark.parametrize(("family", "level", "stream", "first"), [*(x for x in WAYS if RELOADS or not x[2]), *ONE_WAY])
 def test_maps_and_latents_of_group_offloading_are_bit_identical(group_offload, family, level, stream, first):
     pipe = built(family)
     expected = [traced(pipe, family, seed) for seed in range(2)]
@@ -147,7 +150,6 @@ def test_maps_and_latents_of_group_offloading_are_bit_identical(group_offload, f
 @pytest.mark.parametrize("family", EVERY_FAMILY)
 def test_the_whole_pipeline_is_offloaded_by_the_setting(group_offload, family, monkeypatch):
     monkeypatch.setattr(imap.runs.loading, "STREAMS_ARE_SAFE", False)  # diffusers has none on a CPU
-    size = sizes_of(family) | {"num_inference_steps": 2, "output_type": "np"}
     results = []
     for offload in ("none", "group"):
         pipe = built(family)
@@ -157,9 +159,7 @@ def test_the_whole_pipeline_is_offloaded_by_the_setting(group_offload, family, m
                 getattr(pipe.vae, name).data = getattr(tiny.build(family).vae, name)
         assert offload_of(pipe) == offload and safer_offload(pipe) is None
         with imap.trace(pipe, PROMPT, **WORDS) as trace:
-            frames = pipe(
-                prompt=PROMPT, **size, **pictures_for(pipe), generator=torch.Generator().manual_seed(0)
-            ).frames
+            frames = call(pipe, family, 0, output_type="np")
         results.append((frames, trace.maps()))
     for part in (pipe.transformer, pipe.text_encoder, pipe.vae):
         assert torch.isnan(next(part.parameters())).all()  # offloaded again

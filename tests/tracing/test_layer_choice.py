@@ -9,7 +9,7 @@ import imap
 from imap.backbones import backbone_of
 from imap.errors import ImapError
 from imap.tracing.layer_choice import Lambda2Probe, LayerChoice, _of_attention, choose_once
-from tests.conftest import EVERY_FAMILY, FAMILIES, PROMPT, sizes_of
+from tests.conftest import EVERY_FAMILY, FAMILIES, PROMPT, TWO_CALLS, sizes_of
 from tests.tracing.test_trace import call, state_of
 
 
@@ -47,11 +47,9 @@ def test_lambda_2_is_that_of_the_models_own_attention(pipes, family, monkeypatch
     for handle in handles:
         handle.remove()
 
-    # guidance is a second one, and in LTX-2 a third
-    found, calls = (
-        spectrum.choice(),
-        2 if family.startswith(("wan", "cosmos", "hunyuanvideo1_5")) or family == "mochi" else 1,
-    )
+    found, calls = spectrum.choice(), 1
+    if (family.startswith(TWO_CALLS) or family == "mochi") and family != "hunyuan_skyreels_i2v":  # unguided as called
+        calls = 2
     calls = 3 if family.startswith("ltx2") else calls
     assert sorted(found.lambda_2) == sorted(seen) == list(range(backbone.num_layers))
     for layer, attentions in seen.items():
