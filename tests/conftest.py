@@ -41,6 +41,7 @@ def sizes_of(family: str) -> dict[str, int]:
         "allegro": {"num_frames": 12},
         "framepack": {"latent_window_size": 3},  # one section
         "ltx": {"height": 64, "width": 96, "num_frames": 17},
+        "sana_video": {"height": 64, "width": 96},
         "wan2_2_ti2v": {"height": 64, "width": 96},
         "wan2_2_ti2v_i2v": {"height": 64, "width": 96},
     }.get("ltx" if family.startswith("ltx") else family, {})

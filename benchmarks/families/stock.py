@@ -61,10 +61,11 @@ class _Enough(Exception):
     """Ends a call whose rest is not needed."""
 
 
-def size_of(pipe: Any) -> dict[str, int]:
+def size_of(pipe: Any) -> dict[str, Any]:
     """Size of a video of GRID, as arguments of a pipeline call."""
     frames, height, width = backbone_of(pipe).video_size(GRID)
-    return {"num_frames": frames, "height": height, "width": width, "latent_window_size": GRID.frames}
+    size: dict[str, Any] = {"num_frames": frames, "frames": frames, "height": height, "width": width}
+    return size | {"latent_window_size": GRID.frames, "use_resolution_binning": False}
 
 
 def pictures_of(pipe: Any) -> dict[str, Image.Image]:
@@ -77,7 +78,7 @@ def pictures_of(pipe: Any) -> dict[str, Image.Image]:
 
 def sample(pipe: Any, prompt: str = PROMPT, seed: int = 0, **more: Any) -> Tensor:
     """Latents that the pipeline returns."""
-    chosen = {"num_inference_steps": STEPS, "max_sequence_length": None} | more
+    chosen = {"num_inference_steps": STEPS, "max_sequence_length": None, "negative_prompt": ""} | more
     known = signature(type(pipe).__call__).parameters
     chosen = {
         name: x for name, x in (size_of(pipe) | pictures_of(pipe) | chosen).items() if name in known and x is not None

@@ -21,6 +21,7 @@ class Attention(Part):
     processor_reads_fused_flag: ClassVar[bool] = False  # else fusing sets another processor
     takes_attention_backend: ClassVar[bool] = True  # its stock processor runs through diffusers' dispatcher
     joint_attention: ClassVar[bool] = False
+    has_attention_matrix: ClassVar[bool] = True  # over the video, whose lambda_2 chooses layers; a linear one has none
     layer_threshold: ClassVar[float] = 0.7  # imap_layer=auto keeps layers of a higher lambda_2 (paper; ours for Wan)
     block_list: ClassVar[str] = "transformer_blocks"
     heads_before_tokens: ClassVar[bool] = False  # in the outputs of the norms of queries and keys
@@ -91,8 +92,8 @@ class CrossAttention(Attention):
     """Self-attention over video, then cross-attention to text, from which maps come. It rotates no queries."""
 
     attention_name = "attn2"
-    queries: ClassVar[str] = "norm_q"  # the last module of the attention that changes queries
-    keys: ClassVar[str] = "norm_k"
+    queries: str = "norm_q"  # the last module of the attention that changes queries
+    keys: str = "norm_k"
 
     @property
     def cross_attention_scale(self) -> float | None:

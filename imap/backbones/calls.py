@@ -11,6 +11,7 @@ class Calls(Part):
     """A pipeline class. Guidance makes two rows, or two calls with the conditional one first, or is in the model."""
 
     pipeline_class: ClassVar[str]
+    frames_argument: ClassVar[str] = "num_frames"  # of a pipeline call
     # classes of checkpoints that `pipeline_class` loads beside its own
     also_loads: ClassVar[tuple[str, ...]] = ()
     images: ClassVar[tuple[str, ...]] = ()  # arguments of a pipeline call that are pictures, and required

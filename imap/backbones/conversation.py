@@ -1,5 +1,6 @@
-"""Words of Cosmos 2.5: the whole conversation with a language model is text, and the prompt is a part of it."""
+"""Words of the families whose text is a whole conversation with a language model, and the prompt a part of it."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,24 +12,26 @@ from imap.backbones.tokens import tokenize
 from imap.backbones.words import Words
 
 LONGEST = 4096  # tokens: long enough to count any concept without cutting it
-SYSTEM = "You are a helpful assistant who will provide prompts to an image generator."  # the pipeline's own
+SYSTEM = "You are a helpful assistant who will provide prompts to an image generator."  # of Cosmos 2.5's pipeline
+MARK = "\x00"  # stands for a text, to find it in its conversation
 
 
 class ConversationWords(Words):
     """Tokens of a text are its own and those that close its turn. Tokens before the text are slots that are not read.
 
-    The pipeline joins the states of all layers of the encoder side by side. Padding follows, and is encoded.
+    Padding follows, and is encoded.
     """
 
     default_concept_token = "last"  # the text encoder is causal
 
     @classmethod
+    @abstractmethod
+    def conversation(cls, tokenizer: Any, text: str) -> str:
+        """A text in its conversation, as the tokenizer gets it."""
+
+    @classmethod
     def token_ids(cls, tokenizer: Any, text: str) -> tuple[int, ...]:
         return cls.in_conversation(tokenizer, text, LONGEST)[0].ids
-
-    def encoder_tokens(self, output: Any) -> Tensor:
-        last = output.hidden_states[-1]  # its states are the end of the joined ones
-        return (last - last.mean(dim=-1, keepdim=True)) / (last.std(dim=-1, keepdim=True) + 1e-8)
 
     def tokenize(self, prompt: str) -> TokenizedText:
         return self.in_conversation(self.pipe.tokenizer, prompt, self.text_length)[0]
@@ -39,7 +42,7 @@ class ConversationWords(Words):
 
     def encode_concepts(self, texts: Sequence[str], concept_token: str) -> Tensor:
         first, found = self._before, []
-        encoded, _ = self.pipe.encode_prompt(
+        encoded, *_ = self.pipe.encode_prompt(
             list(texts), do_classifier_free_guidance=False, max_sequence_length=first + CONCEPT_WINDOW
         )
         for tokens, text in zip(encoded, texts, strict=True):
@@ -48,6 +51,33 @@ class ConversationWords(Words):
             start, stop = min(own, default=0), max(own, default=0) + 1
             found.append(pick_token(tokens[first:], start, stop, concept_token))
         return torch.stack(found)
+
+    @classmethod
+    def in_conversation(cls, tokenizer: Any, text: str, length: int) -> tuple[TokenizedText, int]:
+        """Tokens from a text on, of the first `length` of its conversation, and how many there are before it."""
+        before = len(cls.conversation(tokenizer, MARK).partition(MARK)[0])
+        whole = tokenize(tokenizer, cls.conversation(tokenizer, text), length)
+        first = sum(stop <= before for _, stop in whole.spans)
+        spans = tuple((a - before, b - before) for a, b in whole.spans[first:])
+        return TokenizedText(text, whole.ids[first:], whole.pieces[first:], spans), first
+
+    @property
+    def _before(self) -> int:
+        return self.in_conversation(self.pipe.tokenizer, "", LONGEST)[1]
+
+
+class JoinedStatesWords(ConversationWords):
+    """Words of Cosmos 2.5, which joins the states of all layers of the encoder side by side."""
+
+    @classmethod
+    def conversation(cls, tokenizer: Any, text: str) -> str:
+        said = (("system", SYSTEM), ("user", text))
+        turns = [{"role": role, "content": [{"type": "text", "text": x}]} for role, x in said]
+        return tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=False, add_vision_id=False)
+
+    def encoder_tokens(self, output: Any) -> Tensor:
+        last = output.hidden_states[-1]  # its states are the end of the joined ones
+        return (last - last.mean(dim=-1, keepdim=True)) / (last.std(dim=-1, keepdim=True) + 1e-8)
 
     def encode_prompt(self, prompt: str | list[str], negative_prompt: str | list[str] | None) -> dict[str, Tensor]:
         encoded = self.pipe.encode_prompt(
@@ -59,21 +89,27 @@ class ConversationWords(Words):
         by_name = zip(("prompt_embeds", "negative_prompt_embeds"), encoded, strict=True)
         return {name: x for name, x in by_name if x is not None}
 
+
+class LastStatesWords(ConversationWords):
+    """Words of EasyAnimate, which takes the states before the encoder's last layer. Its masks are not read."""
+
+    MASKS = ("prompt_attention_mask", "negative_prompt_attention_mask")  # a pipeline call needs them
+
     @classmethod
-    def in_conversation(cls, tokenizer: Any, text: str, length: int) -> tuple[TokenizedText, int]:
-        """Tokens from a text on, of the first `length` of its conversation, and how many there are before it."""
-        before = len(_conversation(tokenizer, "{}").partition("{}")[0])
-        whole = tokenize(tokenizer, _conversation(tokenizer, text), length)
-        first = sum(stop <= before for _, stop in whole.spans)
-        spans = tuple((a - before, b - before) for a, b in whole.spans[first:])
-        return TokenizedText(text, whole.ids[first:], whole.pieces[first:], spans), first
+    def conversation(cls, tokenizer: Any, text: str) -> str:
+        turn = {"role": "user", "content": [{"type": "text", "text": text}]}
+        return tokenizer.apply_chat_template([turn], tokenize=False, add_generation_prompt=True)
 
-    @property
-    def _before(self) -> int:
-        return self.in_conversation(self.pipe.tokenizer, "", LONGEST)[1]
+    def encoder_tokens(self, output: Any) -> Tensor:
+        return output.hidden_states[-2]
 
-
-def _conversation(tokenizer: Any, text: str) -> str:
-    said = (("system", SYSTEM), ("user", text))
-    turns = [{"role": role, "content": [{"type": "text", "text": x}]} for role, x in said]
-    return tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=False, add_vision_id=False)
+    def encode_prompt(self, prompt: str | list[str], negative_prompt: str | list[str] | None) -> dict[str, Tensor]:
+        encoded = self.pipe.encode_prompt(
+            prompt,
+            negative_prompt=negative_prompt,
+            do_classifier_free_guidance=negative_prompt is not None,
+            device=self.pipe._execution_device,
+            max_sequence_length=self.text_length,
+        )
+        by_name = zip(("prompt_embeds", "negative_prompt_embeds", *self.MASKS), encoded, strict=True)
+        return {name: x for name, x in by_name if x is not None}

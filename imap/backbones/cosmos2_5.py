@@ -7,10 +7,10 @@ from torch import Tensor
 
 from imap.backbones.attention import CrossAttention
 from imap.backbones.base import Backbone
-from imap.backbones.conversation import ConversationWords
+from imap.backbones.conversation import JoinedStatesWords
 
 
-class Cosmos25(CrossAttention, ConversationWords, Backbone):
+class Cosmos25(CrossAttention, JoinedStatesWords, Backbone):
     """Cosmos 2.5 predict: from text; in Python also from a picture or a clip, whose frames keep their place."""
 
     family = "cosmos2_5"

@@ -84,3 +84,7 @@ class Words(Part):
     @abstractmethod
     def encode_prompt(self, prompt: str | list[str], negative_prompt: str | list[str] | None) -> dict[str, Tensor]:
         """Text arguments of a pipeline call. negative_prompt=None means no guidance, so no negative half."""
+
+    def encode_negative(self, negative_prompt: str | list[str]) -> dict[str, Tensor]:
+        """Text arguments of a pipeline call for its negative half, by their names in the other half."""
+        return self.encode_prompt(negative_prompt, None)

@@ -99,9 +99,9 @@ def check_pipeline(backbone: Backbone) -> None:
     pipe, kind = backbone.pipe, type(backbone.pipe).__name__
     if backbone.renoising_refusal:
         raise ImapError(f"imap.renoise cannot give noised latents to a {kind}: {backbone.renoising_refusal}")
-    if not {"latents", "num_frames"} <= set(signature(type(pipe).__call__).parameters):
+    if not {"latents", backbone.frames_argument} <= set(signature(type(pipe).__call__).parameters):
         raise ImapError(
-            f"imap.renoise calls the pipeline itself, and a {kind} takes no latents and num_frames; "
+            f"imap.renoise calls the pipeline itself, and a {kind} takes no latents and {backbone.frames_argument}; "
             f"use {backbone.pipeline_class}.from_pipe(pipe)"
         )
     factors = (getattr(pipe, "vae_scale_factor_spatial", None), getattr(pipe, "vae_scale_factor_temporal", None))

@@ -28,6 +28,7 @@ from imap.runs.request import Request, request
 from imap.runs.sample_checks import Problem, SampleChecks, check_tasks
 from imap.runs.shards import shard_of
 from imap.tracing.keep_memory import check_memory
+from imap.tracing.layer_choice import check_attention_matrix
 
 log = logging.getLogger("imap")
 REAL = (
@@ -121,6 +122,8 @@ def check_model(config: Mapping[str, Any], model: Model, run: Run, renoising: bo
     )
     if not renoising and run.read == DURING:
         method.check_steps(run.num_inference_steps)
+    if run.chooses_layers:
+        check_attention_matrix(adapter)
     if run.chooses_layers and not model.attention_backend.lstrip("_").startswith(("default", "native")):
         raise ImapError(
             f"imap_layer=auto reads queries and keys of torch's own attention, and does not work with "

@@ -72,6 +72,7 @@ class Lambda2Probe(TorchFunctionMode):
         """step: index into the schedule; first: that of the pipeline call's first step."""
         super().__init__()
         check_traceable(backbone)
+        check_attention_matrix(type(backbone))
         self.backbone, self.step = backbone, step
         self.steps = Steps(backbone, (step - first, step - first + 1))
         self._row: int | None = None
@@ -167,6 +168,15 @@ def _of_attention(q: Tensor, k: Tensor, mask: Tensor | None) -> Tensor:
     backends = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
     with torch.autocast(q.device.type, enabled=False), sdpa_kernel(backends):
         return second_eigenvalue(q, k)
+
+
+def check_attention_matrix(adapter: type[Backbone]) -> None:
+    """Raise ImapError for a family without the attention that lambda_2 is of."""
+    if not adapter.has_attention_matrix:
+        raise ImapError(
+            f"lambda_2 is of the softmax attention over a video, and that of {adapter.family} is linear; "
+            "list its layers in imap_layer instead of imap_layer=auto"
+        )
 
 
 def choose_once(path: Path, of: Mapping[str, Any], measure: Callable[[], LayerChoice]) -> LayerChoice:

@@ -68,11 +68,14 @@ class PromptCache:
         positive = self._text(prompt)
         if negative_prompt is None or not self.backbone.takes_negative_prompt:
             return positive
-        negative = {f"negative_{name}": x for name, x in self._text(negative_prompt).tensors.items()}
+        negative = {f"negative_{name}": x for name, x in self._negative(negative_prompt).tensors.items()}
         return Encoded({**positive.tensors, **negative}, positive.texts)
 
     def _text(self, text: str) -> Encoded:
         return self._once((PROMPT, text), lambda: self.backbone.encode_prompt(text, None))
+
+    def _negative(self, text: str) -> Encoded:
+        return self._once(("negative", text), lambda: self.backbone.encode_negative(text))
 
     def _once(self, key: tuple, encode: Callable[[], Any]) -> Encoded:
         found = self._kept.pop(key, None)

@@ -11,6 +11,7 @@ from PIL import Image
 
 import imap
 from imap.backbones import backbone_of
+from imap.backbones.features import call_arguments
 from imap.config.model import model_settings
 from imap.config.presets import presets
 from imap.config.run import run_settings
@@ -26,11 +27,8 @@ from tests.tracing.test_trace import WORDS, call
 
 SLOW = pytest.mark.slow
 RNG = np.random.default_rng(0)
-WITH_NEGATIVE = (
-    "allegro",
-    "cosmos2_5",
-    "hunyuan_skyreels_i2v",
-)  # which without a negative prompt run no guidance, or another
+# which without a negative prompt run no guidance, or another, or fail
+WITH_NEGATIVE = ("allegro", "cosmos2_5", "hunyuan_skyreels_i2v", "easyanimate", "sana_video")
 RENOISED = [family for family in (*tiny.FURTHER, *tiny.NOT_SAVED) if family not in NOT_RENOISED]
 
 
@@ -69,7 +67,8 @@ def test_a_clip_is_given_to_the_transformer_with_the_noise_of_its_step(pipes, fa
     steps, seen = 4, []
 
     def keep(module, args, kwargs):
-        seen.append((kwargs["hidden_states"][-1].clone(), kwargs["timestep"][-1].max().item()))
+        given = call_arguments(module, args, kwargs)
+        seen.append((given["hidden_states"][-1].clone(), given["timestep"][-1].max().item()))
 
     backbone = backbone_of(pipe)
     handles = [x.transformer.register_forward_pre_hook(keep, with_kwargs=True) for x in backbone.parts]

@@ -57,6 +57,7 @@ PAPER = {
 
 # published, and nobody has tuned their settings
 UNTUNED = sorted(x.name for x in presets().values() if x.is_published and x.paper["imap_layer"] == "auto")
+ALL_LAYERS = ["sana_video_2b"]  # whose attention over the video has no lambda_2
 
 
 def composed(command: str, *overrides: str) -> dict:
@@ -81,15 +82,15 @@ def test_every_backbone_composes_for_both_commands(command: str, backbone: str):
     same = [key for key in paper if config.get(key) is not None]
     assert {key: config[key] for key in same} == {key: paper[key] for key in same}
     assert config["seed"] == 42 and config["fps"] == (paper["fps"] if command == "sampling" else None)
-    if backbone not in UNTUNED:
+    if backbone not in (*UNTUNED, *ALL_LAYERS):
         assert paper["fps"] == 8
         assert config["guidance_scale"] == (4.0 if backbone in SHAPES else 6.0)
     assert config["negative_prompt"] == ""
 
 
 def test_backbones_are_published_small_or_tiny():
-    assert sorted(BACKBONES) == sorted([*PAPER, *UNTUNED, *SHAPES, *TINY])
-    assert set(tiny.FURTHER) <= {presets()[name].family for name in UNTUNED}
+    assert sorted(BACKBONES) == sorted([*PAPER, *UNTUNED, *ALL_LAYERS, *SHAPES, *TINY])
+    assert set(tiny.FURTHER) <= {presets()[name].family for name in (*UNTUNED, *ALL_LAYERS)}
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
@@ -126,7 +127,7 @@ def test_paper_settings_equal_the_papers_table(name: str):
         assert (config.vae_dtype, config.flow_shift) == ("float32", 3.0)
 
 
-@pytest.mark.parametrize("name", [*PAPER, *UNTUNED])
+@pytest.mark.parametrize("name", [*PAPER, *UNTUNED, *ALL_LAYERS])
 def test_a_preset_is_found_by_the_models_size(name: str):
     config = OmegaConf.load(config_folder() / "backbone" / f"{name}.yaml")
     assert preset_for(config.family, config.num_layers, config.num_heads) == presets()[name]
@@ -142,6 +143,14 @@ def test_a_model_of_another_size_gets_all_layers_and_its_familys_schedule(family
     assert preset_for(family, 7, 3).paper["imap_sep_topk"] == 1
     for key in ("imap_qk_matching_target", "num_inference_steps", "renoise_timestep", "height", "width", "num_frames"):
         assert paper[key] in [x[key] for x in of_family], key
+
+
+@pytest.mark.parametrize("name", ALL_LAYERS)
+def test_a_model_without_lambda_2_gets_all_its_layers(name: str):
+    preset = presets()[name]
+    model = (preset.num_layers, preset.num_heads, "first")
+    assert preset.paper["imap_layer"] == list(range(preset.num_layers))
+    assert method_settings({}, preset.paper, *model).imap_layer == tuple(range(preset.num_layers))
 
 
 @pytest.mark.parametrize("name", UNTUNED)

@@ -3,13 +3,18 @@
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import imap
 from imap.backbones import backbone_of
+from imap.config.model import model_settings
+from imap.config.run import run_settings
 from imap.errors import ImapError
+from imap.runs.plan import check_model
+from imap.testing import tiny
 from imap.tracing.layer_choice import Lambda2Probe, LayerChoice, _of_attention, choose_once
-from tests.conftest import EVERY_FAMILY, FAMILIES, PROMPT, TWO_CALLS, sizes_of
+from tests.conftest import EVERY_FAMILY, FAMILIES, PROMPT, TWO_CALLS, composed, sizes_of
 from tests.tracing.test_trace import call, state_of
 
 
@@ -23,7 +28,24 @@ def dense(query, key, mask):
     return np.sort(np.abs(values), axis=-1)[:, -2]
 
 
-@pytest.mark.parametrize("family", EVERY_FAMILY)
+LINEAR = "sana_video"  # whose attention over the video has no matrix
+WITH_LAMBDA_2 = [x for x in EVERY_FAMILY if LINEAR not in (x if isinstance(x, str) else x.values)]
+
+
+@pytest.mark.skipif(LINEAR not in tiny.FURTHER, reason="this diffusers has no Sana-Video")
+def test_layers_of_linear_attention_cannot_be_chosen(pipes):
+    config = composed("sampling", "backbone=sana_video_2b", f"backbone.path={tiny.folder(LINEAR)}")
+    config = OmegaConf.to_container(config, resolve=True)
+    config["backbone"]["paper"] |= {"imap_layer": [0, 1], "imap_sep_topk": 2}  # of the tiny model
+    config["imap_layer"] = "auto"
+    run = run_settings(config, False)
+    with pytest.raises(ImapError, match="list its layers in imap_layer instead of imap_layer=auto"):
+        check_model(config, model_settings(config["backbone"]), run, False)
+    with pytest.raises(ImapError, match="that of sana_video is linear"):
+        Lambda2Probe(backbone_of(pipes(LINEAR)), 1)
+
+
+@pytest.mark.parametrize("family", WITH_LAMBDA_2)
 def test_lambda_2_is_that_of_the_models_own_attention(pipes, family, monkeypatch):
     pipe = pipes(family)
     backbone = backbone_of(pipe)

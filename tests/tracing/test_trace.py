@@ -27,8 +27,12 @@ TARGETS = ("concepts", "prompt")
 
 def call(pipe, steps=2, **more):
     arguments = {**SIZES, "num_inference_steps": steps, "output_type": "latent", "prompt": PROMPT}
+    # this pipeline's guidance needs it
+    arguments |= {"negative_prompt": ""} if type(pipe).__name__ == "EasyAnimatePipeline" else {}
     arguments |= pictures_for(pipe) | more
     known, guided = signature(type(pipe).__call__).parameters, nullcontext()
+    if "frames" in known:  # Sana-Video, which makes the size of its training if it may
+        arguments |= {"frames": arguments["num_frames"], "use_resolution_binning": False}
     arguments = {name: x for name, x in arguments.items() if name in known or name not in SIZES}
     if hasattr(pipe, "guider") and "guidance_scale" in arguments:
         guided = backbone_of(pipe).guidance(arguments.pop("guidance_scale"), conditional_only=False)

@@ -37,6 +37,8 @@ _FURTHER = {  # family: pipeline class, and the function that builds it
     "hunyuanvideo1_5": ("HunyuanVideo15Pipeline", "hunyuanvideo1_5.build"),
     "hunyuanvideo1_5_i2v": ("HunyuanVideo15ImageToVideoPipeline", "hunyuanvideo1_5.i2v"),
     "anyflow": ("AnyFlowPipeline", "anyflow.build"),
+    "sana_video": ("SanaVideoPipeline", "sana_video.build"),
+    "easyanimate": ("EasyAnimatePipeline", "easyanimate.build"),
 }
 _NOT_SAVED = {"cosmos2_5": ("Cosmos2_5_PredictBasePipeline", "cosmos2_5.build")}  # with a part that cannot be written
 _BUILDERS = _MAIN | {
