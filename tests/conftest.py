@@ -29,7 +29,14 @@ EVERY_FAMILY = (*FAMILIES, *(pytest.param(family, marks=pytest.mark.slow) for fa
 NOT_RENOISED = ("ltx_condition", "ltx2", "ltx2_i2v", "skyreels_v2_forcing", "framepack")
 RENOISED = tuple(x for x in EVERY_FAMILY if isinstance(x, str) or x.values[0] not in NOT_RENOISED)
 
-TWO_CALLS = ("wan", "skyreels", "cosmos", "hunyuanvideo1_5", "hunyuan_skyreels")  # begin so: guidance is a second call
+TWO_CALLS = (
+    "wan",
+    "chronoedit",
+    "skyreels",
+    "cosmos",
+    "hunyuanvideo1_5",
+    "hunyuan_skyreels",
+)  # begin so: guidance is a second call
 
 
 def sizes_of(family: str) -> dict[str, int]:

@@ -23,6 +23,7 @@ PROMPT = "A red kangaroo rolls past a small dog on the grass."
 OTHER = "Two ships under a bridge."
 CONCEPTS, MOTIONS = ("small dog", "kangaroo"), ("rolls",)  # words of the prompt, as it writes them
 WORDS = (*CONCEPTS, *MOTIONS)
+REASONS = {"enable_temporal_reasoning": True, "num_temporal_reasoning_steps": 100}  # at every step, with all frames
 GRID = Grid(3, 2, 4)  # of tokens; no two sides are equal
 STEPS = 2
 Attention = list[tuple[Tensor, ...]]  # (q, k, v, o) of the attention calls of a block
@@ -65,7 +66,7 @@ def size_of(pipe: Any) -> dict[str, Any]:
     """Size of a video of GRID, as arguments of a pipeline call."""
     frames, height, width = backbone_of(pipe).video_size(GRID)
     size: dict[str, Any] = {"num_frames": frames, "frames": frames, "height": height, "width": width}
-    return size | {"latent_window_size": GRID.frames, "use_resolution_binning": False}
+    return size | {"latent_window_size": GRID.frames, "use_resolution_binning": False} | REASONS
 
 
 def pictures_of(pipe: Any) -> dict[str, Image.Image]:

@@ -1,7 +1,6 @@
 """Video pipelines of diffusers that imap does not trace yet, and why. A family that is done leaves this table."""
 
 _NO_FAMILY = "no family reads its blocks yet"
-_WAN_BUILD = "it is built on Wan, but its transformer is another class, and no family reads it yet"
 _HISTORY = "earlier frames of the video come before its tokens, and it samples in sections with a schedule each"
 _COSMOS = "its padded text has keys of zero, which set no patch of the video apart, and maps compare words with it"
 _COSMOS25 = "its cross-attention reads a pair of text and picture, and a second network steers its blocks"
@@ -14,7 +13,6 @@ _AUDIO = "it makes sound beside the video, and " + _NO_FAMILY
 
 NOT_TRACED = {  # pipeline class: reason
     "AnyFlowFARPipeline": "it samples in chunks with a cache of keys and values, and a trace takes one schedule",
-    "ChronoEditPipeline": _WAN_BUILD,
     "ConsisIDPipeline": "it is CogVideoX with attention to a face between its blocks; " + _NO_FAMILY,
     "CosmosTextToWorldPipeline": _COSMOS,
     "CosmosVideoToWorldPipeline": _COSMOS,

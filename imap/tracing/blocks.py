@@ -88,7 +88,17 @@ class BlockReader:
             )
 
     def begin_call(self, call: Mapping[str, Any], row: int, grid: Grid, step: int) -> None:
-        """A conditional call begins. What an interrupted step has added is discarded."""
+        """A conditional call begins. What an interrupted step has added is discarded.
+
+        Raises ImapError for a call on another number of tokens than the earlier ones, `grid`.
+        """
+        now = self.backbone.grid(call)
+        if now != grid:
+            raise ImapError(
+                f"the video has {now.frames}x{now.height}x{now.width} tokens at step {step}, and had "
+                f"{grid.frames}x{grid.height}x{grid.width} before; a map is of one size, so sample with a call that "
+                "keeps its size at all steps, or read some of them with maps_timesteps"
+            )
         self.running.drop_step()
         self.keeper.drop_step()
         self.choices.drop_step()

@@ -33,6 +33,8 @@ def call(pipe, steps=2, **more):
     known, guided = signature(type(pipe).__call__).parameters, nullcontext()
     if "frames" in known:  # Sana-Video, which makes the size of its training if it may
         arguments |= {"frames": arguments["num_frames"], "use_resolution_binning": False}
+    if "enable_temporal_reasoning" in known:  # ChronoEdit, which else makes 5 frames
+        arguments = {"enable_temporal_reasoning": True, "num_temporal_reasoning_steps": 100} | arguments
     arguments = {name: x for name, x in arguments.items() if name in known or name not in SIZES}
     if hasattr(pipe, "guider") and "guidance_scale" in arguments:
         guided = backbone_of(pipe).guidance(arguments.pop("guidance_scale"), conditional_only=False)

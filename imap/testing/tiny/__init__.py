@@ -37,6 +37,7 @@ _FURTHER = {  # family: pipeline class, and the function that builds it
     "hunyuanvideo1_5": ("HunyuanVideo15Pipeline", "hunyuanvideo1_5.build"),
     "hunyuanvideo1_5_i2v": ("HunyuanVideo15ImageToVideoPipeline", "hunyuanvideo1_5.i2v"),
     "anyflow": ("AnyFlowPipeline", "anyflow.build"),
+    "chronoedit": ("ChronoEditPipeline", "chronoedit.build"),
     "sana_video": ("SanaVideoPipeline", "sana_video.build"),
     "easyanimate": ("EasyAnimatePipeline", "easyanimate.build"),
 }

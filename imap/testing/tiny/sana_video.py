@@ -53,6 +53,11 @@ def _transformer(**layout: Any) -> SanaVideoTransformer3DModel:
 
 def _text_encoder(tokens: int) -> Gemma2Model:
     sizes: dict[str, Any] = {"hidden_size": TEXT_WIDTH, "intermediate_size": 64, "num_hidden_layers": 2}
-    heads: dict[str, Any] = {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8, "query_pre_attn_scalar": 8}
+    heads: dict[str, Any] = {
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 8,
+        "query_pre_attn_scalar": 8,
+    }
     ids: dict[str, Any] = {"vocab_size": tokens, "pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 2}
     return Gemma2Model(Gemma2Config(**sizes, **heads, **ids))
