@@ -10,6 +10,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from imap.backbones.features import BlockActivations, ConceptStep, Features, Grid, split_heads
 from imap.backbones.part import Part
+from imap.errors import ImapError
 from imap.methods.concept_stream import concept_head_outputs
 from imap.methods.registry import SaliencyMap
 
@@ -127,6 +128,16 @@ class TextAndImageAttention(CrossAttention):
 
     A Gram column of the sum also shows what the picture adds, which no word causes (benchmarks/picture_part.py).
     """
+
+    text_window: ClassVar[int]
+
+    def check_call(self, call: Mapping[str, Any]) -> None:
+        # its blocks split tokens of the picture from those of the text at the end, by this number
+        if (length := call["encoder_hidden_states"].shape[-2]) != self.text_window:
+            raise ImapError(
+                f"the text has {length} tokens, and this model splits picture and text at {self.text_window}; leave "
+                "out max_sequence_length"
+            )
 
     def hooked_modules(self, block: Any) -> dict[str, nn.Module]:
         return super().hooked_modules(block) | {"v": self.attention(block).to_v}

@@ -18,13 +18,17 @@ class Calls(Part):
     optional_images: ClassVar[tuple[str, ...]] = ()
     # entries of one video along the first axis of a transformer's argument, where they are several
     entries: ClassVar[Mapping[str, int]] = {}
+    clean_frames: ClassVar[int] = 0  # latent frames at the start that are the picture: no noise, nothing predicted
     in_sections: ClassVar[bool] = False  # a call may run its schedule several times, for one part of the video each
     renoising_refusal: ClassVar[str | None] = None  # why it cannot start from noised latents, and what to do
     batched_guidance: ClassVar[bool] = False  # guidance as one call on [unconditional, conditional] rows
     takes_negative_prompt: ClassVar[bool] = True
 
+    def check_call(self, call: Mapping[str, Any]) -> None:
+        """Raise ImapError for a transformer call that the family cannot read. call: its arguments by name."""
+
     def section_facts(self, call: Mapping[str, Any]) -> dict[str, Any]:
-        """What a transformer call says of its section, for the record."""
+        """Facts of a section for the record. call: arguments of its first transformer call by name."""
         return {}
 
     @property

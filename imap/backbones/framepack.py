@@ -30,5 +30,5 @@ class Framepack(HunyuanVideoBlocks):
 
     def section_facts(self, call: Mapping[str, Any]) -> dict[str, Any]:
         # places of the section's latent frames in the time that the model sees, behind history and picture
-        first, *_, last = call["indices_latents"].tolist()
-        return {"first_place": first, "last_place": last}
+        places = call["indices_latents"].tolist()
+        return {"first_place": places[0], "last_place": places[-1]}

@@ -14,6 +14,8 @@ from imap.media.clips import to_tensor
 class HoldsPicture(Latents):
     """A pipeline that puts its picture into the latents, and does not look at it when it is given latents."""
 
+    clean_frames = 1
+
     def start(self, noised: Tensor, pictures: Mapping[str, Any], generator: torch.Generator) -> Tensor:
         pixels = to_tensor(np.array(pictures["image"])[None])
         picture = self.latents_of(self.posterior(pixels).sample(generator))

@@ -32,6 +32,7 @@ class HunyuanVideoBlocks(HunyuanAttention, TemplateWords, Backbone):
     template = DEFAULT_PROMPT_TEMPLATE
     text_window = 256
     masks_padding = True
+    layer_threshold = 0.75  # the paper's, for HunyuanVideo
     text_arguments: ClassVar[Mapping[str, str]] = {
         "prompt_embeds": "encoder_hidden_states",
         "pooled_prompt_embeds": "pooled_projections",
@@ -50,7 +51,6 @@ class HunyuanVideo(HunyuanVideoBlocks):
 
     family = "hunyuanvideo"
     pipeline_class = "HunyuanVideoPipeline"
-    layer_threshold = 0.75  # the paper's
     takes_negative_prompt = False  # guidance is distilled into the model
 
     def refusal(self) -> str | None:

@@ -10,3 +10,4 @@ class LTX2ImageToVideo(LTX2):
     pipeline_class = "LTX2ImageToVideoPipeline"
     also_loads = ("LTX2Pipeline",)
     images = ("image",)
+    clean_frames = 1

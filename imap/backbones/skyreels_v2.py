@@ -1,5 +1,8 @@
 """SkyReels-V2: built like Wan; diffusion forcing makes long videos in windows."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from imap.backbones.attention import TextAndImageAttention
 from imap.backbones.wan import Wan
 from imap.backbones.wan_image import WanFromPicture
@@ -30,3 +33,9 @@ class SkyReelsV2Forcing(SkyReelsV2):
     pipeline_class = "SkyReelsV2DiffusionForcingPipeline"
     in_sections = True
     renoising_refusal = "it denoises windows with copies of its scheduler; use SkyReelsV2Pipeline.from_pipe(pipe)"
+
+    def section_facts(self, call: Mapping[str, Any]) -> dict[str, Any]:
+        # a window begins with finished latent frames of the one before
+        timestep = call["timestep"][-1].tolist()
+        frames = timestep if isinstance(timestep, list) else [timestep]
+        return {"finished_frames": next(i for i, x in enumerate(frames) if x == max(frames))}

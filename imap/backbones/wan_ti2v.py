@@ -24,3 +24,4 @@ class WanTI2VImage(WanTI2V):
     pipeline_class = "WanImageToVideoPipeline"
     also_loads = (WanTI2V.pipeline_class,)
     images = ("image",)
+    clean_frames = 1

@@ -54,8 +54,7 @@ class Renoised:
         latents: the latents that the pipeline returned, in its own layout. None after `test_full_denoise`.
         frames: uint8 (frames, height, width, 3): the clip as it was read, or with `test_full_denoise` the denoised
             video. None when only latents were given.
-        times: seconds of the clip at which each frame is shown, and at which the last one ends. None for latents, and
-            for frames without a clock.
+        times: seconds of the clip at which each frame is shown and the last one ends. None without a clock.
         seconds: by stage.
     """
 
@@ -191,11 +190,12 @@ class _Denoising:
         call = {**self.video, **self.pictures, "num_inference_steps": steps}
         set_schedule(pipe, **call, latents=backbone.to_pipeline(clean).to(backbone.latent_dtype))
         noised = add_noise_at(scheduler, clean, noise, index)
-        drawn = torch.Generator("cpu").manual_seed(self.settings.seed)  # the same picture at every index
+        drawn, again = (torch.Generator("cpu").manual_seed(self.settings.seed) for _ in range(2))  # of the picture
         start = backbone.to_pipeline(backbone.start(noised, self.pictures, drawn)).to(backbone.latent_dtype)
         last = steps - 1 - index if to_the_end else 0
-        indices = self.settings.renoise_timestep
-        place = None if to_the_end else (indices.index(index), len(indices))
+        place = (
+            None if to_the_end else (self.settings.renoise_timestep.index(index), len(self.settings.renoise_timestep))
+        )
         self.tracing.steps.begin_call(index, steps)
         with (
             truncated_schedule(scheduler, index, None if to_the_end else index + 1),
@@ -205,7 +205,7 @@ class _Denoising:
                 **call,
                 **timing,
                 latents=start,
-                generator=self.generator,
+                generator=again if self.pictures else self.generator,
                 output_type="np" if to_the_end else "latent",
             ).frames
 

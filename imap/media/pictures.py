@@ -43,7 +43,7 @@ def read_picture(name: str, picture: Any) -> np.ndarray:
     if isinstance(picture, str | Path):
         return _read_file(name, Path(picture))
     if isinstance(picture, Image.Image):
-        return np.asarray(picture.convert("RGB"))
+        return _upright(name, picture)
     is_array = isinstance(picture, np.ndarray)
     if is_array and picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[2] == 3 and picture.size:
         return picture
@@ -55,15 +55,28 @@ def read_picture(name: str, picture: Any) -> np.ndarray:
 
 def _read_file(name: str, path: Path) -> np.ndarray:
     if not path.is_file():
-        raise ImapError(f"{name}: there is no file {path.absolute()}")
+        what = "is a folder; give a picture file" if path.is_dir() else "does not exist"
+        raise ImapError(f"{name}: {path.absolute()} {what}")
     try:
         with Image.open(path) as opened:
-            count = getattr(opened, "n_frames", 1)
-            if count > 1:
-                raise ImapError(f"{name}: {path} holds {count} pictures; give one, as a PNG or JPEG file")
-            return np.asarray(ImageOps.exif_transpose(opened).convert("RGB"))
+            return _upright(f"{name}: {path}", opened)
+    except ImapError:
+        raise
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ImapError(f"{name}: {path} cannot be read as a picture: {first_line(error)}") from None
+
+
+def _upright(name: str, picture: Image.Image) -> np.ndarray:
+    """A single picture as uint8 (height, width, 3), turned as its camera was held. Raises ImapError for others."""
+    count = getattr(picture, "n_frames", 1)
+    if count > 1:
+        raise ImapError(f"{name} holds {count} pictures; give one, as a PNG or JPEG file")
+    picture = ImageOps.exif_transpose(picture)
+    if picture.mode.startswith("I;16"):  # Pillow would cut off what is above 255
+        picture = Image.fromarray((np.asarray(picture) // 257).astype(np.uint8))
+    if picture.mode in ("I", "F"):
+        raise ImapError(f"{name} has pixels of 32 bits (mode {picture.mode}), of unknown range; save it with 8 bits")
+    return np.asarray(picture.convert("RGB"))
 
 
 def check_pictures(given: Mapping[str, Any], required: tuple[str, ...], optional: tuple[str, ...], model: str) -> None:
@@ -81,7 +94,7 @@ def check_pictures(given: Mapping[str, Any], required: tuple[str, ...], optional
             raise ImapError(f"{name} is set, and {model} takes no {name}: {takes}; leave {name} out or choose another")
     for name in required:
         if name not in given:
-            raise ImapError(f"{model} makes videos from pictures: set {name} to a picture file")
+            raise ImapError(f"{model} makes videos from pictures: set {name} to a picture")
 
 
 def fit_pictures(given: Mapping[str, Any], height: int, width: int, frames: np.ndarray | None = None) -> Pictures:

@@ -93,6 +93,8 @@ class Inspection:
         """Settings of a command, or what to call in Python."""
         if not self.is_sampled:
             return f"imap.trace in Python; imap sample takes a {self.backbone.pipeline_class}"
+        if self.backbone.in_sections:
+            return "imap.trace in Python, with trace.sections(): a video may be made in sections"
         family = self.backbone.family
         fallback = next(x for x in presets().values() if x.family == family and x.is_published)
         preset = self.fitting or fallback
@@ -102,7 +104,7 @@ class Inspection:
             settings.append(f"backbone.{'path' if here.is_dir() else 'id'}={self.source}")
         if self.fitting is None:
             settings += ["imap_layer=auto", f"imap_sep_topk={self._defaults.paper['imap_sep_topk']}"]
-        return "imap sample " + " ".join(settings)
+        return "imap sample " + " ".join([*settings, *(f"{name}=FILE" for name in self.backbone.images)])
 
 
 def inspect_checkpoint(source: str) -> Inspection:

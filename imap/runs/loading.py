@@ -51,7 +51,7 @@ def load(model: Model, source: str) -> DiffusionPipeline:
             hint += ", or set backbone.pickle_weights=true if they exist as .bin only"
         raise ImapError(f"cannot load the weights of {source}: {first_line(error)}; {hint}") from None
     if model.flow_shift is not None:
-        pipe.scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config, flow_shift=model.flow_shift)
+        pipe.scheduler = with_flow_shift(pipe.scheduler, model.flow_shift)
     if model.attention_backend != "default":
         _set_attention_backend(pipe, model.attention_backend)
     if model.vae_tiling:
@@ -72,6 +72,18 @@ def _other_parts(model: Model, source: str) -> dict[str, Any]:
     configs, how = quantization_configs(model, adapter), {DTYPE_ARGUMENT: model.dtype}
     parts: dict[str, Any] = {x: load_transformer(model, adapter, source, x, how) for x in model.weights.files}
     return parts | ({"quantization_config": PipelineQuantizationConfig(quant_mapping=configs)} if configs else {})
+
+
+def with_flow_shift(scheduler: Any, value: float) -> Any:
+    """A scheduler of the same class with another flow shift. Raises ImapError for one that has none."""
+    name = next((x for x in ("flow_shift", "shift") if x in scheduler.config), None)
+    if name is None or (name == "shift" and scheduler.config.get("use_dynamic_shifting")):
+        why = "computes its shift from the video's size" if name else "has no flow shift"
+        raise ImapError(
+            f"backbone.flow_shift={value}: the checkpoint's {type(scheduler).__name__} {why}; set "
+            "backbone.flow_shift=null"
+        )
+    return type(scheduler).from_config(scheduler.config, **{name: value})
 
 
 def spread(pipe: Any) -> None:

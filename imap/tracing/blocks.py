@@ -52,6 +52,7 @@ class BlockReader:
             plain=[x.key for x in self.config.maps if x.slots == "words"],
         )
         self.keeper = Keeper(self.method.keep, len(self.text_slots.texts))
+        self._size: Any = None  # torch.Size of the latents of one row
         self.choices = HeadChoices(self.config.score)
 
     def encode_concepts(self, cache: PromptCache) -> None:
@@ -92,13 +93,15 @@ class BlockReader:
 
         Raises ImapError for a call on another number of tokens than the earlier ones, `grid`.
         """
-        now = self.backbone.grid(call)
-        if now != grid:
+        size = call["hidden_states"].shape[1:]
+        if self._size not in (None, size):
+            now = self.backbone.grid(call)
             raise ImapError(
                 f"the video has {now.frames}x{now.height}x{now.width} tokens at step {step}, and had "
                 f"{grid.frames}x{grid.height}x{grid.width} before; a map is of one size, so sample with a call that "
                 "keeps its size at all steps, or read some of them with maps_timesteps"
             )
+        self._size = size
         self.running.drop_step()
         self.keeper.drop_step()
         self.choices.drop_step()

@@ -100,6 +100,15 @@ def diffusers_hooks(module: nn.Module) -> list[str]:
     return list(getattr(getattr(module, "_diffusers_hook", None), "hooks", {}))
 
 
+def clean_notes(backbone: Backbone) -> Iterator[str]:
+    """What readers of maps must know of frames that are a picture."""
+    if backbone.clean_frames:
+        yield (
+            "the first latent frame is the picture: it has no noise, and its prediction is not used; its effect is 0, "
+            "and its other maps are of another kind than those of the frames that follow"
+        )
+
+
 def size_notes(
     backbone: Backbone, grid: Grid, call: Mapping[str, Any], only_size: tuple[int, int, int] | None
 ) -> Iterator[str]:

@@ -109,7 +109,9 @@ class Effect:
             difference = self.backbone.from_pipeline(changed - predicted, grid)
             lengths.append(torch.linalg.vector_norm(difference, dim=1))
             start += len(part)
-        value = _to_grid(torch.cat(lengths), grid)
+        cells = torch.cat(lengths)
+        cells[:, : self.backbone.clean_frames] = 0  # the pipeline puts the picture in place of what is predicted there
+        value = _to_grid(cells, grid)
         self._total = value if self._total is None else self._total + value
         self.read.append(step)
         if STEPS in self.method.keep:

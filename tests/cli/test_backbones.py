@@ -191,7 +191,7 @@ def test_another_pipeline_of_a_known_transformer_is_traced_from_python_only(copi
 
 def test_a_family_may_refuse_a_pipeline_of_its_transformer(copied):
     line = refused(copied("tiny_ltx", "model_index.json", _class_name="LTXI2VLongMultiPromptPipeline"))
-    assert "LTXPipeline.from_pipe(pipe)" in line
+    assert "LTXImageToVideoPipeline.from_pipe(pipe)" in line
 
 
 def test_a_vae_of_another_factor_is_traced_but_not_renoised(copied):

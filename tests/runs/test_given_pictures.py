@@ -83,15 +83,15 @@ def test_pictures_are_checked_before_a_model_is_loaded(tmp_path, no_model, capsy
     words = [f"prompt={PROMPT}", "concepts=ball", f"output_dir={tmp_path / 'out'}"]
     plain = ["backbone=tiny_wan", *SETTINGS[:2], *words]
     for command, said in (
-        ([*settings(), *words], "wan_i2v makes videos from pictures: set image to a picture file"),
-        ([*settings(), *words, f"image={tmp_path}/none.png"], "image: there is no file"),
+        ([*settings(), *words], "wan_i2v makes videos from pictures: set image to a picture"),
+        ([*settings(), *words, f"image={tmp_path}/none.png"], "none.png does not exist"),
         ([*settings(), *words, f"image={text}"], "cannot be read as a picture"),
         ([*settings(), *words, f"image={tmp_path}/c.gif"], "holds 2 pictures; give one"),
         (
             [*settings(), *words, f"image={good}", f"last_image={good}"],
             "last_image is set, and wan_i2v takes no last_image",
         ),
-        ([*settings("wan_flf2v", "wan2_1_flf2v_14b"), *words, f"image={good}"], "set last_image to a picture file"),
+        ([*settings("wan_flf2v", "wan2_1_flf2v_14b"), *words, f"image={good}"], "set last_image to a picture"),
         ([*plain, f"image={good}"], "image is set, and wan takes no image: it makes videos from text alone"),
     ):
         with pytest.raises(SystemExit) as stop:
@@ -122,6 +122,20 @@ def test_a_photograph_lies_as_its_camera_was_held(tmp_path):
     Image.fromarray(pixels).save(tmp_path / "a.jpg", exif=exif, quality=95)
     found = read_picture("image", tmp_path / "a.jpg")
     assert found.shape == (32, 16, 3) and found[:14].mean() > 250 and found[18:].mean() < 5
+
+
+def test_depths_and_turns_of_pictures(tmp_path):
+    ramp = np.tile(np.arange(0, 255, 5, dtype=np.uint8), (8, 1))
+    Image.fromarray(ramp.astype(np.uint16) * 257).save(tmp_path / "deep.png")
+    assert np.array_equal(read_picture("image", tmp_path / "deep.png")[..., 0], ramp)
+    Image.fromarray(ramp.astype(np.float32) / 255).save(tmp_path / "float.tif")
+    with pytest.raises(ImapError, match=r"32 bits \(mode F\), of unknown range; save it with 8 bits"):
+        read_picture("image", tmp_path / "float.tif")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(ramp).save(tmp_path / "a.jpg", exif=exif, quality=95)
+    turned = read_picture("image", tmp_path / "a.jpg")
+    assert turned.shape == (51, 8, 3) and np.array_equal(turned, read_picture("image", Image.open(tmp_path / "a.jpg")))
 
 
 @pytest.mark.parametrize("bad", [5, None, np.zeros((4, 4)), np.zeros((4, 4, 3)), np.zeros((0, 4, 3), np.uint8)])
