@@ -24,6 +24,7 @@ from benchmarks.families.stock import (
     in_float64,
     models_of,
     of_row,
+    pictures_of,
     recorded,
     sample,
     spied,
@@ -38,6 +39,7 @@ from benchmarks.families.words import (
     slots_of_words,
     text_given,
     tokenized,
+    tokens_dropped,
 )
 from imap.backbones.base import Backbone
 from imap.methods import reference as method
@@ -75,32 +77,36 @@ def stock_run(backbone: Backbone, seed: int, by_hand: bool) -> Run:
     with tokenized(pipe) as found, recorded(models_of(pipe)) as calls:
         latents = sample(pipe, seed=seed)
     per_step = len(calls) // STEPS
-    first, row = conditional(pipe, calls, per_step)
+    first, row, changed = conditional(pipe, calls, per_step)
     chosen = calls[first::per_step]
     slots = chosen[0].arguments[TEXT].shape[-2]
     text = text_given(found)
-    before = slots_before(pipe, text, slots)
+    dropped = tokens_dropped(pipe, text, slots, changed)
+    before = slots_before(pipe, text, dropped)
     read = slice(before, own_slots(text, slots) if backbone.padding == "unread" else slots)
-    padded = None if by_hand else _padded(backbone, first, row, slots, before)
+    own = slots - before if len(text.ids) < slots else slots  # without those of a picture
+    padded = None if by_hand else _padded(backbone, first, row, own, before)
     twins = {model: in_float64(model, blocks) for model, blocks in models_of(pipe).items()}
     place = place_of(twins[chosen[0].model], chosen[0], row)
     layers = [list(_layers(twins[call.model], call, row, place, padded, read)) for call in chosen]
-    spans = [[slot - before for slot in span] for span in slots_of_words(pipe, text, slots)]
+    spans = [[slot - before for slot in span] for span in slots_of_words(pipe, text, dropped)]
     return Run(latents, layers, spans)
 
 
 def _padded(backbone: Backbone, call: int, row: int, slots: int, before: int) -> Tensor:
     """WORDS as the stock pipeline gives them to the transformer, each encoded alone in a short window, then zeros.
 
-    before: slots of a template, which the window must hold too. Registers of connectors fill a whole window.
+    slots: of the text. before: slots of a template, which the window must hold too, or of a picture. Registers of
+    connectors fill a whole window. A text that is read after a picture is read after a black one.
     """
     pipe, found = backbone.pipe, []
+    black = {name: x.point(lambda _: 0) for name, x in pictures_of(pipe).items()}
     window = None if hasattr(pipe, "connectors") else before + WINDOW
     for word in WORDS:
         with tokenized(pipe) as texts, recorded(models_of(pipe), stop=call + 1) as calls:
-            sample(pipe, word, max_sequence_length=window)
-        states = calls[call].arguments[TEXT][row].flatten(0, -2)
-        (own,) = slots_of_words(pipe, text_given(texts, word), len(states), [word])
+            sample(pipe, word, max_sequence_length=window, **black)
+        states, text = calls[call].arguments[TEXT][row].flatten(0, -2), text_given(texts, word)
+        (own,) = slots_of_words(pipe, text, tokens_dropped(pipe, text, len(states), before), [word])
         found.append(states[own[{"first": 0, "last": -1}[backbone.default_concept_token]]])
     return torch.nn.functional.pad(torch.stack(found), (0, 0, 0, slots - len(WORDS)))
 
@@ -111,7 +117,8 @@ def _layers(models: Models, call: Call, row: int, place: Place, padded: Tensor |
         q, k, _, o = block.of_row(row, call.rows)[
             place.attention
         ]  # image tokens may have another, which maps do not read
-        q, o = (x[:, place.visual].unflatten(1, (GRID.frames, -1)).numpy() for x in (q, o))
+        video = place.visual[-GRID.frames * GRID.patches :]  # a frame that is not shown may come before
+        q, o = (x[:, video].unflatten(1, (GRID.frames, -1)).numpy() for x in (q, o))
         prompt_keys = k[:, place.text][:, read].numpy()
         yield Layer(q, o, prompt_keys, *(None if x is None else x.numpy() for x in (keys, concepts)))
 
@@ -145,10 +152,12 @@ def _embedded(models: Models, call: Call, row: int, padded: Tensor) -> Tensor:
     mask = torch.arange(len(padded)) < len(WORDS)
     for name, x in given.items():
         if "mask" in name and isinstance(x, Tensor):
-            given[name] = mask.to(x.dtype).expand_as(x) if name == "encoder_attention_mask" else torch.zeros_like(x)
+            given[name] = (
+                mask.to(x.dtype).expand(len(x), -1) if name == "encoder_attention_mask" else torch.zeros_like(x)
+            )
         if name == "image_embeds":  # a concept has no picture
             given[name] = torch.zeros_like(x)
-    given[TEXT] = padded.reshape(given[TEXT].shape)
+    given[TEXT] = padded.reshape(*given[TEXT].shape[:-2], *padded.shape)
     (model,) = models
     embedded: list[Tensor] = []
     embedder = getattr(model, "context_embedder", nn.Identity())

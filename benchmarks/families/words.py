@@ -84,21 +84,28 @@ def text_given(found: Sequence[tuple[Any, Any]], prompt: str = PROMPT) -> Text:
     raise ValueError(f"the tokenizer did not get {prompt!r}")
 
 
-def slots_of_words(pipe: Any, text: Text, slots: int, words: Sequence[str] = WORDS) -> list[list[int]]:
-    """Slots of each word: how many tokens are before it, and how many with it, without those that are dropped.
-
-    slots: text slots of the transformer's call. The pipeline drops the first tokens of a template, or none.
-    """
-    dropped, start = len(text.ids) - slots, _start(text)
+def slots_of_words(pipe: Any, text: Text, dropped: int, words: Sequence[str] = WORDS) -> list[list[int]]:
+    """Slots of each word: how many tokens are before it, and how many with it, without those that are dropped."""
+    start = _start(text)
     spans = [(start + text.prompt.index(word), start + text.prompt.index(word) + len(word)) for word in words]
     counts = [[_count(pipe, text, text.whole[:stop].rstrip()) - dropped for stop in span] for span in spans]
     return [list(range(*count)) for count in counts]
 
 
-def slots_before(pipe: Any, text: Text, slots: int) -> int:
-    """Slots of a template's tokens that the pipeline does not drop, before those of the prompt."""
+def tokens_dropped(pipe: Any, text: Text, slots: int, changed: int) -> int:
+    """Tokens of a text that its first slot is behind: those of a template that the pipeline drops, or none.
+
+    slots: of the transformer's call. More than the text has tokens are those and states of a picture, which come first:
+    then the prompt's first slot is `changed`, the first one that another prompt changes.
+    """
+    dropped = len(text.ids) - slots
+    return dropped if dropped >= 0 else _count(pipe, text, text.whole[: _start(text)]) - changed
+
+
+def slots_before(pipe: Any, text: Text, dropped: int) -> int:
+    """Slots before those of the prompt: of a template's tokens that the pipeline does not drop, or of a picture."""
     whole = text.whole[: _start(text)]
-    return max(0, _count(pipe, text, whole) - (len(text.ids) - slots)) if whole else 0
+    return max(0, _count(pipe, text, whole) - dropped) if whole else 0
 
 
 def _start(text: Text) -> int:
@@ -122,14 +129,14 @@ def own_slots(text: Text, slots: int) -> int:
     return sum(text.mask) - (len(text.ids) - slots)
 
 
-def conditional(pipe: Any, calls: Sequence[Call], per_step: int) -> tuple[int, int]:
-    """The first call and row of a step that another prompt changes. calls: of a run with PROMPT."""
+def conditional(pipe: Any, calls: Sequence[Call], per_step: int) -> tuple[int, int, int]:
+    """The first call, row and slot of a step that another prompt changes. calls: of a run with PROMPT."""
     with recorded(models_of(pipe), stop=per_step) as others:
         sample(pipe, OTHER)
     for i, (one, other) in enumerate(zip(calls, others, strict=False)):
         for row, (a, b) in enumerate(zip(one.arguments[TEXT], other.arguments[TEXT], strict=True)):
             if not torch.equal(a, b):
-                return i, row
+                return i, row, int((a != b).flatten(0, -2).any(dim=-1).nonzero()[0])
     raise ValueError("no row of the transformer's text depends on the prompt")
 
 

@@ -23,7 +23,6 @@ NOT_TRACED = {  # pipeline class: reason
     "EasyAnimateInpaintPipeline": _EASYANIMATE,
     "HeliosPipeline": _HISTORY,
     "HeliosPyramidPipeline": _HISTORY,
-    "HunyuanVideoImageToVideoPipeline": "its text encoder reads every text after the picture, and concepts have none",
     "Kandinsky5T2VPipeline": _KANDINSKY,
     "Kandinsky5I2VPipeline": _KANDINSKY,
     "Kandinsky6TI2VAPipeline": _AUDIO,

@@ -22,6 +22,7 @@ class Words(Part):
     padding: ClassVar[str] = "encoded"
     masks_padding: ClassVar[bool] = False  # its attention does not see the prompt's padded slots, which are counted
     reads_quotes_apart: ClassVar[bool] = False  # a second encoder reads what the prompt has in quotes
+    encodes_alone: ClassVar[bool] = True  # else a prompt is encoded inside the pipeline call, with its picture
     default_concept_token: ClassVar[str] = "first"
     rivals_are_words: ClassVar[bool] = True  # of the whole-video column (docs/method.md, 10.1)
 
@@ -64,6 +65,10 @@ class Words(Part):
     def encoder_tokens(self, output: Any) -> Tensor:
         """(rows, slots, width) of a text encoder's output: what the pipeline cuts the token embeddings from."""
 
+    def kept(self, ids: Sequence[int], tokens: Tensor) -> tuple[Sequence[int], Tensor]:
+        """What the pipeline keeps of an encoded text, if that is not one run of tokens: ids, and (len(ids), width)."""
+        return ids, tokens
+
     @property
     def connector(self) -> Any:
         """A module that text passes between its encoder and the transformer; None if there is none."""
@@ -83,7 +88,10 @@ class Words(Part):
 
     @abstractmethod
     def encode_prompt(self, prompt: str | list[str], negative_prompt: str | list[str] | None) -> dict[str, Tensor]:
-        """Text arguments of a pipeline call. negative_prompt=None means no guidance, so no negative half."""
+        """Text arguments of a pipeline call. negative_prompt=None means no guidance, so no negative half.
+
+        They are the texts themselves where `encodes_alone` is False.
+        """
 
     def encode_negative(self, negative_prompt: str | list[str]) -> dict[str, Tensor]:
         """Text arguments of a pipeline call for its negative half, by their names in the other half."""

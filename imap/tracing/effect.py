@@ -53,6 +53,11 @@ class Effect:
                 "effect: words in quotes are also read by a second encoder, which effect_neutral=mean leaves as it is; "
                 "effect_neutral=dropped leaves them out there too"
             )
+        if not backbone.encodes_alone and self.neutral == "dropped":
+            raise ImapError(
+                f"effect_neutral=dropped encodes prompts alone, and a {type(backbone.pipe).__name__} reads them after "
+                "its picture; set effect_neutral=mean"
+            )
         self.read: list[int] = []
         self._cache = cache
         self._texts: list[Mapping[str, Tensor]] = []

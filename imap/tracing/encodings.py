@@ -1,6 +1,6 @@
 """Texts that a text encoder has read, and which of them a transformer call got."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,10 +16,10 @@ class Encoding:
 
     Attributes:
         ids: token ids, with the template and the padding.
-        tokens: (len(ids), width), what the encoder made of them, by reference.
+        tokens: (len(ids), width), what the encoder made of them, by reference if the pipeline keeps all.
     """
 
-    ids: list[int]
+    ids: Sequence[int]
     tokens: Tensor
 
 
@@ -29,7 +29,8 @@ def encodings_into(found: list[Encoding], backbone: Backbone) -> Callable[[nn.Mo
     def hook(module: nn.Module, args: tuple, kwargs: dict, output: Any) -> None:
         ids = kwargs.get("input_ids", args[0] if args else None)
         if ids is not None:
-            found.extend(map(Encoding, ids.tolist(), backbone.encoder_tokens(output)))
+            texts = zip(ids.tolist(), backbone.encoder_tokens(output), strict=True)
+            found.extend(Encoding(*backbone.kept(*text)) for text in texts)
 
     return hook
 

@@ -5,6 +5,9 @@ import pytest
 import torch
 
 import imap
+from benchmarks.families.oracle import Layer, maps_of
+from benchmarks.families.stock import GRID, models_of, recorded, sample
+from benchmarks.families.stock import WORDS as WRITTEN
 from imap.backbones import backbone_of, family
 from imap.backbones.features import Slots, call_arguments
 from imap.jobs.timing import Stages
@@ -86,6 +89,37 @@ def test_words_and_their_effect_are_read_beside_quotes(pipes, prompt):
         expected.append([i for i, (a, b) in enumerate(spans) if a < start + len(word) and b > start])
     plain, changed, _ = given  # the third is of guidance
     assert [(x != plain[0]).any(dim=-1).nonzero().flatten().tolist() for x in changed] == expected
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FAMILIES)
+def test_maps_beside_quotes_are_those_of_plain_loops(pipes, name):
+    """Queries, keys and head outputs are those of torch's attention call in an untraced run, in float64."""
+    pipe, prompt = pipes(name), 'A sign says "go" where a red kangaroo rolls past a small dog.'
+    with recorded(models_of(pipe)) as calls:
+        latents = sample(pipe, prompt)
+    stock, read = calls[0], {}
+    tokens = GRID.frames * GRID.patches
+    first = tokens + (16 if name.endswith("i2v") else 0) + len('Text "go". ') + 1
+    own = slice(first, first + int(stock.arguments["encoder_attention_mask"].sum()))
+    places = pipe.tokenizer(prompt, return_offsets_mapping=True)["offset_mapping"]
+    starts = [(prompt.index(word), prompt.index(word) + len(word)) for word in WRITTEN]
+    spans = [[i for i, (a, b) in enumerate(places) if a < stop and b > start] for start, stop in starts]
+
+    def observe(layer, step, _, __, found):
+        read[layer, step] = {key: x.double().numpy() for key, x in found.maps.items()}
+
+    chosen = {"imap_qk_matching_target": "prompt", "imap_layer": [0, 1, 2], "observe": observe}
+    with imap.trace(pipe, prompt, WRITTEN[:2], WRITTEN[2:], **chosen):
+        assert torch.equal(sample(pipe, prompt), latents)
+    for layer, block in enumerate(stock.blocks):
+        ((q, k, _, o),) = block.of_row(0, 1)
+        q, o = (x[:, :tokens].unflatten(1, (GRID.frames, -1)).numpy() for x in (q, o))
+        for key, expected in maps_of(
+            Layer(q, o, k[:, own].numpy(), None, None), "prompt", spans, backbone_of(pipe)
+        ).items():
+            off = np.abs(read[layer, 0][key] - expected).max(axis=(1, 2)) / expected.std(axis=(1, 2))
+            assert off.max() < 5e-3, (layer, key, off)
 
 
 def test_masks_are_counted_exactly_in_bfloat16():

@@ -34,6 +34,8 @@ _FURTHER = {  # family: pipeline class, and the function that builds it
     "skyreels_v2_forcing": ("SkyReelsV2DiffusionForcingPipeline", "skyreels_v2.forcing"),
     "framepack": ("HunyuanVideoFramepackPipeline", "framepack.build"),
     "hunyuan_skyreels_i2v": ("HunyuanSkyreelsImageToVideoPipeline", "hunyuanvideo.skyreels_i2v"),
+    "hunyuanvideo_i2v": ("HunyuanVideoImageToVideoPipeline", "hunyuanvideo_image.i2v"),
+    "hunyuanvideo_i2v_33ch": ("HunyuanVideoImageToVideoPipeline", "hunyuanvideo_image.i2v_33ch"),
     "hunyuanvideo1_5": ("HunyuanVideo15Pipeline", "hunyuanvideo1_5.build"),
     "hunyuanvideo1_5_i2v": ("HunyuanVideo15ImageToVideoPipeline", "hunyuanvideo1_5.i2v"),
     "anyflow": ("AnyFlowPipeline", "anyflow.build"),

@@ -25,11 +25,11 @@ def build(seed: int = 0) -> HunyuanVideoPipeline:
     with seeded(seed):
         return HunyuanVideoPipeline(
             tokenizer=llama,
-            text_encoder=_text_encoder(llama).eval(),
+            text_encoder=LlamaModel(text_config(llama)).eval(),
             tokenizer_2=clip,
             text_encoder_2=_pooled_text_encoder(clip).eval(),
             vae=_vae().eval(),
-            transformer=_transformer().eval(),
+            transformer=transformer().eval(),
             scheduler=FlowMatchEulerDiscreteScheduler(shift=7.0),
         )
 
@@ -38,24 +38,26 @@ def skyreels_i2v(seed: int = 0) -> HunyuanSkyreelsImageToVideoPipeline:
     """Build the pipeline that starts from a picture in the channels of the video."""
     parts = build(seed).components
     with seeded(seed + 1):
-        made = _transformer(in_channels=32, guidance_embeds=False)
+        made = transformer(in_channels=32, guidance_embeds=False)
     return HunyuanSkyreelsImageToVideoPipeline(**{**parts, "transformer": made.eval()})
 
 
-def _transformer(in_channels: int = 16, guidance_embeds: bool = True) -> HunyuanVideoTransformer3DModel:
-    return HunyuanVideoTransformer3DModel(
-        num_layers=3,
-        num_single_layers=1,
-        num_refiner_layers=1,
-        num_attention_heads=6,
-        attention_head_dim=16,
-        rope_axes_dim=(4, 6, 6),  # frames, height, width: even numbers; their sum is the head width
-        in_channels=in_channels,
-        out_channels=16,
-        text_embed_dim=TEXT_WIDTH,
-        pooled_projection_dim=POOLED_WIDTH,
-        guidance_embeds=guidance_embeds,
-    )
+def transformer(**changed: Any) -> HunyuanVideoTransformer3DModel:
+    """A tiny transformer with weights from torch's random numbers. changed: other values of its configuration."""
+    config: dict[str, Any] = {
+        "num_layers": 3,
+        "num_single_layers": 1,
+        "num_refiner_layers": 1,
+        "num_attention_heads": 6,
+        "attention_head_dim": 16,
+        "rope_axes_dim": (4, 6, 6),  # frames, height, width: even numbers; their sum is the head width
+        "in_channels": 16,
+        "out_channels": 16,
+        "text_embed_dim": TEXT_WIDTH,
+        "pooled_projection_dim": POOLED_WIDTH,
+        "guidance_embeds": True,
+    }
+    return HunyuanVideoTransformer3DModel(**config | changed)
 
 
 def _vae() -> AutoencoderKLHunyuanVideo:
@@ -70,8 +72,9 @@ def _vae() -> AutoencoderKLHunyuanVideo:
     )
 
 
-def _text_encoder(tokenizer: Any) -> LlamaModel:
-    config = LlamaConfig(
+def text_config(tokenizer: Any) -> LlamaConfig:
+    """Configuration of the language model."""
+    return LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=TEXT_WIDTH,
         intermediate_size=64,
@@ -85,7 +88,6 @@ def _text_encoder(tokenizer: Any) -> LlamaModel:
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    return LlamaModel(config)
 
 
 def _pooled_text_encoder(tokenizer: Any) -> CLIPTextModel:

@@ -65,6 +65,21 @@ def llama(words: str = WORDS) -> PreTrainedTokenizerFast:
     return _ready(tokenizer, "<|begin_of_text|> $A", 512, **specials)
 
 
+def llava(words: str = WORDS) -> PreTrainedTokenizerFast:
+    """Tokenizer like that of Llava with Llama 3: as `llama`, with `<image>` for a picture.
+
+    HunyuanVideoImageToVideoPipeline's template before the prompt has 103 tokens, the picture one of them. A pair of
+    line breaks has the number 271, by which diffusers 0.35 finds the prompt's end.
+
+    Args:
+        words: Words separated by white space; each is one token.
+    """
+    specials = {"pad_token": "<pad>", "bos_token": "<|begin_of_text|>", "eos_token": "<|end_of_text|>"}
+    marks = [*specials.values(), "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "<image>"]
+    vocabulary = f"{words} {TEMPLATE_WORDS} according reference image assistant"
+    return _ready(_bytes(marks, vocabulary, breaks=271), "<|begin_of_text|> $A", 2048, **specials)
+
+
 def gemma(words: str = WORDS) -> PreTrainedTokenizerFast:
     """Tokenizer like that of Gemma 3: `<bos>` at the start, no end token, `<pad>` on the left.
 
@@ -117,14 +132,16 @@ def clip(words: str = WORDS) -> PreTrainedTokenizerFast:
     return _ready(tokenizer, "<|startoftext|> $A <|endoftext|>", 77, **specials)
 
 
-def _bytes(specials: list[str], words: str, spaces: int = 0) -> Tokenizer:
-    """Tokenizer over bytes, which has tokens for every text. spaces: so many are one token."""
+def _bytes(specials: list[str], words: str, spaces: int = 0, breaks: int | None = None) -> Tokenizer:
+    """Tokenizer over bytes, which has tokens for every text.
+
+    spaces: so many are one token. breaks: number of the token of two line breaks; None puts it after the words.
+    """
     # The byte alphabet writes a space as "Ġ" and a line break as "Ċ".
-    pieces = [start + form for form in _forms(words) for start in ("", "Ġ")]
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokenizer = _unigram(
-        specials, [*pieces, "ĊĊ", *(["Ġ" * spaces] if spaces else [])], letters, space="Ġ", unk_id=None
-    )
+    pieces = list(dict.fromkeys(start + form for form in _forms(words) for start in ("", "Ġ")))
+    pieces.insert(len(pieces) if breaks is None else breaks - len(specials), "ĊĊ")
+    pieces += ["Ġ" * spaces] if spaces else []
+    tokenizer = _unigram(specials, pieces, sorted(pre_tokenizers.ByteLevel.alphabet()), space="Ġ", unk_id=None)
     # Pairs of line breaks are separate pieces. So a prompt that starts with white space does not merge with the
     # template before it. A digit is separate from the space before it, as in Llama 3.
     pattern = r"\n\n| ?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]|\s"
