@@ -30,6 +30,7 @@ FACTS = (
     "grid",
     "pixels",
     "steps",
+    "section",
     "method",
     "read",
     "effect",

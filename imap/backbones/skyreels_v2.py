@@ -1,5 +1,9 @@
 """SkyReels-V2: built like Wan; diffusion forcing makes long videos in windows."""
 
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
+from typing import Any
+
 from imap.backbones.attention import TextAndImageAttention
 from imap.backbones.wan import Wan
 from imap.backbones.wan_image import WanFromPicture
@@ -30,3 +34,20 @@ class SkyReelsV2Forcing(SkyReelsV2):
     pipeline_class = "SkyReelsV2DiffusionForcingPipeline"
     in_sections = True
     renoising_refusal = "it denoises windows with copies of its scheduler; use SkyReelsV2Pipeline.from_pipe(pipe)"
+
+    def section_facts(self, call: Mapping[str, Any]) -> dict[str, Any]:
+        # a window begins with finished frames: the end of the window before it, or what the pipeline was given
+        is_new = (self.pipe.current_timestep > 0).tolist()
+        if not any(is_new):  # the last step of a schedule that ends at 0 does not tell
+            return {}
+        end = is_new[::-1].index(True)
+        return {"history_frames": is_new.index(True)} | ({"end_frames": end} if end else {})
+
+    def places(self, sections: Sequence[tuple[int, Mapping[str, Any]]]) -> Sequence[int] | None:
+        if self.transformer.config.num_frame_per_block > 1 or "VideoToVideo" in type(self.pipe).__name__:
+            return None  # history may be cut to whole blocks; a given video leads, and its length is not seen
+        if not all("history_frames" in own for _, own in sections):
+            return None
+        kept = [frames - own["history_frames"] for frames, own in sections]
+        before = accumulate(kept[1:], initial=sections[0][0])
+        return [stop - frames for (frames, _), stop in zip(sections, before, strict=True)]
