@@ -4,9 +4,14 @@ from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
+from diffusers.models.transformers import transformer_skyreels_v2
+
 from imap.backbones.attention import TextAndImageAttention
 from imap.backbones.wan import Wan
 from imap.backbones.wan_image import WanFromPicture
+
+# since diffusers 0.36; the one before it does not use the attention dispatcher
+_IS_DISPATCHED = hasattr(transformer_skyreels_v2, "SkyReelsV2AttnProcessor")
 
 
 class SkyReelsV2(Wan):
@@ -15,7 +20,8 @@ class SkyReelsV2(Wan):
     family = "skyreels_v2"
     transformer_class = "SkyReelsV2Transformer3DModel"
     pipeline_class = "SkyReelsV2Pipeline"
-    processor_class = "SkyReelsV2AttnProcessor"
+    processor_class = "SkyReelsV2AttnProcessor" if _IS_DISPATCHED else "SkyReelsV2AttnProcessor2_0"
+    takes_attention_backend = _IS_DISPATCHED
 
 
 class SkyReelsV2Image(TextAndImageAttention, WanFromPicture):
@@ -25,6 +31,7 @@ class SkyReelsV2Image(TextAndImageAttention, WanFromPicture):
     transformer_class = SkyReelsV2.transformer_class
     pipeline_class = "SkyReelsV2ImageToVideoPipeline"
     processor_class = SkyReelsV2.processor_class
+    takes_attention_backend = SkyReelsV2.takes_attention_backend
 
 
 class SkyReelsV2Forcing(SkyReelsV2):

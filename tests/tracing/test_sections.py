@@ -33,8 +33,7 @@ def sampled(pipe, steps=STEPS, **more):
     """Latents of a video of several sections."""
     family = backbone_of(pipe).family
     given = sizes_of(family) | ({"num_frames": 17} if family == "framepack" else WINDOWS) | more
-    latents = call(pipe, steps=steps, **given)
-    return torch.cat(latents, dim=2) if isinstance(latents, list) else latents
+    return call(pipe, steps=steps, **given)
 
 
 def traced(pipe, **settings):
@@ -108,7 +107,7 @@ def test_sections_of_framepack_know_their_frames(pipes, order, tmp_path):
     assert {x["made_from"] for x in found} == {"start" if order == "vanilla" else "end"}
     for x, latent in zip(found, latents, strict=True):
         start, stop = x["frames"][0] // 4, x["frames"][1] // 4 + 1
-        assert torch.equal(video[-1][:, :, start:stop], latent)
+        assert torch.equal(video[:, :, -10:][:, :, start:stop], latent)  # behind those of the unfinished video
     video = call(pipe, steps=STEPS, **given, output_type="np")[0]
     assert len(video) == 37
     for number, maps in enumerate(trace.sections()):
