@@ -1,6 +1,6 @@
 """Calls of a backbone: what guidance makes of a pipeline call, and which row of its batches is read."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
@@ -30,6 +30,13 @@ class Calls(Part):
     def section_facts(self, call: Mapping[str, Any]) -> dict[str, Any]:
         """Facts of a section for the record. call: arguments of its first transformer call by name."""
         return {}
+
+    def places(self, sections: Sequence[tuple[int, Mapping[str, Any]]]) -> Sequence[int] | None:
+        """The first latent frame of each section in the whole video; None where it is not known.
+
+        sections: latent frames and `section_facts` of each, in the order in which they were made.
+        """
+        return None
 
     @property
     def rows(self) -> int:

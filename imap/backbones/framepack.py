@@ -1,6 +1,6 @@
 """FramePack: HunyuanVideo in sections, each behind a packed history. Tokens of a picture come before the prompt."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from imap.backbones.features import Slots
@@ -31,4 +31,15 @@ class Framepack(HunyuanVideoBlocks):
     def section_facts(self, call: Mapping[str, Any]) -> dict[str, Any]:
         # places of the section's latent frames in the time that the model sees, behind history and picture
         places = call["indices_latents"].tolist()
-        return {"first_place": places[0], "last_place": places[-1]}
+        first, last = places[0], places[-1]
+        is_history_later = bool(call["indices_latents_clean"][-1] > last)
+        return {"made_from": "end" if is_history_later else "start", "first_place": first, "last_place": last}
+
+    def places(self, sections: Sequence[tuple[int, Mapping[str, Any]]]) -> Sequence[int] | None:
+        window, latest = sections[-1]
+        order = range(len(sections))
+        if latest["made_from"] == "end":
+            if latest["first_place"] != 1:  # the call was interrupted: sections are still to come
+                return None
+            order = reversed(order)
+        return [1 + i * window for i in order]  # the picture is latent frame 0

@@ -1,7 +1,7 @@
 """One part of a video: what was read in one run of the schedule."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from torch import Tensor
@@ -67,3 +67,22 @@ def read_section(
         means[EFFECT] = effect.mean()
         facts["effect"] = effect.facts()
     return Section(means, blocks.choices, grid, facts, kept)
+
+
+def placed(backbone: Backbone, sections: Sequence[Section]) -> list[Section]:
+    """All sections of a video with the place of each in the facts.
+
+    `frames` are the frames [start, stop) of the whole video that the section's masks and pictures are of. The first
+    map frame stands for `temporal_factor` frames where it does not begin the video, and a mask has the last of these.
+    """
+    own = [section.facts.get("section", {}) for section in sections]
+    frames = [section.grid.frames * backbone.latent_frames_per_patch for section in sections]
+    places = backbone.places(list(zip(frames, own, strict=True)))
+    found = []
+    for i, section in enumerate(sections):
+        facts = {"number": i, "of": len(sections), **own[i]}
+        if places is not None:
+            stop = places[i] + frames[i] - own[i].get("end_frames", 0)
+            facts["frames"] = [places[i] * backbone.temporal_factor, (stop - 1) * backbone.temporal_factor + 1]
+        found.append(replace(section, facts={**section.facts, "section": facts}))
+    return found

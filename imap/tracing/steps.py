@@ -64,7 +64,7 @@ class Steps:
         if starts:
             self._check_reach()
         if self.backbone.in_sections:
-            self._check_together(current)
+            self._check_together()
         if self._rows is None:
             # read once per pipeline call: a dynamic guidance scale may later pass 1, but the batch stays
             self._rows = self.backbone.rows
@@ -98,9 +98,9 @@ class Steps:
         self.section += 1
         return self._first if found is None else found
 
-    def _check_together(self, current: Any) -> None:
-        """Raise ImapError for frames at different steps. Those with timestep 0 are finished. Copies to the host."""
-        if isinstance(current, Tensor) and current.ndim and len(current[current > 0].unique()) > 1:
+    def _check_together(self) -> None:
+        """Raise ImapError for frames at different steps: a section then has more calls than the schedule has steps."""
+        if self.backbone.pipe.num_timesteps > self.count:
             raise ImapError(
                 "frames of one call are at different steps (asynchronous diffusion forcing), and a map is of one step; "
                 "sample with ar_step=0"
@@ -118,7 +118,9 @@ class Steps:
             if isinstance(x, Tensor) and x.untyped_storage().data_ptr() == schedule.untyped_storage().data_ptr():
                 apart = int(x.storage_offset() - schedule.storage_offset())
                 return self._first + apart // max(int(schedule.stride(0)), 1)
-        same = schedule == current if isinstance(current, int | float) else schedule.to(timestep) == timestep.max()
+        # of a row for the frames, the pipeline's own: the call's may hold another noise for finished frames
+        known = current if isinstance(current, Tensor) and current.ndim else timestep
+        same = schedule == current if isinstance(current, int | float) else schedule.to(known) == known.max()
         found: list[int] = same.nonzero().flatten().tolist()
         return self._first + found[0] if len(found) == 1 else None
 

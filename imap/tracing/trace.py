@@ -2,7 +2,6 @@
 
 import weakref
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Any
@@ -18,12 +17,12 @@ from imap.methods.registry import SaliencyMap
 from imap.saliency import Maps
 from imap.tracing.blocks import BlockReader, Observer
 from imap.tracing.collect import collect, map_config
-from imap.tracing.compatibility import check_traceable, clean_notes, size_notes
+from imap.tracing.compatibility import check_traceable, size_notes
 from imap.tracing.effect import Effect
 from imap.tracing.encodings import Encoding, connected_into, encodings_into, ids_of
 from imap.tracing.keep_memory import check_memory
 from imap.tracing.prompt_cache import PromptCache
-from imap.tracing.section import Section, read_section
+from imap.tracing.section import Section, placed, read_section
 from imap.tracing.steps import Steps
 from imap.tracing.text_slots import TextSlots
 
@@ -153,8 +152,8 @@ class Trace:
         self._call, self._row = call, row
 
     def _next_section(self, call: Mapping[str, Any]) -> None:
-        """Put away what was read of the latest section. Raises ImapError for a call with another text."""
-        if self._text is not None and call["encoder_hidden_states"] is not self._text:  # all sections get one object
+        """Put away what was read of the latest section. Raises ImapError for a new pipeline call: it has a new text."""
+        if self._text is not None and call["encoder_hidden_states"] is not self._text:
             raise ImapError(
                 "this trace has read a pipeline call and meets another one; "
                 "open a new `with imap.trace(...)` block for every call"
@@ -169,12 +168,11 @@ class Trace:
     def _check_first_call(self, call: Mapping[str, Any], row: int) -> None:
         """Note what readers of the maps must know, and refuse a text or a transformer that is not the trace's."""
         check_traceable(self.backbone, self.attention)
-        self.backbone.check_call(call)
         if self.attention:
             self.blocks.check_hooked()
         if self.method.keep:
             self._check_memory()
-        for note in (*size_notes(self.backbone, self.grid, call, self.only_size), *clean_notes(self.backbone)):
+        for note in size_notes(self.backbone, self.grid, call, self.only_size):
             self.text_slots.note(note)
         text = text_of(call, row)[self.backbone.offset(call, row, len(self.text_slots.prompt_text.pieces)) :]
         ids = None
@@ -231,11 +229,8 @@ class Trace:
 
         Most pipelines make one. Raises ImapError when no step was read.
         """
-        found = [*self._finished, *([self._section()] if self.steps.read or not self._finished else [])]
-        numbered = [
-            {"section": {"number": i, "of": len(found)} | dict(x.facts.get("section", {}))} for i, x in enumerate(found)
-        ]
-        return [self._collect(replace(x, facts={**x.facts, **facts})) for x, facts in zip(found, numbered, strict=True)]
+        latest = [self._section()] if self.steps.read or not self._finished else []
+        return [self._collect(section) for section in placed(self.backbone, [*self._finished, *latest])]
 
     def _section(self) -> Section:
         """What was read since the latest section began."""

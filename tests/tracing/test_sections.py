@@ -2,15 +2,20 @@
 
 from copy import deepcopy
 
+import diffusers
 import numpy as np
 import pytest
 import torch
 from diffusers import WanPipeline
+from omegaconf import OmegaConf
+from PIL import Image
 
 import imap
 from imap.backbones import backbone_of
+from imap.config.model import model_settings
+from imap.runs.checkpoint import read_checkpoint
 from imap.testing import tiny
-from tests.conftest import PROMPT, SIZES, sizes_of
+from tests.conftest import PROMPT, SIZES, composed, sizes_of
 from tests.tracing.test_trace import TARGETS, WORDS, call, state_of
 
 WINDOWS = {"num_frames": 17, "base_num_frames": 9, "overlap_history": 5, "ar_step": 0}
@@ -28,8 +33,7 @@ def sampled(pipe, steps=STEPS, **more):
     """Latents of a video of several sections."""
     family = backbone_of(pipe).family
     given = sizes_of(family) | ({"num_frames": 17} if family == "framepack" else WINDOWS) | more
-    latents = call(pipe, steps=steps, **given)
-    return torch.cat(latents, dim=2) if isinstance(latents, list) else latents
+    return call(pipe, steps=steps, **given)
 
 
 def traced(pipe, **settings):
@@ -79,11 +83,125 @@ def test_each_section_has_the_maps_of_its_own_run_of_the_schedule(pipes, family,
         assert all(np.abs(one["imap"] - x["imap"]).max() > 1e-2 * one["imap"].std() for x in sections[:i])
 
 
-def test_sections_of_framepack_know_their_place_in_time(pipes):
-    trace, _, _ = traced(pipes("framepack"))
-    places = [maps.facts["section"] for maps in trace.sections()]
-    # a latent window is 3 frames; the end is made first, behind a picture and the window that is yet to come
-    assert [(x["first_place"], x["last_place"]) for x in places] == [(4, 6), (1, 3)]
+def finished(pipe, **more):
+    """The latents at the end of each section, and what the pipeline returns."""
+    latents = []
+
+    def keep(pipe, step, timestep, tensors):
+        latents[len(latents) - (step > 0) :] = [tensors["latents"].clone()]  # the latest step of each section stays
+        return tensors
+
+    with imap.trace(pipe, PROMPT, **BALLS, **LAYERS) as trace:
+        video = call(pipe, steps=STEPS, callback_on_step_end=keep, **more)
+    return trace, latents, video
+
+
+@pytest.mark.parametrize("order", ["inverted_anti_drifting", "vanilla"])
+def test_sections_of_framepack_know_their_frames(pipes, order, tmp_path):
+    pipe, given = pipes("framepack"), {**sizes_of("framepack"), "num_frames": 26, "sampling_type": order}
+    trace, latents, video = finished(pipe, **given)
+    found = [maps.facts["section"] for maps in trace.sections()]
+    # windows of 3 latent frames behind the picture, which is frame 0
+    frames = [[4, 13], [16, 25], [28, 37]]
+    assert [x["frames"] for x in found] == (frames if order == "vanilla" else frames[::-1])
+    assert {x["made_from"] for x in found} == {"start" if order == "vanilla" else "end"}
+    for x, latent in zip(found, latents, strict=True):
+        start, stop = x["frames"][0] // 4, x["frames"][1] // 4 + 1
+        assert torch.equal(video[:, :, -10:][:, :, start:stop], latent)  # behind those of the unfinished video
+    video = call(pipe, steps=STEPS, **given, output_type="np")[0]
+    assert len(video) == 37
+    for number, maps in enumerate(trace.sections()):
+        folder = maps.save(tmp_path / str(number), video=video[slice(*maps.facts["section"]["frames"])])
+        assert imap.Maps.load(folder).facts["section"] == maps.facts["section"]
+
+
+def test_the_end_of_an_interrupted_framepack_has_no_frames_yet(pipes):
+    def stop(pipe, step, timestep, tensors):
+        raise KeyError("stop")
+
+    with pytest.raises(KeyError, match="stop"), imap.trace(pipes("framepack"), PROMPT, **BALLS) as trace:
+        sampled(pipes("framepack"), callback_on_step_end=stop)
+    (maps,) = trace.sections()
+    assert "frames" not in maps.facts["section"]
+    assert (maps.facts["section"]["first_place"], maps.facts["section"]["last_place"]) == (4, 6)
+
+
+def test_windows_of_forcing_know_their_frames_and_their_history(pipes):
+    pipe = pipes("skyreels_v2_forcing")
+    # of 3 latent frames, 2 of them finished; the last window is shorter
+    trace, latents, video = finished(pipe, **{**WINDOWS, "num_frames": 25, "base_num_frames": 13})
+    found = [maps.facts["section"] for maps in trace.sections()]
+    assert [x["frames"] for x in found] == [[0, 13], [8, 21], [16, 25]]
+    assert [x["history_frames"] for x in found] == [0, 2, 2]
+    for maps, x, latent in zip(trace.sections(), found, latents, strict=True):
+        start, stop = x["frames"][0] // 4, x["frames"][1] // 4 + 1
+        assert torch.equal(video[:, :, start:stop], latent)
+        assert len(maps.mask("ball")) == x["frames"][1] - x["frames"][0]
+    causal = type(pipe)(**{**pipe.components, "transformer": deepcopy(pipe.transformer)})
+    trace, _, _ = finished(causal, **{**WINDOWS, "num_frames": 21, "base_num_frames": 13, "causal_block_size": 2})
+    assert all("frames" not in maps.facts["section"] for maps in trace.sections())
+
+
+def test_noise_on_the_history_is_no_step(pipes):
+    """At low noise, finished frames may have a higher timestep than those that are made."""
+    trace, _, _ = traced(pipes("skyreels_v2_forcing"))
+    pipe = pipes("skyreels_v2_forcing")
+    with imap.trace(pipe, PROMPT, **BALLS, **LAYERS) as noised:
+        sampled(pipe, addnoise_condition=999)
+    assert [maps.facts["steps"] for maps in noised.sections()] == [[0, 1, 2]] * 3
+    first, again = trace.sections()[0], noised.sections()[0]  # which has no history
+    assert all(np.array_equal(first[key], again[key]) for key in first)
+
+
+@pytest.fixture(scope="module")
+def picture():
+    return Image.fromarray(np.random.default_rng(3).integers(0, 255, (32, 48, 3), dtype=np.uint8))
+
+
+def forcing(pipes, kind):
+    pipe = getattr(diffusers, f"SkyReelsV2DiffusionForcing{kind}Pipeline")(**pipes("skyreels_v2_forcing").components)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+@pytest.mark.parametrize("kind", ["ImageToVideo", "VideoToVideo"])
+def test_forcing_from_a_picture_or_a_video_is_of_the_same_family(pipes, kind, picture):
+    pipe = forcing(pipes, kind)
+    given = {**WINDOWS, "num_frames": 21, "base_num_frames": 13}
+    given |= {"image": picture} if kind == "ImageToVideo" else {"video": [picture] * 9}
+    assert backbone_of(pipe).family == "skyreels_v2_forcing"
+    plain = call(pipe, steps=STEPS, **given)
+    trace, _, video = finished(pipe, **given)
+    assert torch.equal(plain, video)
+    found = [maps.facts["section"] for maps in trace.sections()]
+    assert [maps.facts["steps"] for maps in trace.sections()] == [[0, 1, 2]] * len(found)
+    if kind == "ImageToVideo":
+        assert [(x["history_frames"], x["frames"]) for x in found] == [(1, [0, 13]), (2, [8, 21])]
+    else:
+        assert [x["history_frames"] for x in found] == [2, 2] and not any("frames" in x for x in found)
+
+
+def test_a_last_picture_is_no_frame_of_the_video(pipes, picture):
+    pipe = forcing(pipes, "ImageToVideo")
+    trace, _, video = finished(pipe, image=picture, last_image=picture, num_frames=9, ar_step=0)
+    (maps,) = trace.sections()
+    assert video.shape[2] == maps["imap"].shape[1] == 4
+    assert maps.facts["section"] == {"number": 0, "of": 1, "history_frames": 1, "end_frames": 1, "frames": [0, 9]}
+
+
+def test_a_step_at_timestep_0_tells_no_history(pipes, monkeypatch):
+    pipe = pipes("skyreels_v2_forcing")
+    whole = type(pipe).generate_timestep_matrix
+
+    def ends_at_0(self, *args, **more):
+        matrix, *others = whole(self, *args, **more)
+        matrix[-1] = 0
+        return matrix, *others
+
+    monkeypatch.setattr(type(pipe), "generate_timestep_matrix", ends_at_0)
+    with imap.trace(pipe, PROMPT, **BALLS, maps_timesteps=[2, 3]) as trace:
+        sampled(pipe)
+    assert [maps.facts["section"] for maps in trace.sections()] == [{"number": i, "of": 3} for i in range(3)]
 
 
 @each
@@ -181,23 +299,39 @@ def test_an_exception_in_the_second_section_leaves_nothing(pipes, family):
 
 
 @pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("prompt", [PROMPT, "A green kite."])
 @each
-def test_another_call_with_another_prompt_is_refused(pipes, family, target):
+def test_another_call_is_refused(pipes, family, target, prompt):
     settings = {"imap_qk_matching_target": target}
     with imap.trace(pipes(family), PROMPT, **BALLS, **settings) as trace:
         sampled(pipes(family))
         with pytest.raises(imap.ImapError, match="meets another one; open a new `with imap.trace"):
-            sampled(pipes(family), prompt="A green kite.")
+            sampled(pipes(family), prompt=prompt)
     assert len(trace.sections()) == SECTIONS[family]
 
 
-def test_frames_at_different_steps_are_refused(pipes):
-    pipe = pipes("skyreels_v2_forcing")
-    call(pipe, steps=1, ar_step=1)  # which the pipeline itself can do
+@pytest.mark.parametrize("steps", [1, 4])
+@pytest.mark.parametrize("kind", ["", "ImageToVideo"])
+def test_frames_at_different_steps_are_refused(pipes, kind, steps, picture):
+    pipe = forcing(pipes, kind)
+    given = {"num_frames": 9, "base_num_frames": 9, "ar_step": 1} | ({"image": picture} if kind else {})
+    call(pipe, steps=steps, **given)  # which the pipeline itself can do
     before = state_of(pipe.transformer)
-    with pytest.raises(imap.ImapError, match="sample with ar_step=0"), imap.trace(pipe, PROMPT, **BALLS):
-        call(pipe, steps=4, num_frames=9, base_num_frames=9, ar_step=1)
+    with pytest.raises(imap.ImapError, match="sample with ar_step=0"), imap.trace(pipe, PROMPT, **BALLS) as trace:
+        call(pipe, steps=steps, **given)
     assert state_of(pipe.transformer) == before
+    with pytest.raises(imap.ImapError, match="no step was read"):  # at the first call already
+        trace.sections()
+
+
+@each
+def test_renoising_and_samples_are_refused_with_the_reason(pipes, family):
+    clip = np.zeros((9, 32, 48, 3), np.uint8)
+    with pytest.raises(imap.ImapError, match=r"cannot give noised latents to a .*Pipeline: it (draws|denoises)"):
+        imap.renoise(pipes(family), clip=clip, prompt=PROMPT, **BALLS)
+    name = {"framepack": "framepack", "skyreels_v2_forcing": "skyreels_v2_forcing_14b_540p"}[family]
+    with pytest.raises(imap.ImapError, match=r"one set of maps; in Python, trace\.sections\(\)"):  # nothing is loaded
+        read_checkpoint(model_settings(OmegaConf.to_container(composed("sampling", f"backbone={name}").backbone)))
 
 
 class TwiceWan(WanPipeline):
