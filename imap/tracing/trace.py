@@ -17,7 +17,7 @@ from imap.methods.registry import SaliencyMap
 from imap.saliency import Maps
 from imap.tracing.blocks import BlockReader, Observer
 from imap.tracing.collect import collect, map_config
-from imap.tracing.compatibility import check_traceable, size_notes
+from imap.tracing.compatibility import check_traceable, clean_notes, size_notes
 from imap.tracing.effect import Effect
 from imap.tracing.encodings import Encoding, connected_into, encodings_into, ids_of
 from imap.tracing.keep_memory import check_memory
@@ -168,11 +168,12 @@ class Trace:
     def _check_first_call(self, call: Mapping[str, Any], row: int) -> None:
         """Note what readers of the maps must know, and refuse a text or a transformer that is not the trace's."""
         check_traceable(self.backbone, self.attention)
+        self.backbone.check_call(call)
         if self.attention:
             self.blocks.check_hooked()
         if self.method.keep:
             self._check_memory()
-        for note in size_notes(self.backbone, self.grid, call, self.only_size):
+        for note in (*size_notes(self.backbone, self.grid, call, self.only_size), *clean_notes(self.backbone)):
             self.text_slots.note(note)
         text = text_of(call, row)[self.backbone.offset(call, row, len(self.text_slots.prompt_text.pieces)) :]
         ids = None
