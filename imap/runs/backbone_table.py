@@ -34,6 +34,8 @@ class KnownBackbone:
             return "random weights, for tests"
         if self.preset.paper["imap_layer"] == AUTO:
             return "chosen by lambda_2 (imap_layer=auto)"
+        if self.preset.is_published and self.preset.paper["imap_layer"] == list(range(self.preset.num_layers)):
+            return "all layers: nobody has tuned them"
         return "layers of the paper" if self.preset.is_published else "layers tuned by us"
 
     @property
