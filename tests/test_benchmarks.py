@@ -17,8 +17,10 @@ import pytest
 import torch
 
 from benchmarks import batching, clip, cluster, growth, kills, lambda_2, memory, models, overhead, parts, record
+from benchmarks.picture_part import agreement, labels
 from imap.config.presets import presets
 from imap.media.video_io import write_video
+from imap.testing.planted import planted
 from tests.conftest import FAMILIES, SIZES
 
 CPU = torch.device("cpu")
@@ -424,3 +426,10 @@ def test_a_list_that_is_killed_a_few_times_is_that_of_an_undisturbed_run(tmp_pat
     (row,) = (strict(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines())
     assert row["kills"] >= 2 and row["met"] and row["files"] > 100
     assert subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout == done.stdout  # from the records
+
+
+def test_a_planted_map_is_found_from_the_text_alone_and_blurred_by_the_sum():
+    parts = labels(planted().gramcol.argmax(dim=0))
+    for kind, lowest in {"first_frame": 0.6, "alike": 0.9, "place": 0.7}.items():
+        alone, both = (agreement(parts[kind], strength, torch.Generator().manual_seed(0)) for strength in (0.0, 1.0))
+        assert alone == pytest.approx(1.0, abs=1e-5) and lowest < both < 0.96, kind

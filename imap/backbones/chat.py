@@ -9,12 +9,9 @@ import diffusers
 import torch
 from torch import Tensor
 
-from imap.backbones.features import CONCEPT_WINDOW, TokenizedText, pick_token
+from imap.backbones.features import CONCEPT_WINDOW, LONGEST, MARK, TokenizedText, pick_of_text
 from imap.backbones.tokens import tokenize
 from imap.backbones.words import Words
-
-LONGEST = 4096  # tokens: long enough to count any concept without cutting it
-MARK = "\x00"  # stands for a text, to find it in a template
 
 
 class ChatWords(Words):
@@ -47,12 +44,9 @@ class ChatWords(Words):
         return self.in_template(self.pipe.tokenizer, prompt, self.text_length)
 
     def encode_concepts(self, texts: Sequence[str], concept_token: str) -> Tensor:
-        spans = [self.in_template(self.pipe.tokenizer, text, CONCEPT_WINDOW).spans for text in texts]
-        picked = []
-        for x, own, text in zip(self.encode_in_window(texts), spans, texts, strict=True):
-            inside = [i for i, (a, b) in enumerate(own) if a < len(text) and b > max(a, 0)]
-            picked.append(pick_token(x, min(inside, default=0), max(inside, default=0) + 1, concept_token))
-        return torch.stack(picked)
+        found = [self.in_template(self.pipe.tokenizer, text, CONCEPT_WINDOW) for text in texts]
+        encoded = zip(self.encode_in_window(texts), found, strict=True)
+        return torch.stack([pick_of_text(tokens, text, concept_token) for tokens, text in encoded])
 
     def encode_prompt(self, prompt: str | list[str], negative_prompt: str | list[str] | None) -> dict[str, Tensor]:
         encoded = dict(zip(self.text_arguments, self.encode(prompt), strict=True))

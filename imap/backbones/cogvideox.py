@@ -1,7 +1,7 @@
 """CogVideoX: joint attention over [text, video], one text stream without a mask, guidance as one batch."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -24,6 +24,13 @@ class CogVideoXBlocks(JointAttention, T5Words, Backbone):
     rivals_are_words = False
     channel_axis = 2
     noise_as_text = True
+    joins_frames: ClassVar[bool] = False  # a token is of several latent frames
+    from_picture: ClassVar[bool] = False  # a picture's latents are in further channels
+
+    @classmethod
+    def fits(cls, transformer: Mapping[str, Any], pipeline: Mapping[str, Any]) -> bool:
+        from_picture = transformer["in_channels"] > transformer["out_channels"]
+        return (bool(transformer.get("patch_size_t")), from_picture) == (cls.joins_frames, cls.from_picture)
 
     @classmethod
     def text_slots(cls, transformer: Mapping[str, Any]) -> int:
@@ -42,7 +49,3 @@ class CogVideoX(CogVideoXBlocks):
 
     family = "cogvideox"
     pipeline_class = "CogVideoXPipeline"
-
-    @classmethod
-    def fits(cls, transformer: Mapping[str, Any], pipeline: Mapping[str, Any]) -> bool:
-        return not transformer.get("patch_size_t") and transformer["in_channels"] == transformer["out_channels"]

@@ -1,8 +1,5 @@
 """CogVideoX 1.5: as CogVideoX, with two latent frames in each token, padded in front to an even number."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -11,6 +8,8 @@ from imap.backbones.cogvideox import CogVideoXBlocks
 
 class CogVideoX15Blocks(CogVideoXBlocks):
     """What all CogVideoX 1.5 models have in common."""
+
+    joins_frames = True
 
     def latent_shape(self, frames: int, height: int, width: int) -> tuple[int, ...]:
         batch, channels, latent_frames, *size = super().latent_shape(frames, height, width)
@@ -29,7 +28,3 @@ class CogVideoX15(CogVideoX15Blocks):
 
     family = "cogvideox1_5"
     pipeline_class = "CogVideoXPipeline"
-
-    @classmethod
-    def fits(cls, transformer: Mapping[str, Any], pipeline: Mapping[str, Any]) -> bool:
-        return bool(transformer.get("patch_size_t")) and transformer["in_channels"] == transformer["out_channels"]

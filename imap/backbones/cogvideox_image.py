@@ -1,22 +1,16 @@
 """CogVideoX from a picture, whose latents are in the channels of the video."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from imap.backbones.cogvideox import CogVideoXBlocks
 from imap.backbones.cogvideox1_5 import CogVideoX15Blocks
 
 
 class CogVideoXImage(CogVideoXBlocks):
-    """CogVideoX image-to-video, 5B. Control models (Fun) are built like it, and are traced with a call of their own."""
+    """CogVideoX image-to-video, 5B. Control models (Fun) are built like it; Python calls of them are traced."""
 
     family = "cogvideox_i2v"
     pipeline_class = "CogVideoXImageToVideoPipeline"
+    from_picture = True
     images = ("image",)
-
-    @classmethod
-    def fits(cls, transformer: Mapping[str, Any], pipeline: Mapping[str, Any]) -> bool:
-        return not transformer.get("patch_size_t") and transformer["in_channels"] > transformer["out_channels"]
 
 
 class CogVideoX15Image(CogVideoX15Blocks):
@@ -24,8 +18,5 @@ class CogVideoX15Image(CogVideoX15Blocks):
 
     family = "cogvideox1_5_i2v"
     pipeline_class = "CogVideoXImageToVideoPipeline"
+    from_picture = True
     images = ("image",)
-
-    @classmethod
-    def fits(cls, transformer: Mapping[str, Any], pipeline: Mapping[str, Any]) -> bool:
-        return bool(transformer.get("patch_size_t")) and transformer["in_channels"] > transformer["out_channels"]

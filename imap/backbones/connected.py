@@ -6,8 +6,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from imap.backbones.features import TokenizedText, pick_token
-from imap.backbones.tokens import tokenize
+from imap.backbones.features import pick_token
 from imap.backbones.words import Words
 
 
@@ -29,15 +28,8 @@ class ConnectedWords(Words):
     def clean(text: str) -> str:
         return text.strip()
 
-    @classmethod
-    def token_ids(cls, tokenizer: Any, text: str) -> tuple[int, ...]:
-        return tuple(tokenizer(cls.clean(text))["input_ids"])
-
-    def tokenize(self, prompt: str) -> TokenizedText:
-        return tokenize(self.pipe.tokenizer, self.clean(prompt), self.text_length)
-
     def encoder_tokens(self, output: Any) -> Tensor:
-        return output.hidden_states[-1]  # of the layers that the pipeline packs; one tells texts apart
+        return output.hidden_states[-1]  # the last layer of those that the pipeline packs: it differs between texts
 
     @property
     def connector(self) -> Any:
@@ -53,17 +45,6 @@ class ConnectedWords(Words):
             tokens = self.of_transformer(self.encode_prompt(text, None))[self.streams[0]][0]
             found.append(pick_token(tokens, first, len(self.token_ids(tokenizer, text)), concept_token))
         return torch.stack(found)
-
-    def encode_prompt(self, prompt: str | list[str], negative_prompt: str | list[str] | None) -> dict[str, Tensor]:
-        guided = negative_prompt is not None
-        encoded = self.pipe.encode_prompt(
-            prompt,
-            negative_prompt=negative_prompt,
-            do_classifier_free_guidance=guided,
-            max_sequence_length=self.text_length,
-        )
-        names = (*self.text_arguments, *(f"negative_{name}" for name in self.text_arguments))
-        return {name: x for name, x in zip(names, encoded, strict=True) if x is not None}
 
     def of_transformer(self, encoded: Mapping[str, Tensor]) -> dict[str, Tensor]:
         arguments = (encoded[name] for name in self.text_arguments)

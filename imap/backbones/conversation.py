@@ -7,20 +7,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from imap.backbones.features import CONCEPT_WINDOW, Slots, TokenizedText, pick_token
+from imap.backbones.features import CONCEPT_WINDOW, LONGEST, MARK, Slots, TokenizedText, pick_of_text
 from imap.backbones.tokens import tokenize
 from imap.backbones.words import Words
 
-LONGEST = 4096  # tokens: long enough to count any concept without cutting it
 SYSTEM = "You are a helpful assistant who will provide prompts to an image generator."  # of Cosmos 2.5's pipeline
-MARK = "\x00"  # stands for a text, to find it in its conversation
 
 
 class ConversationWords(Words):
-    """Tokens of a text are its own and those that close its turn. Tokens before the text are slots that are not read.
-
-    Padding follows, and is encoded.
-    """
+    """Tokens are the text, then the end of its turn. Earlier slots are not read. Padding follows, and is encoded."""
 
     default_concept_token = "last"  # the text encoder is causal
 
@@ -41,16 +36,13 @@ class ConversationWords(Words):
         return Slots(first, call["encoder_hidden_states"].shape[-2] - first)
 
     def encode_concepts(self, texts: Sequence[str], concept_token: str) -> Tensor:
-        first, found = self._before, []
+        first, window = self._before, self._before + CONCEPT_WINDOW
         encoded, *_ = self.pipe.encode_prompt(
-            list(texts), do_classifier_free_guidance=False, max_sequence_length=first + CONCEPT_WINDOW
+            list(texts), do_classifier_free_guidance=False, max_sequence_length=window
         )
-        for tokens, text in zip(encoded, texts, strict=True):
-            spans = self.in_conversation(self.pipe.tokenizer, text, first + CONCEPT_WINDOW)[0].spans
-            own = [i for i, (a, b) in enumerate(spans) if a < len(text) and b > max(a, 0)]
-            start, stop = min(own, default=0), max(own, default=0) + 1
-            found.append(pick_token(tokens[first:], start, stop, concept_token))
-        return torch.stack(found)
+        found = [self.in_conversation(self.pipe.tokenizer, text, window)[0] for text in texts]
+        pairs = zip(encoded, found, strict=True)
+        return torch.stack([pick_of_text(tokens[first:], text, concept_token) for tokens, text in pairs])
 
     @classmethod
     def in_conversation(cls, tokenizer: Any, text: str, length: int) -> tuple[TokenizedText, int]:
@@ -78,16 +70,6 @@ class JoinedStatesWords(ConversationWords):
     def encoder_tokens(self, output: Any) -> Tensor:
         last = output.hidden_states[-1]  # its states are the end of the joined ones
         return (last - last.mean(dim=-1, keepdim=True)) / (last.std(dim=-1, keepdim=True) + 1e-8)
-
-    def encode_prompt(self, prompt: str | list[str], negative_prompt: str | list[str] | None) -> dict[str, Tensor]:
-        encoded = self.pipe.encode_prompt(
-            prompt,
-            negative_prompt=negative_prompt,
-            do_classifier_free_guidance=negative_prompt is not None,
-            max_sequence_length=self.text_length,
-        )
-        by_name = zip(("prompt_embeds", "negative_prompt_embeds"), encoded, strict=True)
-        return {name: x for name, x in by_name if x is not None}
 
 
 class LastStatesWords(ConversationWords):

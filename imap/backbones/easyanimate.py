@@ -1,4 +1,4 @@
-"""EasyAnimate: joint attention over [text, video], projections of its own for text, guidance as one batch."""
+"""EasyAnimate: joint attention over [text, video], other projections for text than for video, guidance as one batch."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -32,8 +32,8 @@ class EasyAnimate(JointAttention, LastStatesWords, Backbone):
             return f"no family reads the conditions of this pipeline; load a {self.pipeline_class}"
         if config.mmdit_layers < config.num_layers:
             return (
-                f"text has no projections of its own in its blocks from {config.mmdit_layers} on, and no family reads "
-                "these; load a checkpoint whose mmdit_layers are its num_layers"
+                f"text shares the projections of the video in its blocks from {config.mmdit_layers} on, and no family "
+                "reads these; load a checkpoint whose mmdit_layers are its num_layers"
             )
         return None
 

@@ -8,6 +8,8 @@ from typing import Any
 from torch import Tensor, nn
 
 CONCEPT_WINDOW = 16  # tokens of a concept at most, end token included (docs/method.md, 4)
+LONGEST = 4096  # tokens: long enough to count any concept without cutting it
+MARK = "\x00"  # takes the place of a text, so that its place in a template can be found
 
 
 @dataclass(frozen=True)
@@ -113,3 +115,9 @@ def pick_token(tokens: Tensor, first: int, stop: int, concept_token: str) -> Ten
     """One embedding for a concept from its tokens [first, stop) of (tokens, width)."""
     span = tokens[first : max(stop, first + 1)]
     return {"first": span[0], "last": span[-1], "mean": span.mean(dim=0)}[concept_token]
+
+
+def pick_of_text(tokens: Tensor, found: TokenizedText, concept_token: str) -> Tensor:
+    """One embedding for a concept from tokens (slots, width) of a longer text, which begin as `found` does."""
+    inside = [i for i, (start, stop) in enumerate(found.spans) if start < len(found.text) and stop > max(start, 0)]
+    return pick_token(tokens, min(inside, default=0), max(inside, default=0) + 1, concept_token)

@@ -25,7 +25,7 @@ class HunyuanVideoPictureBlocks(WordsAfterPicture, HunyuanVideoBlocks):
 
 
 class HunyuanVideoImage(HunyuanVideoPictureBlocks):
-    """HunyuanVideo-I2V. The picture is the first latent frame, with a modulation of its own."""
+    """HunyuanVideo-I2V. The picture is the first latent frame, with another modulation than the video."""
 
     family = "hunyuanvideo_i2v"
     condition, picture_step = "token_replace", 4

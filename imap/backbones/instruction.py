@@ -8,11 +8,9 @@ import diffusers
 import torch
 from torch import Tensor
 
-from imap.backbones.features import CONCEPT_WINDOW, Slots, TokenizedText, pick_token
+from imap.backbones.features import CONCEPT_WINDOW, LONGEST, Slots, TokenizedText, pick_of_text
 from imap.backbones.tokens import tokenize
 from imap.backbones.words import Words
-
-LONGEST = 4096  # tokens: long enough to count any concept without cutting it
 
 
 class InstructionWords(Words):
@@ -48,12 +46,10 @@ class InstructionWords(Words):
         return Slots(1, min(prompt_tokens, call["encoder_hidden_states"].shape[-2] - 1))
 
     def encode_concepts(self, texts: Sequence[str], concept_token: str) -> Tensor:
-        window, found = CONCEPT_WINDOW + 1, []  # a start token first
-        for x, text in zip(self._encode(list(texts), window)["prompt_embeds"], texts, strict=True):
-            spans = self.behind_instruction(self.pipe.tokenizer, text, CONCEPT_WINDOW).spans
-            own = [i for i, (_, stop) in enumerate(spans) if stop > 0]
-            found.append(pick_token(x[1:], min(own, default=0), max(own, default=0) + 1, concept_token))
-        return torch.stack(found)
+        encoded = self._encode(list(texts), CONCEPT_WINDOW + 1)["prompt_embeds"][:, 1:]  # behind a start token
+        found = [self.behind_instruction(self.pipe.tokenizer, text, CONCEPT_WINDOW) for text in texts]
+        pairs = zip(encoded, found, strict=True)
+        return torch.stack([pick_of_text(tokens, text, concept_token) for tokens, text in pairs])
 
     def encode_prompt(self, prompt: str | list[str], negative_prompt: str | list[str] | None) -> dict[str, Tensor]:
         found = self._encode(prompt, self.text_length)

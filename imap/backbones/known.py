@@ -2,13 +2,13 @@
 
 _NO_FAMILY = "no family reads its blocks yet"
 _HISTORY = "earlier frames of the video come before its tokens, and it samples in sections with a schedule each"
-_COSMOS = "its padded text has keys of zero, which set no patch of the video apart, and maps compare words with it"
+_COSMOS = "its padded text has keys of zero, for which all patches are equal, and maps compare words with it"
 _COSMOS25 = "its cross-attention reads a pair of text and picture, and a second network steers its blocks"
 _EASYANIMATE = "it has a mask or a control video beside the noise, which no family reads; use EasyAnimatePipeline"
-_KANDINSKY = "its attention has modules of other names, and blocks of its own change the text; no family reads them"
+_KANDINSKY = "its attention has modules of other names, and further blocks change the text; no family reads them"
 _LTX2 = "it has conditions among its tokens that no family of LTX-2 knows; use LTX2Pipeline.from_pipe(pipe)"
 _MOTIF = "its blocks join text to video, and some have cross-attention to it too; no family reads both"
-_SANA = "its first latent frame is a picture with a timestep of its own, and no family reads that yet"
+_SANA = "its first latent frame is a picture at another timestep, and no family reads that yet"
 _AUDIO = "it makes sound beside the video, and " + _NO_FAMILY
 
 NOT_TRACED = {  # pipeline class: reason

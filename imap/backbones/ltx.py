@@ -5,14 +5,12 @@ from typing import Any
 
 from torch import Tensor
 
-from imap.backbones.attention import CrossAttention
 from imap.backbones.base import Backbone
-from imap.backbones.features import Grid
-from imap.backbones.packed import PackedLatents
+from imap.backbones.packed import PackedAttention, PackedLatents
 from imap.backbones.t5 import MaskedT5Words
 
 
-class LTX(CrossAttention, MaskedT5Words, PackedLatents, Backbone):
+class LTX(PackedAttention, MaskedT5Words, PackedLatents, Backbone):
     """LTX-Video 0.9 text-to-video."""
 
     family = "ltx"
@@ -26,9 +24,6 @@ class LTX(CrossAttention, MaskedT5Words, PackedLatents, Backbone):
         if type(self.pipe).__name__ == self.pipeline_class:
             return None
         return f"it samples windows with other conditions and prompts; use {self.pipeline_class}.from_pipe(pipe)"
-
-    def grid(self, call: Mapping[str, Any]) -> Grid:
-        return Grid(call["num_frames"], call["height"], call["width"])
 
     def embed_text(self, tokens: Tensor, call: Mapping[str, Any], row: int) -> Tensor:
         return self.transformer.caption_projection(tokens)

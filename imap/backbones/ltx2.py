@@ -6,14 +6,13 @@ from typing import Any
 
 from torch import Tensor
 
-from imap.backbones.attention import CrossAttention
 from imap.backbones.base import Backbone
 from imap.backbones.connected import ConnectedWords
-from imap.backbones.features import BlockActivations, ConceptStep, Features, Grid
-from imap.backbones.packed import PackedLatents
+from imap.backbones.features import BlockActivations, ConceptStep, Features
+from imap.backbones.packed import PackedAttention, PackedLatents
 
 
-class LTX2(CrossAttention, ConnectedWords, PackedLatents, Backbone):
+class LTX2(PackedAttention, ConnectedWords, PackedLatents, Backbone):
     """LTX-2 text-to-video with sound. Head outputs are what the output projection gets: after the gates of LTX-2.3.
 
     Guidance may call the transformer up to three times at a step. The first call is read, and in it the last row: the
@@ -24,7 +23,6 @@ class LTX2(CrossAttention, ConnectedWords, PackedLatents, Backbone):
     transformer_class = "LTX2VideoTransformer3DModel"
     pipeline_class = "LTX2Pipeline"
     processor_class = "LTX2AudioVideoAttnProcessor"
-    perturbed_processor_class = "LTX2PerturbedAttnProcessor"
     batched_guidance = True
     text_window = 1024
     renoising_refusal = "its transformer takes sound at the same noise, and a clip's sound is not read; use imap.trace"
@@ -32,7 +30,7 @@ class LTX2(CrossAttention, ConnectedWords, PackedLatents, Backbone):
     def __init__(self, pipe: Any, component: str = "transformer") -> None:
         super().__init__(pipe, component)
         if self.transformer.config.get("perturbed_attn"):
-            self.processor_class = self.perturbed_processor_class
+            self.processor_class = "LTX2PerturbedAttnProcessor"
 
     def refusal(self) -> str | None:
         kind = type(self.pipe).__name__
@@ -42,9 +40,6 @@ class LTX2(CrossAttention, ConnectedWords, PackedLatents, Backbone):
         if connectors is not None and not connectors.config.video_connector_num_learnable_registers:
             return "its connectors have no registers, so its text is not in the first slots; load LTX-2 as published"
         return None
-
-    def grid(self, call: Mapping[str, Any]) -> Grid:
-        return Grid(call["num_frames"], call["height"], call["width"])
 
     def embed_text(self, tokens: Tensor, call: Mapping[str, Any], row: int) -> Tensor:
         return self.transformer.caption_projection(tokens) if self.transformer.config.use_prompt_embeddings else tokens

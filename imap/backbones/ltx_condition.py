@@ -18,7 +18,7 @@ class LTXCondition(LTX):
     renoising_refusal = "it adds noise to given latents by itself; use LTXImageToVideoPipeline.from_pipe(pipe)"
 
     def grid(self, call: Mapping[str, Any]) -> Grid:
-        # the call has no sizes: places (time, y, x) of the tokens tell them. Copies them to the host once
+        # the call has no sizes: it has places (time, y, x) of the tokens instead. They are copied to the host once
         time, y, x = call["video_coords"][-1].tolist()
         height, width = len(set(y)), len(set(x))
         first = next(i for i, place in enumerate(zip(time, y, x, strict=True)) if not any(place))

@@ -1,9 +1,20 @@
-"""Latents of the LTX families, which their pipelines pack to tokens."""
+"""Latents of the LTX families, which their pipelines pack to tokens, and the grid of these."""
+
+from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor
 
+from imap.backbones.attention import CrossAttention
 from imap.backbones.features import Grid
 from imap.backbones.latents import Latents
+
+
+class PackedAttention(CrossAttention):
+    """Cross-attention of a transformer that gets packed tokens, and the sizes of their grid beside them."""
+
+    def grid(self, call: Mapping[str, Any]) -> Grid:
+        return Grid(call["num_frames"], call["height"], call["width"])
 
 
 class PackedLatents(Latents):

@@ -45,7 +45,7 @@ class SkyReelsV2Forcing(SkyReelsV2):
     def section_facts(self, call: Mapping[str, Any]) -> dict[str, Any]:
         # a window begins with finished frames: the end of the window before it, or what the pipeline was given
         is_new = (self.pipe.current_timestep > 0).tolist()
-        if not any(is_new):  # the last step of a schedule that ends at 0 does not tell
+        if not any(is_new):  # all frames are at 0 at the last step of a schedule that ends there
             return {}
         end = is_new[::-1].index(True)
         return {"history_frames": is_new.index(True)} | ({"end_frames": end} if end else {})

@@ -6,23 +6,15 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from imap.backbones.features import CONCEPT_WINDOW, TokenizedText, pick_token
-from imap.backbones.tokens import tokenize
+from imap.backbones.features import CONCEPT_WINDOW, pick_token
 from imap.backbones.words import Words
 
 
 class T5Words(Words):
     """Tokens are the text's own, then one end token."""
 
-    @classmethod
-    def token_ids(cls, tokenizer: Any, text: str) -> tuple[int, ...]:
-        return tuple(tokenizer(cls.clean(text))["input_ids"])
-
     def encoder_tokens(self, output: Any) -> Tensor:
         return output[0]
-
-    def tokenize(self, prompt: str) -> TokenizedText:
-        return tokenize(self.pipe.tokenizer, self.clean(prompt), self.text_length)
 
     def encode_concepts(self, texts: Sequence[str], concept_token: str) -> Tensor:
         tokens, *_ = self.pipe.encode_prompt(
@@ -30,18 +22,6 @@ class T5Words(Words):
         )
         lengths = [len(self.token_ids(self.pipe.tokenizer, text)) - 1 for text in texts]
         return torch.stack([pick_token(x, 0, n, concept_token) for x, n in zip(tokens, lengths, strict=True)])
-
-    def encode_prompt(self, prompt: str | list[str], negative_prompt: str | list[str] | None) -> dict[str, Tensor]:
-        guided = negative_prompt is not None
-        encoded = self.pipe.encode_prompt(
-            prompt,
-            negative_prompt=negative_prompt,
-            do_classifier_free_guidance=guided,
-            max_sequence_length=self.text_length,
-        )
-        names = (*self.text_arguments, *(f"negative_{name}" for name in self.text_arguments))
-        by_name = dict(zip(names, encoded, strict=True))
-        return by_name if guided else {name: by_name[name] for name in self.text_arguments}
 
 
 class MaskedT5Words(T5Words):

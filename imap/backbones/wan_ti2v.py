@@ -1,4 +1,4 @@
-"""Wan2.2 TI2V: one model for text and picture, whose VAE divides space by 16. Each token has a timestep of its own."""
+"""Wan2.2 TI2V: one model for text and picture, whose VAE divides space by 16. Each token has a timestep."""
 
 from collections.abc import Mapping
 from typing import Any

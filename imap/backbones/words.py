@@ -8,6 +8,7 @@ from torch import Tensor
 
 from imap.backbones.features import Slots, TokenizedText
 from imap.backbones.part import Part
+from imap.backbones.tokens import tokenize
 
 
 class Words(Part):
@@ -44,12 +45,12 @@ class Words(Part):
         return Slots(0, real if self.padding == "unread" else length)
 
     def offset(self, call: Mapping[str, Any], row: int, prompt_tokens: int) -> int:
-        """Slots before the prompt's in the text of a transformer call; blocks may get more text in front."""
+        """Index of the prompt's first slot in the text of a transformer call. Blocks may add tokens before it."""
         return self.prompt_slots(call, row, prompt_tokens).first
 
-    @abstractmethod
     def tokenize(self, prompt: str) -> TokenizedText:
-        """Prompt tokens in the order of the transformer's text slots, the end token last."""
+        """Prompt tokens in the order of the transformer's text slots, with an end token last where there is one."""
+        return tokenize(self.pipe.tokenizer, self.clean(prompt), self.text_length)
 
     @staticmethod
     def clean(text: str) -> str:
@@ -57,9 +58,9 @@ class Words(Part):
         return text
 
     @classmethod
-    @abstractmethod
     def token_ids(cls, tokenizer: Any, text: str) -> tuple[int, ...]:
         """Token ids of a text of any length, the end token included; needs no weights."""
+        return tuple(tokenizer(cls.clean(text))["input_ids"])
 
     @abstractmethod
     def encoder_tokens(self, output: Any) -> Tensor:
@@ -86,12 +87,21 @@ class Words(Part):
     def encode_concepts(self, texts: Sequence[str], concept_token: str) -> Tensor:
         """One embedding per text, encoded alone: its first or last token, or the mean; (texts, text width)."""
 
-    @abstractmethod
     def encode_prompt(self, prompt: str | list[str], negative_prompt: str | list[str] | None) -> dict[str, Tensor]:
         """Text arguments of a pipeline call. negative_prompt=None means no guidance, so no negative half.
 
         They are the texts themselves where `encodes_alone` is False.
         """
+        guided = negative_prompt is not None
+        encoded = self.pipe.encode_prompt(
+            prompt,
+            negative_prompt=negative_prompt,
+            do_classifier_free_guidance=guided,
+            max_sequence_length=self.text_length,
+        )
+        names = (*self.text_arguments, *(f"negative_{name}" for name in self.text_arguments))
+        by_name = dict(zip(names, encoded, strict=True))
+        return by_name if guided else {name: by_name[name] for name in self.text_arguments}
 
     def encode_negative(self, negative_prompt: str | list[str]) -> dict[str, Tensor]:
         """Text arguments of a pipeline call for its negative half, by their names in the other half."""

@@ -98,7 +98,7 @@ def other_weights(config: Mapping[str, Any], device: torch.device) -> OtherWeigh
         device: of the model.
 
     Raises:
-        ImapError: for a file that is missing or of another kind, a package that is missing, or values that do not fit.
+        ImapError: for a missing file, another format, a missing package, or values that do not fit.
     """
     files = {name: _transformer_file(name, config[name]) for name in TRANSFORMERS if config.get(name) is not None}
     loras = [lora for setting in LORAS for lora in _loras(setting, config)]
@@ -108,7 +108,7 @@ def other_weights(config: Mapping[str, Any], device: torch.device) -> OtherWeigh
     found = OtherWeights(files, _quantization(config, device), text, tuple(loras))
     if found.quantizes_text and found.quantization is None:
         raise ImapError("backbone.quantize_text=true needs a backbone.quantization; set one, or set false")
-    if files and found.quantization:  # diffusers 0.42.1 leaves single files as they are, without a word
+    if files and found.quantization:  # diffusers 0.42.1 does not quantize single files, and gives no warning
         raise ImapError(
             f"backbone.quantization={found.quantization} is for a checkpoint's own transformer, and backbone."
             f"{next(iter(files))} sets a file; take a GGUF file, or set one of the two to null"

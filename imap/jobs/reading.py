@@ -68,8 +68,8 @@ def unpacked(sampling: Trace, latents: Tensor) -> Tensor:
         return latents
     if sampling.grid is None:
         raise ImapError(
-            f"latents of shape {tuple(latents.shape)} are packed to tokens, and this trace has read no sampling that "
-            "tells their grid; sample inside its `with` block, or give the frames"
+            f"latents of shape {tuple(latents.shape)} are packed to tokens, and their grid is not known: this trace "
+            "has read no sampling; sample inside its `with` block, or give the frames"
         )
     return sampling.backbone.from_pipeline(latents, sampling.grid)
 

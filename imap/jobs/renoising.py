@@ -127,7 +127,7 @@ def renoise_clip(
         source: a clip, or clean latents.
         noise: of the latents' shape; None draws it from the seed.
         progress, cache: as in `sample_video` and `clean_and_noise`.
-        pictures: of an image-to-video model, by argument of its call; frames of the clip stand in for them.
+        pictures: of an image-to-video model, by argument of its call; frames of the clip replace missing ones.
     """
     backbone, clip = tracing.backbone, source if isinstance(source, FittedClip) else None
     pipe, pixels_or_latents = backbone.pipe, source.frames if isinstance(source, FittedClip) else source

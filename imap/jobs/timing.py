@@ -47,7 +47,7 @@ class Stages:
             last_step: index of the call's last step.
             after: stage that follows the steps.
             place: for one call of several, the steps of the calls before it, and of all calls.
-            pipe: of the call. If it takes no callback, its scheduler tells the ends of steps.
+            pipe: of the call. If it takes no callback, a step ends with that of its scheduler.
         """
         before, steps = place or (0, last_step + 1)
         self.progress("denoise", before, steps)

@@ -11,7 +11,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from imap.errors import ImapError, first_line
 from imap.media.clips import resized
 
-END = {"image": 0, "last_image": -1}  # frame of a clip that stands in for a picture
+END = {"image": 0, "last_image": -1}  # frame of a clip that replaces a missing picture
 UNEVEN = 0.02  # of two shapes: from this relative difference on, a note says that the picture was cut
 
 
@@ -83,7 +83,7 @@ def check_pictures(given: Mapping[str, Any], required: tuple[str, ...], optional
     """Raise ImapError for pictures that a model does not take, or needs and does not get.
 
     Args:
-        given: pictures by argument; a clip's frames stand in for some of them.
+        given: pictures by argument, or None for those that a clip's frames replace.
         required, optional: arguments of the model's call.
         model: its name, for errors.
     """

@@ -56,7 +56,7 @@ class SampleChecks:
                     f"{name}: there is no {file} in {Path.cwd()} (the working folder), nor in "
                     f"{Path(str(self.input_json)).parent.absolute()} (the list's)"
                 )
-        required = () if path else adapter.images  # frames of a clip stand in for them
+        required = () if path else adapter.images  # frames of a clip replace them
         check_pictures(sample.pictures, required, (*adapter.images, *adapter.optional_images), adapter.family)
         for name, file in sample.pictures.items():
             self._check_picture(name, file)

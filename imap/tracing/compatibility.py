@@ -104,8 +104,8 @@ def clean_notes(backbone: Backbone) -> Iterator[str]:
     """What readers of maps must know of frames that are a picture."""
     if backbone.clean_frames:
         yield (
-            "the first latent frame is the picture: it has no noise, and its prediction is not used; its effect is 0, "
-            "and its other maps are of another kind than those of the frames that follow"
+            "the first latent frame is the picture: it has no noise, and its prediction is not used. Its effect is 0; "
+            "do not compare its other maps with those of later frames"
         )
 
 

@@ -73,7 +73,7 @@ def placed(backbone: Backbone, sections: Sequence[Section]) -> list[Section]:
     """All sections of a video with the place of each in the facts.
 
     `frames` are the frames [start, stop) of the whole video that the section's masks and pictures are of. The first
-    map frame stands for `temporal_factor` frames where it does not begin the video, and a mask has the last of these.
+    map frame is of `temporal_factor` frames where it does not begin the video, and a mask has the last of these.
     """
     own = [section.facts.get("section", {}) for section in sections]
     frames = [section.grid.frames * backbone.latent_frames_per_patch for section in sections]

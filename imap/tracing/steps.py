@@ -14,8 +14,8 @@ class Steps:
 
     A stock pipeline takes its timestep out of the scheduler's `timesteps`, and gives it to the transformer as a new
     object at every step. So two calls with the same object are one step, of which the second is the unconditional half,
-    and the object's place in memory is the step's index. Most pipelines also keep it as `current_timestep`, which tells
-    that a call is theirs.
+    and the object's place in memory is the step's index. Most pipelines also keep it as `current_timestep`, so a
+    foreign call is found.
     """
 
     def __init__(self, backbone: Backbone, wanted: tuple[int, int] | None) -> None:
@@ -107,7 +107,7 @@ class Steps:
             )
 
     def _index_of(self, timestep: Tensor, current: Any) -> int | None:
-        """Index of a step. A timestep's place in memory tells it, so seldom is a value copied from the device.
+        """Index of a step. It follows from the timestep's place in memory, so a value is seldom copied from the device.
 
         Returns None where neither its place nor its value is in the schedule once.
         """

@@ -117,7 +117,7 @@ def test_blocks_and_pipelines_of_easyanimate_that_are_not_read_are_refused():
     with pytest.raises(imap.ImapError, match=match), imap.trace(control, PROMPT, **WORDS, **layers):
         pass
     pipe.transformer.register_to_config(mmdit_layers=2)
-    match = "text has no projections of its own in its blocks from 2 on"
+    match = "text shares the projections of the video in its blocks from 2 on"
     with pytest.raises(imap.ImapError, match=match), imap.trace(pipe, PROMPT, **WORDS, **layers):
         pass
 

@@ -147,7 +147,7 @@ def test_packed_latents_of_a_traced_sampling_are_read_after_it(pipes):
     latents = backbone_of(pipe).from_pipeline(packed, trace.grid)
     expected = imap.renoise(pipe, latents=latents, prompt=PROMPT, seed=0, **WORDS, **schedule).maps
     assert all(np.array_equal(maps[key], expected[key]) for key in expected)
-    with pytest.raises(imap.ImapError, match="are packed to tokens, and this trace has read no sampling"):
+    with pytest.raises(imap.ImapError, match="are packed to tokens, and their grid is not known"):
         imap.read_after(unread, packed, **schedule)
 
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import DiffusionPipeline
+from diffusers import DiffusionPipeline, FlowMatchEulerDiscreteScheduler
 from safetensors.torch import load_file
 
 from imap import ImapError
 from imap.config.model import model_settings
 from imap.runs.checkpoint import read_checkpoint
-from imap.runs.loading import load
+from imap.runs.loading import load, with_flow_shift
 from imap.testing import tiny
 from tests.conftest import composed
 
@@ -78,3 +78,22 @@ def test_every_torch_load_of_the_tree_takes_weights_only():
     for path in root.glob("[!.]*/**/*.py"):
         calls = [line for line in path.read_text().splitlines() if "torch.load(" in line and "tests" not in path.parts]
         assert all("weights_only=True" in line for line in calls), path
+
+
+def test_a_flow_shift_is_set_by_the_name_that_the_scheduler_gives_it():
+    euler, dynamic = (
+        FlowMatchEulerDiscreteScheduler(shift=3.0),
+        FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
+    )
+    for scheduler, name in ((tiny.build("wan").scheduler, "flow_shift"), (euler, "shift")):
+        changed = with_flow_shift(scheduler, 7.0)
+        assert type(changed) is type(scheduler) and changed.config[name] == 7.0 and scheduler.config[name] == 3.0
+        changed.set_timesteps(4)
+        scheduler.set_timesteps(4)
+        assert not torch.equal(changed.timesteps, scheduler.timesteps)
+    for scheduler, why in (
+        (tiny.build("cogvideox").scheduler, "has no flow shift"),
+        (dynamic, "from the video's size"),
+    ):
+        with pytest.raises(ImapError, match=f"{why}; set backbone.flow_shift=null"):
+            with_flow_shift(scheduler, 7.0)

@@ -19,7 +19,7 @@ LAYERS = 2  # of the language model
 
 
 class Unchecked:
-    """In place of NVIDIA's guardrail, a package of its own. For random weights only."""
+    """Replaces NVIDIA's guardrail, which is a separate package. For random weights only."""
 
     def check_text_safety(self, prompt: str) -> bool:
         return True

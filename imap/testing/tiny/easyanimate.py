@@ -1,4 +1,4 @@
-"""A tiny EasyAnimate: 4 blocks of 6 heads, joint attention with projections of its own for text."""
+"""A tiny EasyAnimate: 4 blocks of 6 heads, joint attention with other projections for text than for video."""
 
 from typing import Any
 
