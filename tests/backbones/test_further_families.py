@@ -60,6 +60,7 @@ def test_layers_of_cogvideox_5b_do_not_apply_to_1_5_of_the_same_size():
     assert len(imap.trace(pipe, PROMPT, **WORDS).method.imap_layer) == 21
 
 
+@SLOW
 @pytest.mark.parametrize("family", RENOISED)
 def test_a_clip_is_given_to_the_transformer_with_the_noise_of_its_step(pipes, family):
     """Noise, timestep and sigma of each index are those of a stock call of all steps."""

@@ -69,6 +69,7 @@ def test_an_effect_that_leaves_quoted_words_in_says_so(pipes):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prompt", QUOTED)
 def test_words_and_their_effect_are_read_beside_quotes(pipes, prompt):
     pipe, given = pipes("hunyuanvideo1_5"), []

@@ -40,7 +40,7 @@ def settings(name="wan", folder=None, **changed):
 
 def of_family(name, **changed):
     """Settings of a family without a tiny configuration."""
-    config = composed("sampling", "backbone=tiny_wan", "backbone.device=cpu").backbone
+    config = composed("sampling", "backbone=tiny_wan", "backbone.device=cpu", "backbone.flow_shift=null").backbone
     return model_settings({**config, "name": f"tiny_{name}", "family": name, "path": str(tiny.folder(name)), **changed})
 
 
