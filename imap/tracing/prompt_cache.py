@@ -13,7 +13,9 @@ from imap.errors import ImapError
 from imap.tracing.encodings import Encoding, encodings_into
 
 PROMPT = "prompt"  # first part of a prompt's key
-KEPT = 8  # latest encodings; a prompt of the largest model takes 4 MB, twice
+KEPT = 8  # latest encodings at most
+KEPT_BYTES = 2**28  # of these: a prompt takes 4 MB in most models, and 385 MB in LTX-2
+LATEST = 2  # kept in any case: the prompt and the negative prompt of a list
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,11 @@ class Encoded:
 
     tensors: Any
     texts: list[Encoding]
+
+    def all_tensors(self) -> list[Tensor]:
+        """Its tensors, and those of its texts."""
+        own = self.tensors.values() if isinstance(self.tensors, dict) else [self.tensors]
+        return [x for x in (*own, *(text.tokens for text in self.texts)) if isinstance(x, Tensor)]
 
 
 @contextmanager
@@ -89,6 +96,11 @@ class PromptCache:
             finally:
                 handle.remove()
         self._kept[key] = found  # as the latest
-        while len(self._kept) > KEPT:
+        while len(self._kept) > KEPT or (len(self._kept) > LATEST and self._bytes() > KEPT_BYTES):
             del self._kept[next(iter(self._kept))]
         return found
+
+    def _bytes(self) -> int:
+        """Bytes of all that is kept."""
+        tensors = [x for one in self._kept.values() for x in one.all_tensors()]
+        return sum(x.numel() * x.element_size() for x in tensors)

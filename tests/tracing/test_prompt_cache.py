@@ -84,3 +84,17 @@ def test_an_encoding_that_is_used_again_still_tells_a_prompt_that_is_another(fam
         imap.trace(pipe, PROMPT, ["ball"], prompt_cache=prompt_cache, **target) as trace,
     ):
         pipe(**arguments, **trace.encode_prompt("a green kite", "blurry"))
+
+
+def test_large_encodings_are_kept_up_to_a_number_of_bytes(pipes, monkeypatch):
+    cache = PromptCache(backbone_of(pipes("wan")))
+    for i in range(4):
+        cache.prompt(f"prompt {i}", None)
+    size = cache._bytes() // 4
+    assert len(cache._kept) == 4 and size > 512 * 32 * 4
+    monkeypatch.setattr("imap.tracing.prompt_cache.KEPT_BYTES", 3 * size)
+    cache.prompt("prompt 4", None)
+    assert [key[1] for key in cache._kept] == ["prompt 2", "prompt 3", "prompt 4"]
+    monkeypatch.setattr("imap.tracing.prompt_cache.KEPT_BYTES", 1)
+    cache.prompt("prompt 5", None)
+    assert [key[1] for key in cache._kept] == ["prompt 4", "prompt 5"]
