@@ -154,6 +154,8 @@ def test_reference_pictures_of_vace_have_no_maps(pipes):
     assert plain.shape[2] == 5 and set(seen) == {3}  # latents of the pipeline begin with the references
     assert all(x.shape == (3, 3, 2, 3) and x.std() > 0 for x in maps.values())
     assert maps.facts["grid"]["frames"] == 3
+    numbered = torch.arange(5).view(1, 1, 5, 1, 1)
+    assert backbone_of(pipe).from_pipeline(numbered, trace.grid).flatten().tolist() == [2, 3, 4]
 
 
 @SLOW
