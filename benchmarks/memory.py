@@ -47,15 +47,16 @@ def call(pipe: Any, size: dict[str, int], steps: int, layers: int, traced: bool)
     """One conditional pipeline call. If `traced`, the first `layers` layers are read."""
     backbone = backbone_of(pipe)
     arguments = {**size, "num_inference_steps": steps, "output_type": "latent"}
-    arguments |= backbone.guidance_arguments(1.0, conditional_only=True) | backbone.encode_prompt(PROMPT, None)
-    if not traced:
-        pipe(**arguments)
-        return
+    arguments |= backbone.encode_prompt(PROMPT, None)
     read = list(range(min(layers, backbone.num_layers)))
     method = {"imap_layer": read, "maps_layers": [0, len(read)], "imap_qk_matching_target": "concepts"}
-    with imap.trace(pipe, PROMPT, CONCEPTS[:5], **method) as trace:
-        pipe(**arguments)
-        trace.maps()
+    with backbone.guidance(1.0, conditional_only=True) as guidance:
+        if not traced:
+            pipe(**arguments, **guidance)
+            return
+        with imap.trace(pipe, PROMPT, CONCEPTS[:5], **method) as trace:
+            pipe(**arguments, **guidance)
+            trace.maps()
 
 
 def held(device: torch.device) -> float:

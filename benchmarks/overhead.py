@@ -105,19 +105,20 @@ def measure(
     backbone = backbone_of(pipe)
     arguments = {
         **backbone.encode_prompt(PROMPT, "" if guidance > 1 else None),
-        **backbone.guidance_arguments(guidance, conditional_only=guidance <= 1),
         **size,
         "num_inference_steps": 1,
         "output_type": "latent",
         "generator": torch.Generator("cpu").manual_seed(0),
     }
-    works: list[Callable[[], Any]] = [partial(pipe, **arguments)]
-    read = []
-    for name in names:
-        method = trace_settings(ROWS[name], paper)
-        read.append(len(imap.trace(pipe, PROMPT, CONCEPTS[: ROWS[name].count], **method).method.layers))
-        works.append(partial(step, pipe, arguments, ROWS[name].count, method))
-    plain, *traced = in_turn(works, repeats, device)
+    with backbone.guidance(guidance, conditional_only=guidance <= 1) as guided:
+        arguments |= guided
+        works: list[Callable[[], Any]] = [partial(pipe, **arguments)]
+        read = []
+        for name in names:
+            method = trace_settings(ROWS[name], paper)
+            read.append(len(imap.trace(pipe, PROMPT, CONCEPTS[: ROWS[name].count], **method).method.layers))
+            works.append(partial(step, pipe, arguments, ROWS[name].count, method))
+        plain, *traced = in_turn(works, repeats, device)
     return [
         {
             "trace": name,

@@ -43,25 +43,26 @@ def call(pipe: Any, size: dict[str, int], tool: str) -> torch.Tensor:
     backbone = backbone_of(pipe)
     arguments = {
         **backbone.encode_prompt(PROMPT, None),
-        **backbone.guidance_arguments(1.0, conditional_only=True),
         **size,
         "num_inference_steps": 1,
         "output_type": "latent",
         "generator": torch.Generator("cpu").manual_seed(0),
     }
-    if tool == "imap":
-        with imap.trace(pipe, PROMPT, CONCEPTS[:5], imap_qk_matching_target="concepts") as trace:
-            latents = pipe(**arguments).frames
-        trace.maps()
-        return latents
-    if tool == PEER:
-        from attention_map_diffusers import AttentionCapture
+    with backbone.guidance(1.0, conditional_only=True) as guidance:
+        arguments |= guidance
+        if tool == "imap":
+            with imap.trace(pipe, PROMPT, CONCEPTS[:5], imap_qk_matching_target="concepts") as trace:
+                latents = pipe(**arguments).frames
+            trace.maps()
+            return latents
+        if tool == PEER:
+            from attention_map_diffusers import AttentionCapture
 
-        with AttentionCapture(pipe, relations=["video->text"]) as capture:
-            latents = pipe(**arguments).frames
-        capture.compute()
-        return latents
-    return pipe(**arguments).frames
+            with AttentionCapture(pipe, relations=["video->text"]) as capture:
+                latents = pipe(**arguments).frames
+            capture.compute()
+            return latents
+        return pipe(**arguments).frames
 
 
 def cost(model: str, size: dict[str, int], repeats: int, device: torch.device) -> Iterator[dict[str, Any]]:
@@ -111,8 +112,8 @@ def peer_maps(pipe: Any, latents: torch.Tensor, caption: str, words: list[str], 
         with (
             truncated_schedule(pipe.scheduler, index, index + 1),
             AttentionCapture(pipe, relations=["video->text"]) as capture,
+            backbone.guidance(1.0, conditional_only=True) as guidance,
         ):
-            guidance = backbone.guidance_arguments(1.0, conditional_only=True)
             pipe(**text, latents=start, **size, **guidance, num_inference_steps=steps, output_type="latent")
         for record in capture.compute().records:
             grid, x = record.q_shape, record.data[-1, 0]  # (tokens, text tokens), mean over heads

@@ -18,7 +18,7 @@ import imap.runs.runner
 from imap.cli.commands import run_hydra, run_samples
 from imap.media.video_io import write_video
 from imap.testing import tiny
-from tests.conftest import composed
+from tests.shared import composed
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = {"sampling": False, "renoising": True}  # and whether it renoises

@@ -21,7 +21,7 @@ from benchmarks.picture_part import agreement, labels
 from imap.config.presets import presets
 from imap.media.video_io import write_video
 from imap.testing.planted import planted
-from tests.conftest import FAMILIES, SIZES
+from tests.shared import FAMILIES, SIZES
 
 CPU = torch.device("cpu")
 ROOT = Path(__file__).parents[1]
@@ -107,6 +107,7 @@ def test_overhead_has_a_row_for_each_trace(family, pipes, tmp_path):
         assert row["layers"] == f"{read} of {every}"
 
 
+@pytest.mark.slow
 def test_a_slow_trace_misses_its_limit(pipes, monkeypatch):
     step = overhead.step
 
@@ -217,6 +218,7 @@ def test_memory_limits_apply_to_the_worst_case_and_to_differences():
     assert len(memory.requirements({(1, 4): peaks[1, 4]}, CPU)) == 1  # a single case has no differences
 
 
+@pytest.mark.slow
 def test_growth_fits_an_exponent_to_sizes_in_turn(tmp_path, monkeypatch):
     rows = written(growth.measure("tokens", growth.sizes("tokens", [52, 104], 2), 2, CPU), tmp_path)
     assert [row["tokens"] for row in rows] == [52, 104] and rows[0]["from_the_last"] is None
@@ -258,6 +260,7 @@ def test_parts_agree_with_what_they_replace_and_are_compared_in_time(tmp_path):
         (tmp_path / "rows.jsonl").unlink()
 
 
+@pytest.mark.slow
 def test_a_list_of_clips_takes_one_forward_each_and_every_stage_has_its_share(pipes, tmp_path):
     path = tmp_path / "clip.mp4"
     write_video(path, np.random.default_rng(0).integers(0, 255, (9, 32, 48, 3), np.uint8), 8)
@@ -330,6 +333,7 @@ def test_clips_are_timed_on_one_thread_of_a_cpu(monkeypatch, capsys):
     assert "--threads 2: expected 1 on a CPU" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_vae_of_a_full_size_wan_is_in_float32(monkeypatch):
     narrow = {"text_dim": 32, "attention_head_dim": 24, "num_attention_heads": 2, "num_layers": 1, "ffn_dim": 48}
     monkeypatch.setitem(models.FULL, "wan2_1_1_3b", ("wan", models.WanTransformer3DModel, narrow))

@@ -72,6 +72,7 @@ def test_only_one_at_a_time_has_a_claim_although_its_file_comes_and_goes(tmp_pat
     assert max(most) == 1 and len(total) == 400 and list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_items_of_other_processes_come_last(tmp_path: Path, caplog):
     caplog.set_level(logging.INFO)
     process = holder(tmp_path / "b", 0.5)

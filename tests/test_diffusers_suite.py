@@ -10,7 +10,7 @@ from benchmarks.diffusers_suite import calls
 from benchmarks.diffusers_suite.__main__ import files_of
 from benchmarks.diffusers_suite.compare import Log, faults, read_log, table
 from imap.backbones import FAMILIES
-from tests.conftest import PROMPT, SIZES
+from tests.shared import PROMPT, SIZES
 
 CALL = {"pipeline": "WanPipeline", "outcome": "untraced", "output": "aa", "random": "bb", "hooks_left": 0}
 REFUSED = {"outcome": "refused", "error": "cannot trace this WanPipeline: it has no tokenizer, and more; load it"}

@@ -116,7 +116,6 @@ def read_after(
         video: the latents that the pipeline returns, or the frames, which are encoded again.
         num_inference_steps, renoise_timestep, noise: as in `imap.renoise`.
         seed: of the noise. Take another one than the video was made from: its own noise is not independent of it.
-
         image, last_image: the pictures that an image-to-video pipeline was given. Frames have them already.
 
     Returns:

@@ -14,6 +14,7 @@ class Calls(Part):
     frames_argument: ClassVar[str] = "num_frames"  # of a pipeline call
     # classes of checkpoints that `pipeline_class` loads beside its own
     also_loads: ClassVar[tuple[str, ...]] = ()
+    first_diffusers: ClassVar[str] = "0.35.2"  # from which version on its calls can be read
     images: ClassVar[tuple[str, ...]] = ()  # arguments of a pipeline call that are pictures, and required
     optional_images: ClassVar[tuple[str, ...]] = ()
     # entries of one video along the first axis of a transformer's argument, where they are several

@@ -20,6 +20,7 @@ class WanVACE(Wan):
     family = "wan_vace"
     transformer_class = "WanVACETransformer3DModel"
     pipeline_class = "WanVACEPipeline"
+    first_diffusers = "0.36"  # earlier ones take no encoded prompt
 
     def grid(self, call: Mapping[str, Any]) -> Grid:
         # a reference has zeros as its reactive latents, which nothing encoded is. Copied to the host once

@@ -8,6 +8,7 @@ from typing import Any
 import diffusers
 from diffusers import DiffusionPipeline
 from diffusers.models.attention_dispatch import AttentionBackendName, attention_backend
+from packaging.version import parse
 from transformers import AutoTokenizer
 
 from imap.backbones import family, fitting
@@ -67,10 +68,11 @@ def read_checkpoint(model: Model) -> Checkpoint:
         ImapError: if it is not found, or is of another family than configured.
     """
     adapter = family(model.family)
-    if adapter.transformer_class not in dir(diffusers):
+    is_old = parse(diffusers.__version__) < parse(adapter.first_diffusers)
+    if is_old or adapter.transformer_class not in dir(diffusers):
         raise ImapError(
-            f"backbone={model.name} needs a diffusers with {adapter.transformer_class}, and diffusers "
-            f"{diffusers.__version__} has none; install a newer one"
+            f"backbone={model.name} needs a {adapter.pipeline_class} of a newer diffusers than "
+            f"{diffusers.__version__}; install one"
         )
     if adapter.in_sections:
         raise ImapError(

@@ -10,7 +10,7 @@ import imap
 from benchmarks.families.checks import measure
 from imap.backbones import backbone_of
 from imap.testing import tiny
-from tests.conftest import PROMPT
+from tests.shared import PROMPT
 from tests.tracing.test_trace import WORDS, call
 
 pytestmark = [

@@ -9,7 +9,7 @@ import torch
 from benchmarks.families import checks
 from benchmarks.families.__main__ import cells, checked, table
 from benchmarks.families.checks import BOUNDS, Renoising, check_maps, error, measure, untied
-from tests.conftest import EVERY_FAMILY, NOT_RENOISED
+from tests.shared import EVERY_FAMILY, NOT_RENOISED
 
 
 @pytest.mark.parametrize("family", EVERY_FAMILY)

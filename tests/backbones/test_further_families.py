@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import diffusers
 import numpy as np
 import pytest
 import torch
@@ -22,7 +23,7 @@ from imap.runs.checkpoint import read_checkpoint
 from imap.testing import tiny
 from imap.view.lengths import lengths
 from imap.view.upsampling import latent_frame
-from tests.conftest import FAMILIES, NOT_RENOISED, PROMPT, composed, pictures_for, sizes_of
+from tests.shared import FAMILIES, NOT_RENOISED, PROMPT, composed, pictures_for, sizes_of
 from tests.tracing.test_trace import WORDS, call
 
 SLOW = pytest.mark.slow
@@ -32,6 +33,7 @@ WITH_NEGATIVE = ("allegro", "cosmos2_5", "hunyuan_skyreels_i2v", "easyanimate", 
 RENOISED = [family for family in (*tiny.FURTHER, *tiny.NOT_SAVED) if family not in NOT_RENOISED]
 
 
+@pytest.mark.slow
 def test_a_pipeline_is_of_its_own_family():
     for family in (*FAMILIES, *tiny.FURTHER):
         assert backbone_of(tiny.build(family)).family == family
@@ -46,6 +48,17 @@ def test_a_checkpoint_of_another_family_of_the_same_classes_is_refused():
         read_checkpoint(model_settings(OmegaConf.to_container(config.backbone, resolve=True)))
 
 
+def test_a_pipeline_of_an_older_diffusers_is_refused(monkeypatch):
+    config = composed("sampling", "backbone=wan2_1_vace_1_3b", f"backbone.path={tiny.folder('wan_vace')}")
+    model = model_settings(OmegaConf.to_container(config.backbone, resolve=True))
+    monkeypatch.setattr(diffusers, "__version__", "0.36.0")
+    assert read_checkpoint(model).adapter.family == "wan_vace"
+    monkeypatch.setattr(diffusers, "__version__", "0.35.2")
+    with pytest.raises(imap.ImapError, match=r"needs a WanVACEPipeline of a newer diffusers than 0.35.2; install one"):
+        read_checkpoint(model)
+
+
+@pytest.mark.slow
 def test_layers_of_cogvideox_5b_do_not_apply_to_1_5_of_the_same_size():
     pipe = tiny.build("cogvideox1_5")
     own = {key: x for key, x in pipe.transformer.config.items() if not key.startswith("_")}

@@ -12,7 +12,7 @@ from imap.backbones import backbone_of, family
 from imap.backbones.features import Slots, call_arguments
 from imap.jobs.timing import Stages
 from imap.testing import tiny
-from tests.conftest import PROMPT, pictures_for, sizes_of
+from tests.shared import PROMPT, pictures_for, sizes_of
 from tests.tracing.test_trace import WORDS, call
 
 diffusers = pytest.importorskip("diffusers", minversion="0.36")  # the first with HunyuanVideo-1.5
@@ -159,6 +159,7 @@ def test_a_failed_job_gives_guider_and_scheduler_back(pipes):
     assert pipe.guider is own and own.guidance_scale == 6.0 and set(vars(pipe.scheduler)) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", GUIDERS)
 def test_a_guider_that_changes_the_model_is_refused(kind):
     pipe = tiny.build("hunyuanvideo1_5")
@@ -194,6 +195,7 @@ def test_a_size_that_the_pipeline_does_not_make_of_a_picture_is_refused(pipes):
         )
 
 
+@pytest.mark.slow
 def test_steps_of_a_pipeline_without_a_callback_are_told_by_its_scheduler(pipes):
     pipe, seen = pipes("hunyuanvideo1_5"), []
     before = set(vars(pipe.scheduler))

@@ -14,7 +14,7 @@ from imap.backbones.features import CONCEPT_WINDOW, Slots, call_arguments
 from imap.config.run import run_settings
 from imap.config.samples import Sample
 from imap.jobs.sampling import sample_video
-from tests.conftest import PROMPT, composed, pictures_for, sizes_of
+from tests.shared import PROMPT, composed, pictures_for, sizes_of
 from tests.tracing.test_trace import WORDS, call
 
 FAMILIES = {"hunyuanvideo_i2v": 144, "hunyuanvideo_i2v_33ch": 288}  # states of the picture: 576 / 4 and 576 / 2

@@ -8,7 +8,7 @@ from PIL import Image
 import imap
 from imap.backbones import backbone_of
 from imap.backbones.features import Grid
-from tests.conftest import PROMPT, sizes_of
+from tests.shared import PROMPT, sizes_of
 from tests.tracing.test_trace import WORDS, call
 
 SIZE = sizes_of("ltx")

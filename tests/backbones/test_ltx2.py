@@ -9,7 +9,7 @@ import torch
 import imap
 from imap.backbones import backbone_of
 from imap.testing import tiny
-from tests.conftest import PROMPT, sizes_of
+from tests.shared import PROMPT, sizes_of
 from tests.tracing.test_trace import WORDS, call
 
 pytestmark = [

@@ -16,7 +16,7 @@ from PIL import Image
 import imap
 from imap.backbones import backbone_of
 from imap.testing import tiny
-from tests.conftest import PROMPT, pictures_for, sizes_of
+from tests.shared import PROMPT, pictures_for, sizes_of
 from tests.tracing.test_trace import WORDS, call
 
 SLOW = pytest.mark.slow

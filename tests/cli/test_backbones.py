@@ -21,7 +21,7 @@ from imap.methods.registry import MAPS
 from imap.runs.backbone_table import known_backbones
 from imap.runs.inspection import Inspection, inspect_checkpoint
 from imap.testing import tiny
-from tests.conftest import NOT_RENOISED
+from tests.shared import NOT_RENOISED
 
 SMALL = {x.name: x.source for x in known_backbones() if x.name.startswith("shapes_")}
 TINY = {f"tiny_{family}": family for family in (*tiny.FAMILIES, *tiny.FURTHER)}
@@ -120,6 +120,7 @@ def test_a_tiny_pipeline_of_every_family_is_traced(name: str, capsys):
         assert found.fitting is None and ("imap_layer=auto imap_sep_topk=1" in said or in_python)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SMALL)
 def test_no_weights_are_needed(name: str, copied, capsys):
     folder = copied(name)
@@ -139,6 +140,7 @@ def test_weights_that_are_there_are_not_opened(copied, monkeypatch):
     assert "backbone.pickle_weights=true" in inspect_checkpoint(str(folder)).facts()["note"]
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_a_published_size_gets_its_configuration(copied, capsys):
     folder = copied("shapes_wan", whole=True, **WAN_14B)
     said = checked(folder, capsys)
@@ -154,6 +156,7 @@ def test_a_checkpoint_of_another_size_must_name_its_layers(copied, capsys):
     )
 
 
+@pytest.mark.slow
 def test_an_untuned_model_says_how_its_layers_are_chosen(copied):
     folder = copied("tiny_mochi", num_layers=48, num_attention_heads=24)
     found = inspect_checkpoint(str(folder))
@@ -196,6 +199,7 @@ def test_a_family_may_refuse_a_pipeline_of_its_transformer(copied):
     assert "LTXImageToVideoPipeline.from_pipe(pipe)" in line
 
 
+@pytest.mark.slow
 def test_a_vae_of_another_factor_is_traced_but_not_renoised(copied):
     found = inspect_checkpoint(str(copied("shapes_wan", "vae/config.json", scale_factor_spatial=16)))
     assert found.renoising.startswith("no: imap.renoise knows wan models whose VAE divides space by 8")

@@ -141,6 +141,7 @@ def value_of(config, name: str):
     return config[group][key] if group else config[key]
 
 
+@pytest.mark.slow
 def test_every_text_arrives_as_typed():
     texts = [*NASTY, *random_texts(36)]
     names = list(TEXTS)
@@ -349,6 +350,7 @@ def test_known_settings_pass(override: str):
     check_overrides("sampling", [override])
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_says_how_to_continue(arguments: None, capsys):
     def work(config):
         raise KeyboardInterrupt

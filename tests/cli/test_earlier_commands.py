@@ -18,7 +18,7 @@ import imap.runs.runner
 from imap.cli.main import main
 from imap.figures import FIGURES
 from imap.media.video_io import write_video
-from tests.conftest import composed
+from tests.shared import composed
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["height=32", "width=48", "num_frames=9", "num_inference_steps=1", "pictures=false"]
@@ -150,6 +150,7 @@ def test_a_figure_script_draws_the_figure_of_its_name(script: Path):
     assert f"exec python -m imap.figures {script.stem} " in script.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "script", [path for path in sorted((ROOT / "scripts" / "MeViS").glob("*.sh")) if path.stem != "run"]
 )

@@ -15,7 +15,7 @@ from imap.config.sample_lists import samples_of
 from imap.media.video_io import read_video
 from imap.shapes.models.base import WORDS
 from imap.testing import tiny
-from tests import conftest
+from tests import shared
 
 BACKBONES = sorted(path.stem for path in (config_folder() / "backbone").glob("*.yaml"))
 EXPERIMENTS = sorted(path.stem for path in (config_folder() / "experiment").glob("*.yaml"))
@@ -61,7 +61,7 @@ ALL_LAYERS = ["sana_video_2b"]  # whose attention over the video has no lambda_2
 
 
 def composed(command: str, *overrides: str) -> dict:
-    return OmegaConf.to_container(conftest.composed(command, *overrides), resolve=True)
+    return OmegaConf.to_container(shared.composed(command, *overrides), resolve=True)
 
 
 def check(config: dict, renoising: bool) -> None:
@@ -73,6 +73,7 @@ def check(config: dict, renoising: bool) -> None:
     method.check_steps(run.num_inference_steps)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_every_backbone_composes_for_both_commands(command: str, backbone: str):
@@ -180,6 +181,7 @@ def test_a_tiny_backbone_has_a_built_in_example(name: str):
     assert all(word in sample.prompt for word in (*sample.concepts, *sample.motions)) and sample.motions
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PAPER)
 def test_the_built_in_example_of_a_published_backbone_is_clips_of_its_size(name: str):
     config = composed("renoising", f"backbone={name}")

@@ -11,13 +11,13 @@ from imap.config.method import Method, method_settings
 from imap.config.model import model_settings
 from imap.config.run import check_renoise_timestep, run_settings
 from imap.config.sample_lists import samples_of
-from tests import conftest
+from tests import shared
 
 PAPER = {"imap_layer": [1, 2], "imap_sep_topk": 2, "imap_qk_matching_target": "prompt", "num_inference_steps": 50}
 
 
 def composed(command: str, *overrides: str) -> dict:
-    return OmegaConf.to_container(conftest.composed(command, "backbone=tiny_wan", *overrides), resolve=True)
+    return OmegaConf.to_container(shared.composed(command, "backbone=tiny_wan", *overrides), resolve=True)
 
 
 SAMPLING = composed("sampling", "prompt=a dog", "concepts=dog", "height=32", "width=48", "num_frames=9")
@@ -298,6 +298,6 @@ def test_an_incomplete_sample_is_an_error(changed: dict, renoising: bool, messag
     ["name=[1]", "words=nan", "demo=5", "demo.input_json=5", "paper.renoise_timestep=x", "paper.num_inference_steps=0"],
 )
 def test_parts_of_a_preset_that_are_something_else_are_refused(setting):
-    config = conftest.composed("sampling", "backbone=shapes_wan", f"backbone.{setting}")
+    config = shared.composed("sampling", "backbone=shapes_wan", f"backbone.{setting}")
     with pytest.raises(ImapError, match=f"^backbone.{setting.partition('=')[0].removesuffix('.input_json')}"):
         model_settings(OmegaConf.to_container(config.backbone, resolve=True))

@@ -40,6 +40,7 @@ def values(made):
     }
 
 
+@pytest.mark.slow
 def test_the_form_opens_with_the_settings_of_the_command_line(built):
     shown = values(built)
     assert (shown["seed"], shown["steps"], shown["read"], shown["effect"]) == (5, 2, "during", True)
@@ -47,6 +48,7 @@ def test_the_form_opens_with_the_settings_of_the_command_line(built):
     assert shown["start"] == "Show the maps" and (shown["resize"], shown["frames"]) == ("crop", "uniform")
 
 
+@pytest.mark.slow
 def test_gradio_counts_nobody_and_keeps_its_files_in_the_folder_of_the_results(built):
     assert built.analytics_enabled is False and os.environ["GRADIO_ANALYTICS_ENABLED"] == "False"
     assert {one.GRADIO_CACHE for one in built.blocks.values()} == {str(built.engine.folder)}

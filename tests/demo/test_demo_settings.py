@@ -21,6 +21,7 @@ def test_a_setting_of_both_commands_counts_for_both_and_another_one_for_its_own(
     assert configs[True]["video"] == {"resize": "stretch", "frames": "uniform", "seconds": None}
 
 
+@pytest.mark.slow
 def test_the_steps_of_a_video_are_those_of_a_clip_only_with_its_indices():
     alone = configurations(["num_inference_steps=5"])
     assert [alone[x]["num_inference_steps"] for x in (False, True)] == [5, 20]
@@ -88,6 +89,7 @@ def test_help_names_the_port_and_needs_no_gradio(monkeypatch, capsys):
     assert shown.startswith("usage: imap demo [--port N] [setting=value ...]") and "Ctrl-C" in shown
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["shapes_wan", "shapes_cogvideox", "shapes_hunyuanvideo"])
 def test_the_examples_hold_only_words_that_the_model_knows(name):
     backbone = configurations([f"backbone={name}"])[False]["backbone"]
@@ -98,6 +100,7 @@ def test_the_examples_hold_only_words_that_the_model_knows(name):
         assert set(words) <= set(backbone["words"]) & set(example.prompt.split())
 
 
+@pytest.mark.slow
 def test_the_page_opens_with_the_words_of_the_command_line():
     typed = configurations(["prompt=a box, it dips", "motions=dips"])[False]
     assert examples.first(typed) == examples.Example("a box, it dips", "", "dips")

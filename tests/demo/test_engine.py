@@ -16,7 +16,7 @@ from imap.demo.job import Job, Stopped
 from imap.demo.settings import configurations
 from imap.map_files import read_meta
 from imap.runs.runner import run_command
-from tests.conftest import composed
+from tests.shared import composed
 
 CLIP = Path(imap.demo_model("wan")).parents[1] / "clips/001-a-box-jumps-while-a-ring-flashes.mp4"
 SMALL = ["backbone=tiny_wan", "height=32", "width=48", "num_frames=9", "renoise_timestep=[1,2]"]
@@ -67,6 +67,7 @@ def test_a_job_writes_what_the_command_writes(engine, form, tmp_path):
     assert f"{other.name}/npy/sel_imap_layers.npy" in packed and f"{other.name}/view/overview.mp4" in packed
 
 
+@pytest.mark.slow
 def test_each_step_is_told(engine, undrawn):
     seen = []
     engine.run(FORM, lambda *place: seen.append(place))
@@ -78,6 +79,7 @@ def test_each_step_is_told(engine, undrawn):
     assert seen[0] == ("check", 0, 0) and [x[0] for x in seen[-3:]] == ["write", "pictures", "archive"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", [FORM, OF_CLIP], ids=["prompt", "clip"])
 def test_a_job_that_is_stopped_leaves_nothing(engine, undrawn, form):
     modules = [x for x in engine.pipe.components.values() if hasattr(x, "modules")]
@@ -132,6 +134,7 @@ def test_what_the_command_refuses_is_refused_with_the_same_words(engine, start, 
     assert start in str(error.value) and set(engine.folder.iterdir()) == folders
 
 
+@pytest.mark.slow
 def test_only_the_last_results_are_kept(engine, undrawn, monkeypatch):
     monkeypatch.setattr(engines, "KEPT", 2)
     results = [engine.run(replace(FORM, read="during", steps=2), nobody) for _ in range(3)]
@@ -144,6 +147,7 @@ def test_notes_are_those_of_the_sample(engine, undrawn):
     assert result.notes == read_meta(result.folder)["notes"] and any("dog" in note for note in result.notes)
 
 
+@pytest.mark.slow
 def test_one_job_runs_at_a_time_and_one_that_is_stopped_while_it_waits_does_not_begin(engine, undrawn):
     at_step, go_on, seen = threading.Event(), threading.Event(), []
 
@@ -170,6 +174,7 @@ def test_one_job_runs_at_a_time_and_one_that_is_stopped_while_it_waits_does_not_
     assert isinstance(stopped.error, Stopped) and stopped.result is None
 
 
+@pytest.mark.slow
 def test_settings_that_the_model_cannot_run_with_are_refused_before_it_is_loaded(monkeypatch):
     monkeypatch.setattr(engines, "load_model", lambda *arguments: pytest.fail("loaded"))
     with pytest.raises(ImapError, match="imap_layer names layer 99"):

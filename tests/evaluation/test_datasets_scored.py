@@ -205,6 +205,7 @@ def vspw(tmp_path_factory):
     return run, sample
 
 
+@pytest.mark.slow
 def test_vspw_is_scored_as_by_hand(vspw):
     run, sample = vspw
     score(["run", str(run), "--maps", KEY])
@@ -247,6 +248,7 @@ def test_vspw_is_scored_as_by_hand(vspw):
     assert means["ap"] == (approximately((light["ap"] + 1 + wall["ap"]) / 3), 1)
 
 
+@pytest.mark.slow
 def test_vspw_is_segmented_as_by_hand(vspw):
     run, _ = vspw
     score(["segment", str(run), "--map", KEY])
@@ -317,6 +319,7 @@ def truth_of(hidden):
     return truth
 
 
+@pytest.mark.slow
 def test_davis_is_scored_as_by_hand(davis):
     run, (sample, _), (x, _) = davis
     found = numbers_of(run / "scores.csv", sample.name, "bike packing")
@@ -337,6 +340,7 @@ def test_davis_is_scored_as_by_hand(davis):
     assert table_of(run, "concept")["ap"] == (approximately((expected["ap"] + 1) / 2), 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", ["otsu", "best"])
 def test_j_and_f_of_davis_are_those_of_vos_benchmark(davis, tmp_path, rule):
     vos = pytest.importorskip("vos_benchmark.benchmark", exc_type=ImportError)  # OpenCV may lack libGL

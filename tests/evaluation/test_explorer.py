@@ -119,6 +119,7 @@ def run(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_entries_have_the_scores_and_curves_of_every_row(run):
     entries = entries_of(run)
     assert [(entry.sample, entry.word) for entry in entries[:2]] == [("000-ball", "ball"), ("000-ball", "jumps")]
@@ -135,6 +136,7 @@ def test_entries_have_the_scores_and_curves_of_every_row(run):
     assert list(entries_of(run, ["GramCol", "imap"])[0].scores) == ["GramCol", "GramCol, all layers"]
 
 
+@pytest.mark.slow
 def test_means_are_those_of_the_table(run):
     entries = entries_of(run)
     means, expected = means_of(entries, "motion"), table(read_scores([run / "scores.csv"]), "motion")
@@ -176,6 +178,7 @@ const choose = (id, value) => { byId(id).value = value; byId(id).dispatchEvent(n
 """
 
 
+@pytest.mark.slow
 def test_the_page_lists_the_worst_first_with_the_numbers_of_the_table(run, browser):
     seen = browser.look(
         run / "scores.html", (1280, 900), LISTED + "return [list('means'), list('clips'), list('words')]", False

@@ -295,12 +295,14 @@ def test_twenty_samples_with_three_faults_lose_nothing_and_only_the_time_out_is_
     assert counts(run) == {"graded": 19, "refused": 1, "malformed": 0, "failed": 0}
 
 
+@pytest.mark.slow
 def test_requests_of_different_samples_are_sent_side_by_side(serve, tmp_path):
     run, server = write_run(tmp_path, 7), serve(delay=0.3)
     judge(run, server, "--parallel", "3", "--timeout", "5")
     assert server.most == 3 and len(server.requests) == 7 and counts(run)["graded"] == 7
 
 
+@pytest.mark.slow
 def test_an_interrupt_between_replies_sends_nothing_more(serve, tmp_path, monkeypatch, capsys):
     def interrupted(asked, *_, **__):
         yield next(asked)
@@ -339,6 +341,7 @@ def test_delays_double_and_obey_the_endpoint(monkeypatch):
     assert endpoints._delay(0, Response) == 600
 
 
+@pytest.mark.slow
 def test_refused_and_malformed_answers_are_counted_and_kept(serve, tmp_path, capsys):
     run = write_run(tmp_path, 6)
     error = json.dumps({"error": {"message": f"filtered {SECRET}", "code": "content_filter"}})
@@ -371,6 +374,7 @@ def test_a_request_without_a_reply_is_asked_again_by_the_next_command(serve, tmp
     assert len(server.requests) == 5 and counts(run)["graded"] == 3
 
 
+@pytest.mark.slow
 def test_failures_with_replies_between_them_do_not_stop_the_command(serve, tmp_path):
     run, server = write_run(tmp_path, 6), serve(*[BROKEN, BROKEN, GOOD] * 3)
     with pytest.raises(SystemExit, match="3 maps had no reply"):
@@ -454,6 +458,7 @@ def test_an_interrupt_ends_waiting_and_keeps_the_reply_under_way(serve, tmp_path
     assert len(server.requests) == 2 and len(list((run / "judge/replies").glob("[!.]*.json"))) == 1
 
 
+@pytest.mark.slow
 def test_a_dry_run_writes_pictures_and_prompts_and_sends_nothing(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("socket.socket.connect", None)
     run = write_run(tmp_path, 2)

@@ -105,6 +105,7 @@ def test_a_class_that_is_cut_off_is_no_word(tmp_path):
     assert line["concepts"] == ["door", "traffic light"]
 
 
+@pytest.mark.slow
 def test_motion_is_estimated_for_data_without_labels(tmp_path):
     pytest.importorskip("pycocotools")
     root = layouts.mevis(tmp_path / "in")

@@ -36,6 +36,7 @@ def our_j_and_f(found, truth):
     return region_j(found, truth), boundary_f(Outline.of(found), Outline.of(truth))
 
 
+@pytest.mark.slow
 def test_j_and_f_are_those_of_vos_benchmark():
     evaluator = pytest.importorskip("vos_benchmark.evaluator", exc_type=ImportError).Evaluator
     for seed in range(4):

@@ -24,7 +24,7 @@ from imap.shapes.render import render
 from imap.shapes.world.scenes import Conditions
 from imap.testing import tiny
 from imap.tracing.layer_choice import Lambda2Probe, LayerChoice
-from tests.conftest import composed
+from tests.shared import composed
 
 FILES = {
     "teaser": ["teaser.csv", "teaser-1.npy", "teaser-2.npy"],
@@ -150,6 +150,7 @@ def test_the_chosen_k_is_among_those_shown():
     assert counts_of(3, 2) == [1, 2, 3]
 
 
+@pytest.mark.slow
 def test_methods_shows_every_registered_map_in_the_papers_order(drawn):
     labels = list(dict.fromkeys(row["map"] for row in table(drawn("methods")[1], "methods")))
     baselines = ["cross attention", "text attention", "ConceptAttention"]
@@ -157,6 +158,7 @@ def test_methods_shows_every_registered_map_in_the_papers_order(drawn):
     assert set(labels) == {x.label for x in MAPS}
 
 
+@pytest.mark.slow
 def test_methods_writes_the_maps_and_their_scores(drawn):
     study, folder = drawn("methods")
     sample = study.samples[0]
@@ -170,6 +172,7 @@ def test_methods_writes_the_maps_and_their_scores(drawn):
     np.testing.assert_array_equal(np.load(folder / "methods.npy")[KEYS.index(key)], output.maps.of(word, key))
 
 
+@pytest.mark.slow
 def test_lambda_2_comes_from_the_step_that_the_clip_is_noised_to(drawn):
     study, folder = drawn("lambda_2")
     rows = table(folder, "lambda_2")
@@ -184,6 +187,7 @@ def test_lambda_2_comes_from_the_step_that_the_clip_is_noised_to(drawn):
     )
 
 
+@pytest.mark.slow
 def test_qk_matching_is_the_cross_attention_map_of_the_layer(drawn):
     study, folder = drawn("qk_matching")
     maps, rows = np.load(folder / "qk_matching.npy"), table(folder, "qk_matching")
@@ -211,6 +215,7 @@ def test_each_timestep_is_a_pass_of_its_own(drawn):
         assert 0 < float(row["timestep"]) < 1000
 
 
+@pytest.mark.slow
 def test_teaser_shows_imap_of_motion_words_and_their_means(drawn):
     study, folder = drawn("teaser")
     rows = table(folder, "teaser")

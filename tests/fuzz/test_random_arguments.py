@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 import imap
 from imap.jobs.renoising import RenoiseSettings
 from imap.tracing.start import start_trace
-from tests.conftest import PROMPT
 from tests.fuzz.values import accepted, fuzzed, same, search, texts, values
+from tests.shared import PROMPT
 
 METHOD = ("imap_layer", "maps_layers", "maps_timesteps", "imap_sep_score", "imap_sep_topk", "imap_qk_matching_target")
 METHOD += ("surrogate", "standardize", "softmax", "concept_token", "prompt_tokens", "effect", "effect_neutral", "show")
@@ -32,6 +32,7 @@ def plain(value):
     return tuple(" ".join(x.split()) for x in value) if isinstance(value, list | tuple) else None
 
 
+@pytest.mark.slow
 @fuzzed(0.15)
 def test_arguments_of_a_trace(examples, pipes):
     base = {"prompt": PROMPT, "concepts": ["ball"], "motions": ["rolls"], "effect": False}

@@ -87,6 +87,7 @@ def check_run(name, value, config, run):
         assert str(getattr(run, name)).lower() == value.lower()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("renoising", [False, True])
 @fuzzed(0.06, few=5)
 def test_a_command_line_is_refused_or_planned_as_it_is_typed(examples, renoising, tmp_path, monkeypatch):

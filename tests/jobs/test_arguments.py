@@ -8,7 +8,7 @@ from PIL import Image
 import imap
 from imap.media.clip_file import open_clip
 from imap.media.video_io import write_video
-from tests.conftest import PROMPT
+from tests.shared import PROMPT
 
 CLIP = np.random.default_rng(0).integers(0, 255, (9, 32, 48, 3), dtype=np.uint8)
 LATENTS = torch.zeros(1, 16, 3, 4, 6)
@@ -72,6 +72,7 @@ def test_wrong_arguments_get_one_line(pipes, name, value, reason):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_a_clips_times_follow_its_maps_into_pictures_and_files(pipes, tmp_path):
     write_video(tmp_path / "clip.mp4", CLIP, [0, 1, 2, 3, 4, 4.5, 5, 5.5, 6, 7])
     clip = {"clip": tmp_path / "clip.mp4", "seconds": (2, 6.5), "num_frames": 5, "frames": "uniform"}

@@ -17,8 +17,8 @@ from imap.backbones import backbone_of
 from imap.config.scale import LATENTS
 from imap.jobs.posterior_cache import PosteriorCache, check_cache
 from imap.testing import tiny
-from tests.conftest import FAMILIES
 from tests.runs.test_runner import FOLDER, SAMPLE, arrays, command, listed, loads, moving_square, no_load
+from tests.shared import FAMILIES
 
 CLIP = np.random.default_rng(0).integers(0, 256, (9, 32, 48, 3), np.uint8)
 
@@ -150,6 +150,7 @@ def test_a_vae_whose_weights_are_elsewhere_is_refused_and_a_folder_that_cannot_b
         PosteriorCache(tmp_path / "file" / "sub", backbone_of(pipes("wan")))
 
 
+@pytest.mark.slow
 def test_a_list_is_the_same_with_and_without_a_cache(command, loads, encoded, tmp_path, caplog):
     caplog.set_level(logging.INFO)
     clips = [moving_square(tmp_path / f"{n}.mp4", 9, 32, 48, level=100 + n) for n in (0, 1)]
@@ -174,6 +175,7 @@ def test_a_list_is_the_same_with_and_without_a_cache(command, loads, encoded, tm
         assert not np.array_equal(one["imap"], arrays(tmp_path / "plain" / name)["imap"])
 
 
+@pytest.mark.slow
 def test_a_full_denoise_draws_the_same_numbers_with_a_cache(command, loads, tmp_path):
     clip = moving_square(tmp_path / "clip.mp4", 9, 32, 48)
     request = [*SAMPLE, f"video_path={clip}", "renoise_timestep=0", "test_full_denoise=true"]

@@ -15,7 +15,7 @@ from imap.jobs.reading import READING
 from imap.jobs.sampling import sample_video
 from imap.map_files import FACTS
 from imap.methods.registry import after_key
-from tests.conftest import FAMILIES, PROMPT, SIZES, composed
+from tests.shared import FAMILIES, PROMPT, SIZES, composed
 
 SAMPLE = Sample(PROMPT, ("ball", "small dog"), ("rolling",))
 WORDS = {"concepts": SAMPLE.concepts, "motions": SAMPLE.motions}

@@ -267,6 +267,7 @@ def test_a_file_that_is_no_video_is_refused_in_one_line(name: str, write, messag
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_a_transport_stream_that_ends_inside_a_frame_is_refused(tmp_path: Path):
     path, refused = tmp_path / "packets.ts", 0
     shortened(path, form="mpegts")

@@ -105,6 +105,7 @@ def test_a_written_video_names_its_colours_and_keeps_them(tmp_path: Path):
     assert np.abs(read_clip(tmp_path / "a.mp4").astype(int) - RGB).max() <= 3
 
 
+@pytest.mark.slow
 def test_high_dynamic_range_is_told(tmp_path: Path):
     with av.open(str(tmp_path / "clip.mp4"), "w") as file:
         stream = file.add_stream("libx264", rate=8)

@@ -52,6 +52,7 @@ def test_a_score_is_the_oracles(name):
     assert_like_oracle(name, outputs(heads=4, frames=5, patches=7, width=6))
 
 
+@pytest.mark.slow
 @every_score
 def test_more_tokens_than_the_silhouettes_sample(name):
     o = outputs(heads=2, frames=7, patches=800, width=4)

@@ -20,7 +20,7 @@ from torch.nn.functional import silu
 import imap
 from imap.methods import reference as method
 from imap.testing import tiny
-from tests.conftest import FAMILIES, pictures_for, sizes_of
+from tests.shared import FAMILIES, pictures_for, sizes_of
 
 PROMPT = "A red kangaroo rolls past a small dog on the grass."
 CONCEPTS, MOTIONS = ["small dog", "kangaroo", "xylophone"], ["rolling"]
@@ -525,6 +525,7 @@ def test_ltx2_without_gates_and_modulated_text_is_the_plain_reference(record, ta
     check(record, Setting("ltx2", target), built={"gated": False})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ["concepts", "prompt"])
 def test_cogvideox_with_sincos_positions_is_the_plain_reference(record, target):
     check(record, Setting("cogvideox", target), built={"rotary": False})
@@ -544,6 +545,7 @@ def test_each_choice_of_a_concepts_token_is_the_plain_reference(record, family, 
     check(record, Setting(family, "concepts", concept_token=concept_token))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("family", "target"),
     [("cogvideox", "prompt"), ("hunyuanvideo", "concepts"), ("wan", "prompt"), ("wan", "concepts")],
@@ -563,18 +565,21 @@ def test_maps_of_every_prompt_token_are_the_plain_reference(record, family, soft
     assert len(maps.tokens) == count
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_single_concept_is_not_standardized_and_says_so(record, family):
     maps = check(record, Setting(family, "concepts", ["kangaroo"], standardize=False))
     assert maps.facts["method"]["standardize"] == "none"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_single_word_of_the_prompt_is_standardized_over_the_prompt(record, family):
     maps = check(record, Setting(family, "prompt", ["kangaroo"]))
     assert maps.facts["method"]["standardize"] == "text"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("all_layer", "chosen_layers"), [(2, [0, 2]), (1, [2])])  # 1 is not read, or 0
 @pytest.mark.parametrize("family", FAMILIES)
 def test_chosen_steps_and_layers_are_the_same_choice_of_the_reference(record, family, all_layer, chosen_layers):

@@ -7,7 +7,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from imap.runs.plan import Plan, plan
-from tests.conftest import composed
+from tests.shared import composed
 
 ROOT = Path(__file__).parents[2]
 FOLDER = "000-a-red-ball-rolls"

@@ -59,6 +59,7 @@ def second(monkeypatch):
     return during
 
 
+@pytest.mark.slow
 def test_nan_in_one_layer_stops_that_sample_and_is_named(command, loads, second, request_of_three, tmp_path):
     def fault(pipe):
         norm = backbone_of(pipe).hooked_modules(backbone_of(pipe).blocks[2])["v"]
@@ -110,6 +111,7 @@ def test_an_exception_in_the_writer_fails_that_sample_and_leaves_no_part_of_it(
     assert visible(tmp_path / "out") == [*OTHERS, ERRORS] and errors(tmp_path / "out")[0]["stage"] == "write"
 
 
+@pytest.mark.slow
 def test_an_output_folder_that_is_removed_loses_what_was_in_it_and_the_rest_is_made(
     command,
     loads,
@@ -185,6 +187,7 @@ def test_a_clock_that_jumps_back_changes_no_result(
     assert "0 done, 3 already finished" in command("sampling", *request_of_three)[1]
 
 
+@pytest.mark.slow
 def test_the_lock_of_a_killed_process_holds_nothing_up(command, loads, request_of_three, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
@@ -199,6 +202,7 @@ def test_the_lock_of_a_killed_process_holds_nothing_up(command, loads, request_o
     assert status == 0 and "3 done" in said and "waiting for" not in said and visible(out) == NAMES
 
 
+@pytest.mark.slow
 def test_memory_that_runs_out_fails_that_sample_with_advice(command, loads, second, request_of_three, tmp_path):
     def fault(pipe):
         def stop(module, args):

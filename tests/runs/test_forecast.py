@@ -18,8 +18,8 @@ from imap.runs.listing import LIST
 from imap.runs.run_record import git_state
 from imap.runs.weights import weights_of
 from imap.testing import tiny
-from tests.conftest import FAMILIES, composed
 from tests.runs.test_runner import command, listed, loads, moving_square, no_load  # noqa: F401
+from tests.shared import FAMILIES, composed
 
 QUICK = ["num_frames=5", "num_inference_steps=2"]
 WORDS = ["prompt=A red ball rolls past a dog.", "concepts=ball, dog", "motions=rolls"]

@@ -11,7 +11,7 @@ from imap.errors import ImapError
 from imap.map_files import read_meta
 from imap.media.pictures import fit_pictures, read_picture
 from imap.testing import tiny
-from tests.conftest import PROMPT
+from tests.shared import PROMPT
 
 SETTINGS = ["imap_layer=[0,1]", "imap_sep_topk=2", "num_inference_steps=2", "pictures=false"]
 RNG = np.random.default_rng(0)

@@ -101,6 +101,7 @@ def ladder(monkeypatch) -> list[str]:
     return placed
 
 
+@pytest.mark.slow
 def test_a_job_is_run_again_until_it_fits(pipes, ladder, caplog):
     tries = []
 
@@ -126,6 +127,7 @@ def test_the_advice_names_tiling_where_it_is_off(monkeypatch):
     assert imap.runs.less_memory._advice(pipe) == "set a smaller height, width or num_frames, or use a larger GPU"
 
 
+@pytest.mark.slow
 def test_a_list_goes_on_with_the_safer_offload_and_records_it(
     command,
     loads,
@@ -157,6 +159,7 @@ def test_a_list_goes_on_with_the_safer_offload_and_records_it(
         assert all(np.array_equal(one[key], other[key]) for key in other)
 
 
+@pytest.mark.slow
 def test_a_sample_that_never_fits_fails_with_advice_and_the_others_go_on(command, loads, failing, tmp_path):
     failing("bad", FULL)
     status, said = command("sampling", listed(tmp_path, "a bad ball", "a dog"), "num_inference_steps=1")
@@ -175,6 +178,7 @@ def test_a_change_of_offload_is_made_by_diffusers(monkeypatch):
     assert called == [("enable_model_cpu_offload", "cpu"), ("enable_sequential_cpu_offload", "cpu")]
 
 
+@pytest.mark.slow
 def test_the_file_of_a_measured_layer_choice_survives_a_retry(command, loads, ladder, tmp_path, monkeypatch):
     """lambda_2 is measured anew after memory ran out: nothing of the first try is left in it."""
     request = ["prompt=a ball", "concepts=ball", "num_inference_steps=2", "imap_layer=auto"]

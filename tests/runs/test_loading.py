@@ -15,7 +15,7 @@ from imap.config.model import model_settings
 from imap.runs.checkpoint import read_checkpoint
 from imap.runs.loading import load, with_flow_shift
 from imap.testing import tiny
-from tests.conftest import composed
+from tests.shared import composed
 
 PARTS = ("text_encoder", "transformer", "vae")
 

@@ -23,8 +23,8 @@ from imap.runs.loading import load
 from imap.runs.quantization import check_quantized
 from imap.runs.weights import memory_line, weights_of
 from imap.testing import tiny
-from tests.conftest import PROMPT, SIZES, composed, sizes_of
 from tests.runs.test_runner import command  # noqa: F401  (a fixture)
+from tests.shared import PROMPT, SIZES, composed, sizes_of
 
 WORDS = {"concepts": ["ball", "zebra"], "motions": ["rolls"]}
 TARGETS = ["to_q", "to_k", "to_v", "to_out.0"]
@@ -86,6 +86,7 @@ def traced(pipe, name="wan"):
     return found, trace.maps()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["wan", "cogvideox", "hunyuanvideo", "ltx", "mochi", "allegro"])
 def test_a_file_takes_the_place_of_the_checkpoints_transformer(name, tmp_path):
     expected = other_transformer(name, tmp_path / "a.safetensors")
@@ -98,6 +99,7 @@ def test_a_file_takes_the_place_of_the_checkpoints_transformer(name, tmp_path):
     assert all(torch.equal(vae[key], own[key]) for key in own)
 
 
+@pytest.mark.slow
 def test_each_of_two_transformers_can_be_a_file(tmp_path):
     expected = other_transformer("wan2_2", tmp_path / "b.safetensors", "transformer_2")
     pipe = loaded(of_family("wan2_2", transformer_2=str(tmp_path / "b.safetensors")))
@@ -196,6 +198,7 @@ def test_concept_tokens_pass_the_layers_of_a_lora(name, tmp_path):
     assert len(tokens) > tokens.count(4) > 0
 
 
+@pytest.mark.slow
 def test_loras_of_two_transformers(tmp_path):
     one, two = (lora_file(tmp_path / f"{x}.safetensors", seed=x) for x in (1, 2))
     pipe = loaded(of_family("wan2_2", lora=str(one), lora_2=str(two), lora_2_weights=0.25))
@@ -356,6 +359,7 @@ def test_hub_ids_and_folders_of_loras(tmp_path):
     assert set(recorded[2]) == {"file", "sha256", "weight"}
 
 
+@pytest.mark.slow
 def test_what_changes_results_is_recorded_and_nothing_else(tmp_path, monkeypatch):
     plain = settings()
     assert plain.weights == NOTHING and set(plain.recorded()) == {
@@ -382,6 +386,7 @@ def test_what_changes_results_is_recorded_and_nothing_else(tmp_path, monkeypatch
     assert settings(lora=one).recorded() != before
 
 
+@pytest.mark.slow
 def test_a_run_with_another_lora_does_not_reuse_results(command, tmp_path):  # noqa: F811
     one, two = (lora_file(tmp_path / f"{x}.safetensors", seed=x) for x in (1, 2))
     words = ["backbone=tiny_wan", "prompt=A red ball rolls", "concepts=ball", "motions=rolls", "num_inference_steps=1"]

@@ -28,7 +28,7 @@ from imap.runs.listing import LIST
 from imap.testing import tiny
 from imap.view.card import card
 from imap.view.sample import open_sample, time_labels
-from tests.conftest import FAMILIES, composed
+from tests.shared import FAMILIES, composed
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["height=32", "width=48", "num_frames=9", "num_inference_steps=2", "pictures=false"]
@@ -183,6 +183,7 @@ def test_a_clip_is_read_and_written_with_its_maps(family: str, command, tmp_path
     assert np.abs(again - read_clip(clip)).mean() < 6
 
 
+@pytest.mark.slow
 def test_the_truth_beside_a_clip_is_recorded_as_the_clip_was_read(command, loads: list, tmp_path: Path):
     clip = moving_square(tmp_path / "clip.mp4", 9, 48, 96)
     masks = read_clip(clip)[None, ..., 0] > 130
@@ -297,6 +298,7 @@ def test_maps_of_all_prompt_tokens_are_written_with_prompt_tokens(command, loads
     assert maps["imap"].shape[0] == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["sampling", "renoising"])
 def test_a_changed_keep_makes_a_sample_again_and_none_leaves_earlier_ones(
     name, command, loads: list, tmp_path: Path, clip: Path
@@ -383,6 +385,7 @@ def test_only_a_setting_that_changes_the_result_redoes_a_sample(command, loads: 
     assert len(loads) == 6 and visible(tmp_path / "out") == [FOLDER]
 
 
+@pytest.mark.slow
 def test_a_changed_clip_redoes_the_sample_and_is_logged_once(command, loads: list, tmp_path: Path):
     path = moving_square(tmp_path / "changed.mp4", 9, 32, 48)
     request = [*SAMPLE, f"video_path={path}", "renoise_timestep=1"]
@@ -467,6 +470,7 @@ def test_a_crash_after_the_arrays_are_written_leaves_no_partial_folder(
     assert [name for name in visible(tmp_path / "out") if name != ERRORS] == []
 
 
+@pytest.mark.slow
 def test_a_finished_folder_survives_a_redo_that_fails(command, loads, failing, tmp_path: Path):
     command("sampling", *SAMPLE, "num_inference_steps=1")
     before = arrays(tmp_path / "out" / FOLDER)
@@ -651,6 +655,7 @@ def test_repeated_texts_are_encoded_once(family: str, command, loads, pipes, cli
     assert not any(key.startswith("encod") for key in vars(pipes(family)))
 
 
+@pytest.mark.slow
 def test_a_failed_choice_of_layers_ends_the_run_in_one_line(command, loads, monkeypatch):
     def broken(*_):
         raise RuntimeError("out of memory")

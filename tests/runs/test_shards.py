@@ -41,6 +41,7 @@ def test_shards_begin_with_their_part_of_the_whole_list_and_help_with_the_rest()
     assert shard_order(tasks, NAMES[:7], 0, 1) == tasks
 
 
+@pytest.mark.slow
 def test_a_shard_decodes_its_clips_and_the_first_good_one(command, loads, tmp_path, monkeypatch):  # noqa: F811
     """A clip of another part that is broken fails when its turn comes."""
     clips = [moving_square(tmp_path / f"{i}.mp4", 5, 32, 48, 200 + i) for i in range(6)]
@@ -84,6 +85,7 @@ def test_without_locks_devices_do_their_parts_alone(no_locks, tmp_path: Path, ca
     assert len(caplog.messages) == 2 and list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_without_locks_a_shard_says_once_that_it_does_its_part_alone(no_locks, command, loads, tmp_path: Path):  # noqa: F811
     settings = [listed(tmp_path, "a ball", "a dog", "a cat"), *QUICK, "shard.count=2"]
     status, said = command("sampling", *settings, "shard.index=1")

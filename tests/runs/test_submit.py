@@ -17,8 +17,8 @@ from benchmarks.kills import compare, files_of
 from imap.cli.commands import run_samples
 from imap.errors import ImapError
 from imap.runs import submit, waiting
-from tests.conftest import composed
 from tests.runs.test_runner import ROOT
+from tests.shared import composed
 
 TINY = ["backbone=tiny_wan", "height=32", "width=48", "num_frames=5", "num_inference_steps=1"]
 LARGER = ["backbone=tiny_wan", "height=64", "width=96", "num_frames=9", "num_inference_steps=1"]

@@ -49,6 +49,7 @@ def test_the_report_shows_this_list_in_its_order_and_nothing_is_made_again(comma
     assert (out / "report.html").stat().st_mtime_ns > before
 
 
+@pytest.mark.slow
 def test_prompts_of_one_name_keep_their_results(command, loads, tmp_path):  # noqa: F811
     for prompt in ("日本", "中国", "a ball!", "a ball?"):
         assert command("sampling", f"prompt={prompt}", "concepts=ball", *QUICK)[0] == 0
@@ -63,6 +64,7 @@ def test_repeated_samples_are_told(command, loads, tmp_path):  # noqa: F811
     assert "0 done, 3 already finished" in said and "the same" not in said
 
 
+@pytest.mark.slow
 def test_other_settings_of_a_list_are_told_in_one_line(command, loads, tmp_path):  # noqa: F811
     command("sampling", listed(tmp_path, "a ball", "a dog"), *QUICK)
     _, said = command("sampling", listed(tmp_path, "a ball", "a dog"), *QUICK, "seed=7")
@@ -88,6 +90,7 @@ def test_leftovers_inside_a_sample_are_cleared(command, loads, tmp_path, dead): 
     assert [x for x in visible(sample) if x.startswith(".")] == [f".view.partial-{os.getppid()}"]
 
 
+@pytest.mark.slow
 def test_a_sample_of_a_live_process_comes_last(command, loads, tmp_path):  # noqa: F811
     (tmp_path / "out").mkdir()
     holder = f"import time, pathlib\nfrom imap.claims import claim\nwith claim(pathlib.Path({str(tmp_path)!r}, 'out', "
@@ -138,6 +141,7 @@ def test_results_of_another_process_with_other_settings_are_not_replaced(command
     assert [(read_meta(out / name) or {})["request"]["settings"]["seed"] for name in visible(out)[:2]] == [7, 7]
 
 
+@pytest.mark.slow
 def test_view_tells_of_runs_with_different_settings(command, loads, tmp_path, capsys):  # noqa: F811
     from imap.view.__main__ import main
 
@@ -150,6 +154,7 @@ def test_view_tells_of_runs_with_different_settings(command, loads, tmp_path, ca
         assert cards(tmp_path / "out") == ["000-a-ball", "000-a-dog"]
 
 
+@pytest.mark.slow
 def test_pictures_of_the_working_folder_are_drawn(command, loads, tmp_path, monkeypatch):  # noqa: F811
     from imap.view.__main__ import main
 

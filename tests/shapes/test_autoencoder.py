@@ -20,6 +20,7 @@ def test_kl_agrees_with_torchs():
     assert kl(mean, logvar) == pytest.approx(expected.mean().item(), rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", RECIPES)
 def test_the_transformer_gets_latents_of_deviation_one(family, monkeypatch):
     recipe = RECIPES[family]

@@ -19,12 +19,14 @@ def videos(shown):
     return draw(shown, 25, 40, 40).frames.numpy()
 
 
+@pytest.mark.slow
 def test_true_videos_follow_their_captions_with_and_without_noise(videos, shown):
     noise = np.random.default_rng(0).normal(0, 15, videos.shape)
     for frames in (videos, np.clip(videos + noise, 0, 255).astype(np.uint8)):
         assert set(shares(sample_grid.judge_videos(frames, shown)).values()) == {1.0}
 
 
+@pytest.mark.slow
 def test_still_upside_down_and_exchanged_videos_do_not_follow_their_captions(videos, shown):
     still = shares(sample_grid.judge_videos(np.repeat(videos[:, :1], 25, axis=1), shown))
     assert still["present"] == 1 and still["follows the caption, stays"] == 1

@@ -31,6 +31,7 @@ def test_muon_agrees_with_torchs_up_to_rounding():
     assert (ours - theirs).abs().max() < 0.01 < (ours - 1).abs().mean()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", RECIPES)
 def test_muon_trains_the_blocks_matrices_and_adamw_all_other_parameters(family):
     transformer = RECIPES[family].build(0).transformer

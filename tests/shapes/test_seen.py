@@ -17,6 +17,7 @@ def rendered():
     return shown, draw(shown, *SIZE)
 
 
+@pytest.mark.slow
 def test_places_and_times_are_those_of_the_rendering(rendered):
     shown, drawn = rendered
     for i, scene in enumerate(shown):
@@ -30,6 +31,7 @@ def test_places_and_times_are_those_of_the_rendering(rendered):
                 assert (truth.moving == known.moving).mean() > 0.7 and not (truth.moving & known.still).any()
 
 
+@pytest.mark.slow
 def test_a_thing_that_is_not_there_is_told(rendered):
     shown, drawn = rendered
     absent = Scene((Thing("ball", "jumps", 0.3, 0.2, 0.7), Thing("cross", "dips", 0.7, 0.2, 0.7)), (40, 40, 40))

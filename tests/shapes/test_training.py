@@ -137,7 +137,8 @@ def test_training_clips_are_disjoint_from_evaluation_clips():
     assert trained[1].start not in trained[0] and trained[1].stop - 1 not in trained[0]
 
 
-@pytest.mark.parametrize("family", ["cogvideox", *(pytest.param(x, marks=pytest.mark.slow) for x in SLOWER)])
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["cogvideox", *SLOWER])
 def test_training_ends_in_a_pipeline_folder_that_loads(family, tmp_path):
     out = tmp_path / "run"
     train(short(family, out))

@@ -8,7 +8,7 @@ import imap
 from imap.backbones import backbone_of
 from imap.backbones.tokens import place_of
 from imap.tracing.steps import Steps
-from tests.conftest import FAMILIES, PROMPT, SIZES
+from tests.shared import FAMILIES, PROMPT, SIZES
 from tests.tracing.test_trace import WORDS, call, state_of
 
 ORDER = ("ball", "small dog", "rolling")
@@ -109,6 +109,7 @@ def test_the_other_maps_do_not_change_with_the_effect(pipes, family):
     assert all(np.array_equal(plain[key], more[key]) for key in plain)
 
 
+@pytest.mark.slow
 def test_words_are_batched_or_run_one_by_one_with_the_same_result(pipes, monkeypatch):
     def read():
         clip = np.random.default_rng(0).integers(0, 255, (9, 32, 48, 3), dtype=np.uint8)
@@ -122,6 +123,7 @@ def test_words_are_batched_or_run_one_by_one_with_the_same_result(pipes, monkeyp
     assert together.facts["effect"]["steps"] == [1, 2]
 
 
+@pytest.mark.slow
 def test_out_of_memory_halves_the_batch(pipes, monkeypatch):
     pipe, rows = pipes("wan"), []
     forward = type(pipe.transformer).forward

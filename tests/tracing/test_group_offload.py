@@ -18,7 +18,7 @@ from imap.runs.less_memory import offload_of, safer_offload
 from imap.runs.loading import place
 from imap.testing import tiny
 from imap.tracing import compatibility
-from tests.conftest import EVERY_FAMILY, FAMILIES, PROMPT, sizes_of
+from tests.shared import EVERY_FAMILY, FAMILIES, PROMPT, sizes_of
 from tests.tracing.test_trace import call as stock
 
 WORDS = {"concepts": ["ball", "zebra"], "motions": ["rolls"]}
@@ -131,6 +131,7 @@ MORE = product(FAMILIES, ("leaf_level", "block_level"), sorted({False, RELOADS})
 WAYS = [pytest.param(*way, marks=() if way in ONE_WAY[:3] else pytest.mark.slow) for way in {*ONE_WAY, *MORE}]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("family", "level", "stream", "first"), sorted(WAYS, key=str))
 def test_maps_and_latents_of_group_offloading_are_bit_identical(group_offload, family, level, stream, first):
     pipe = built(family)
@@ -148,6 +149,7 @@ def test_maps_and_latents_of_group_offloading_are_bit_identical(group_offload, f
     assert torch.equal(call(pipe, family, 1), expected[1][0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", EVERY_FAMILY)
 def test_the_whole_pipeline_is_offloaded_by_the_setting(group_offload, family, monkeypatch):
     monkeypatch.setattr(imap.runs.loading, "STREAMS_ARE_SAFE", False)  # diffusers has none on a CPU

@@ -17,8 +17,8 @@ from imap.jobs.sampling import sample_video
 from imap.map_files import read_meta
 from imap.methods.keep import Keeper, kept_bytes
 from imap.tracing import keep_memory
-from tests.conftest import FAMILIES, PROMPT
 from tests.jobs.test_reading import settings_of_run
+from tests.shared import FAMILIES, PROMPT
 from tests.tracing.test_trace import call, held
 
 WORDS = {"concepts": ["ball", "small dog"], "motions": ["rolls"]}

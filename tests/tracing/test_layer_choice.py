@@ -14,7 +14,7 @@ from imap.errors import ImapError
 from imap.runs.plan import check_model
 from imap.testing import tiny
 from imap.tracing.layer_choice import Lambda2Probe, LayerChoice, _of_attention, choose_once
-from tests.conftest import EVERY_FAMILY, FAMILIES, PROMPT, TWO_CALLS, composed, sizes_of
+from tests.shared import EVERY_FAMILY, FAMILIES, PROMPT, TWO_CALLS, composed, sizes_of
 from tests.tracing.test_trace import call, state_of
 
 

@@ -16,7 +16,7 @@ from peft import LoraConfig
 
 import imap
 from imap.testing import tiny
-from tests.conftest import FAMILIES, PROMPT
+from tests.shared import FAMILIES, PROMPT
 from tests.tracing.test_trace import WORDS, call
 
 KEYS = ("imap", "cross_attention_maps", "video_col")
@@ -39,6 +39,7 @@ def add_adapter(pipe, name="one"):
     pipe.transformer.add_adapter(LoraConfig(r=2, init_lora_weights=False, target_modules=targets), name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_maps_of_an_adapter_are_those_of_its_fused_weights(family):
     torch.manual_seed(0)
@@ -104,6 +105,7 @@ def test_step_caches_put_on_by_a_function_are_refused(family, cache, inside):
             imap.trace(pipe, PROMPT, **WORDS).__enter__()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_layerwise_casting_keeps_video_and_maps(family):
     plain, pipe = build(family), build(family)
@@ -145,6 +147,7 @@ def test_a_transformer_with_dropout_in_training_mode_is_refused():
         traced(pipe)
 
 
+@pytest.mark.slow
 def test_gradient_checkpointing_changes_no_map():
     pipe = build("wan")
     expected = traced(pipe)

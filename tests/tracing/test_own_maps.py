@@ -6,7 +6,7 @@ import torch
 
 import imap
 from imap.methods.registry import MAPS, check_maps, default_key, labels
-from tests.conftest import FAMILIES, PROMPT, SIZES
+from tests.shared import FAMILIES, PROMPT, SIZES
 
 
 def mean_logits(heads, rows):

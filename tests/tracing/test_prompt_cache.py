@@ -7,7 +7,7 @@ import imap
 import imap.tracing.prompt_cache
 from imap.backbones import backbone_of
 from imap.tracing.prompt_cache import PromptCache
-from tests.conftest import FAMILIES, PROMPT, SIZES
+from tests.shared import FAMILIES, PROMPT, SIZES
 
 
 @pytest.fixture

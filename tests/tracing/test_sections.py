@@ -15,7 +15,7 @@ from imap.backbones import backbone_of
 from imap.config.model import model_settings
 from imap.runs.checkpoint import read_checkpoint
 from imap.testing import tiny
-from tests.conftest import PROMPT, SIZES, composed, sizes_of
+from tests.shared import PROMPT, SIZES, composed, sizes_of
 from tests.tracing.test_trace import TARGETS, WORDS, call, state_of
 
 WINDOWS = {"num_frames": 17, "base_num_frames": 9, "overlap_history": 5, "ar_step": 0}
@@ -96,6 +96,7 @@ def finished(pipe, **more):
     return trace, latents, video
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", ["inverted_anti_drifting", "vanilla"])
 def test_sections_of_framepack_know_their_frames(pipes, order, tmp_path):
     pipe, given = pipes("framepack"), {**sizes_of("framepack"), "num_frames": 26, "sampling_type": order}
@@ -142,6 +143,7 @@ def test_windows_of_forcing_know_their_frames_and_their_history(pipes):
     assert all("frames" not in maps.facts["section"] for maps in trace.sections())
 
 
+@pytest.mark.slow
 def test_noise_on_the_history_is_no_step(pipes):
     """At low noise, finished frames may have a higher timestep than those that are made."""
     trace, _, _ = traced(pipes("skyreels_v2_forcing"))
@@ -164,6 +166,7 @@ def forcing(pipes, kind):
     return pipe
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["ImageToVideo", "VideoToVideo"])
 def test_forcing_from_a_picture_or_a_video_is_of_the_same_family(pipes, kind, picture):
     pipe = forcing(pipes, kind)
@@ -229,6 +232,7 @@ def test_sections_without_a_call_say_so(pipes):
         trace.sections()
 
 
+@pytest.mark.slow
 @each
 def test_chosen_steps_are_those_of_every_section(pipes, family):
     every, _, seen = traced(pipes(family))

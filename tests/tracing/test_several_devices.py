@@ -14,7 +14,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 import imap
 from imap.backbones import backbone_of
 from imap.testing import tiny
-from tests.conftest import FAMILIES, PROMPT, SIZES
+from tests.shared import FAMILIES, PROMPT, SIZES
 
 FIRST, OTHER = "cpu", "meta"  # as fake devices, two that need no driver
 LAST = ("norm_out", "norm_final", "proj_out", "single_transformer_blocks", "scale_shift_table")
@@ -55,6 +55,7 @@ def spread(mode: FakeTensorMode, transformer: nn.Module, blocks: list) -> None:
         transformer._parameters[name] = nn.Parameter(fake(mode, x, OTHER), requires_grad=False)
 
 
+@pytest.mark.slow
 @torch._functorch.config.patch(fake_tensor_allow_meta=True)
 @pytest.mark.parametrize(
     ("family", "target"), [*((family, "concepts") for family in FAMILIES), ("hunyuanvideo", "prompt")]

@@ -8,7 +8,7 @@ from PIL import Image
 
 import imap
 from imap.testing import tiny
-from tests.conftest import FAMILIES, PROMPT, SIZES
+from tests.shared import FAMILIES, PROMPT, SIZES
 from tests.tracing.test_trace import WORDS, call
 
 VIDEO = [Image.fromarray(np.full((32, 48, 3), 20 * i, np.uint8)) for i in range(9)]

@@ -19,7 +19,7 @@ import imap
 from imap.backbones import backbone_of
 from imap.backbones.features import Grid
 from imap.testing import tiny
-from tests.conftest import EVERY_FAMILY, FAMILIES, PROMPT, RENOISED, SIZES, TWO_CALLS, pictures_for, sizes_of
+from tests.shared import EVERY_FAMILY, FAMILIES, PROMPT, RENOISED, SIZES, TWO_CALLS, pictures_for, sizes_of
 
 WORDS = {"concepts": ["ball", "small dog"], "motions": ["rolling"]}
 TARGETS = ("concepts", "prompt")
@@ -345,6 +345,7 @@ def refused(pipe, match):
         pass
 
 
+@pytest.mark.slow
 def test_what_hooks_would_miss_is_refused_with_the_way_out():
     pipe = tiny.build("cogvideox")
 

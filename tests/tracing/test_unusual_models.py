@@ -8,7 +8,7 @@ from diffusers import CogVideoXTransformer3DModel, DiffusionPipeline, WanTransfo
 import imap
 from imap.backbones import backbone_of
 from imap.testing import tiny
-from tests.conftest import FAMILIES, PROMPT
+from tests.shared import FAMILIES, PROMPT
 
 WORDS = {"concepts": ["ball"], "motions": ["rolls"]}
 

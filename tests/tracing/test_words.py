@@ -20,7 +20,7 @@ from imap.view.card import card
 from imap.view.look import Look
 from imap.view.sample import open_sample
 from imap.view.strip import columns_of, strip
-from tests.conftest import FAMILIES, PROMPT, SIZES
+from tests.shared import FAMILIES, PROMPT, SIZES
 from tests.tracing.test_trace import WORDS, call
 
 TARGET = {"imap_qk_matching_target": "prompt"}

@@ -224,6 +224,7 @@ def cut(tmp_path_factory, write):
     return folder
 
 
+@pytest.mark.slow
 def test_the_command_writes_a_png_per_frame_and_word(cut):
     maps, words = Maps.load(cut), {"ball": "ball", "box": "box", "rises-----script--falls": "rises & </script> falls"}
     assert sorted(path.name for path in (cut / "view/masks").iterdir()) == sorted([*words, "masks.json"])
@@ -235,6 +236,7 @@ def test_the_command_writes_a_png_per_frame_and_word(cut):
         assert np.array_equal(pictures, 255 * expected.astype(np.uint8))
 
 
+@pytest.mark.slow
 def test_the_json_holds_the_same_masks_as_coco_has_them(cut):
     found, maps = masks_in(cut), Maps.load(cut)
     assert found["info"] == {
@@ -299,6 +301,7 @@ def test_a_folder_of_masks_that_imap_has_not_written_stays(cut, tmp_path):
     assert (folder / "view/masks/mine.png").exists()
 
 
+@pytest.mark.slow
 def test_a_failure_leaves_the_old_masks(cut, tmp_path, monkeypatch):
     folder = shutil.copytree(cut, tmp_path / "000-sample")
     before = masks_in(folder)

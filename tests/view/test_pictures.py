@@ -202,6 +202,7 @@ def test_a_look_that_is_not_known_is_refused(given, said):
         Look(**given)
 
 
+@pytest.mark.slow
 def test_a_run_of_an_earlier_version_is_shown(earlier, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["view", str(earlier)])
     with pytest.raises(SystemExit) as ended:
@@ -255,6 +256,7 @@ def test_the_command_shows_all_samples_of_a_run(run, monkeypatch, capsys):
     assert shown.count("view") == 2 and (run / "report.html").is_file()
 
 
+@pytest.mark.slow
 def test_a_bad_sample_does_not_stop_the_others_and_the_status_says_so(run, write, monkeypatch, capsys, caplog):
     old, bad, good = samples_in(run)[0], run / "001-sample", write(run / "002-sample")
     meta = json.loads((old / "meta.json").read_text())
@@ -438,6 +440,7 @@ def test_a_damaged_sample_is_logged_once_in_one_line(damage, run, monkeypatch, c
     assert line.startswith("000-sample: no pictures: ") and "\n" not in line and re.search(said, line), line
 
 
+@pytest.mark.slow
 def test_view_loads_no_model_code():
     models = ("torch", "diffusers", "transformers", "hydra")
     code = f"import sys, imap.view.__main__; print([x for x in {models} if x in sys.modules])"

@@ -157,6 +157,7 @@ def test_a_saved_folder_with_a_video_is_drawn(maps, video, tmp_path):
     assert {"ball.mp4", "overview.mp4", "strip.png", "view.json"} <= {path.name for path in view.iterdir()}
 
 
+@pytest.mark.slow
 def test_a_saved_folder_without_a_video_is_drawn_as_maps_alone(maps, tmp_path):
     folder = maps.save(tmp_path / "saved")
     shown = open_sample(folder)
@@ -185,6 +186,7 @@ def test_a_users_map_is_named_in_pictures_and_report(maps, video, tmp_path):
     assert "soft GramCol" in [text.get_text().replace("\n", " ") for text in figure.texts]
 
 
+@pytest.mark.slow
 def test_a_moving_picture_is_written_as_gif_or_mp4(maps, video, tmp_path):
     path = maps.show("ball", video, path=tmp_path / "made/ball.mp4")
     assert read_video(path).shape == (FRAMES, 388, 836, 3)

@@ -163,6 +163,7 @@ return seen;
 """
 
 
+@pytest.mark.slow
 @sizes
 def test_a_reader_scrubs_and_switches_words_maps_and_scales(run, size, browse):
     page = write_report(samples_in(run), run / "report.html", "a run & more", Look(normalization="video"), Problems())
@@ -276,6 +277,7 @@ return { count: byId("count").textContent, title: document.title, search: byId("
 """
 
 
+@pytest.mark.slow
 @sizes
 @pytest.mark.parametrize("alone", [False, True], ids=["run", "sample"])
 def test_a_single_sample_has_the_page_to_itself(run, size, alone, browse):
@@ -574,6 +576,7 @@ def test_motion_heads_of_small_and_large_models_can_be_read_and_tapped(run, size
         assert seen["apart"] and seen["page"] <= size[0] and seen["width"] <= max(seen["room"], 400)
 
 
+@pytest.mark.slow
 def test_the_page_opens_in_the_given_look(run, browse):
     look = Look("cross_attention_maps_layers", "frame", "viridis", 0.4, "nearest")
     script = """
@@ -697,6 +700,7 @@ return cards.map(card => [card.root.className, card.root.textContent]);
 """
 
 
+@pytest.mark.slow
 def test_a_run_of_an_earlier_version_is_shown(earlier, browse):
     page = write_report(samples_in(earlier), earlier / "report.html", "run", Look(), Problems())
     ((kind, text),) = browse(page, CARDS)
@@ -704,6 +708,7 @@ def test_a_run_of_an_earlier_version_is_shown(earlier, browse):
     assert "method.imap_sep_scoreCHI" in text
 
 
+@pytest.mark.slow
 def test_samples_that_cannot_be_shown_have_a_card_that_says_why(run, write, browse):
     (write(run / "002-sample") / "output.mp4").write_bytes(b"no video")
     problems = Problems()

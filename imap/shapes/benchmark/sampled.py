@@ -73,7 +73,10 @@ def _sample(pipe: Any, scene: Scene, reading: Reading, guidance_scale: float, se
     steps = method.pop("num_inference_steps")
     method.pop("renoise_timestep")
     words = (scene.caption, scene.concepts, scene.motions)
-    with imap.trace(pipe, *words, effect=True, **method) as trace:
+    with (
+        imap.trace(pipe, *words, effect=True, **method) as trace,
+        backbone.guidance(guidance_scale, conditional_only=False) as guidance,
+    ):
         video = pipe(
             **trace.encode_prompt(scene.caption, "" if guidance_scale > 1 else None),
             height=height,
@@ -83,7 +86,7 @@ def _sample(pipe: Any, scene: Scene, reading: Reading, guidance_scale: float, se
             generator=torch.Generator().manual_seed(seed),
             output_type="np",
             callback_on_step_end=keep,
-            **backbone.guidance_arguments(guidance_scale, conditional_only=False),
+            **guidance,
         ).frames[0]
     return to_pixels(video), kept["latents"], trace.maps(), trace
 

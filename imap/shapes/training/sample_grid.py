@@ -44,16 +44,17 @@ def sample_videos(pipe: Any, shown: Sequence[Scene], clip: tuple[int, int, int],
     for start in tqdm(range(0, len(shown), BATCH), "sampling captions", unit="batch", leave=False):
         prompts = [scene.caption for scene in shown[start : start + BATCH]]
         negative = [""] * len(prompts) if backbone.takes_negative_prompt else None
-        batch = pipe(
-            **backbone.encode_prompt(prompts, negative),
-            height=clip[1],
-            width=clip[2],
-            num_frames=clip[0],
-            num_inference_steps=STEPS,
-            generator=torch.Generator().manual_seed(seed + start),
-            output_type="np",
-            **backbone.guidance_arguments(GUIDANCE, conditional_only=False),
-        ).frames
+        with backbone.guidance(GUIDANCE, conditional_only=False) as guidance:
+            batch = pipe(
+                **backbone.encode_prompt(prompts, negative),
+                height=clip[1],
+                width=clip[2],
+                num_frames=clip[0],
+                num_inference_steps=STEPS,
+                generator=torch.Generator().manual_seed(seed + start),
+                output_type="np",
+                **guidance,
+            ).frames
         videos += [to_pixels(video) for video in batch]
     return np.stack(videos)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import diffusers
 from diffusers import DiffusionPipeline
+from packaging.version import parse
 
 from imap.testing.tiny.folders import saved
 
@@ -44,8 +45,11 @@ _FURTHER = {  # family: pipeline class, and the function that builds it
     "easyanimate": ("EasyAnimatePipeline", "easyanimate.build"),
 }
 _NOT_SAVED = {"cosmos2_5": ("Cosmos2_5_PredictBasePipeline", "cosmos2_5.build")}  # with a part that cannot be written
+_LATER = {"wan_vace": "0.36", "wan2_2_vace": "0.36"}  # the first diffusers in which imap reads an older class
 _BUILDERS = _MAIN | {
-    name: builder for name, (kind, builder) in {**_FURTHER, **_NOT_SAVED}.items() if kind in dir(diffusers)
+    name: builder
+    for name, (kind, builder) in {**_FURTHER, **_NOT_SAVED}.items()
+    if kind in dir(diffusers) and parse(diffusers.__version__) >= parse(_LATER.get(name, "0"))
 }
 
 FAMILIES = tuple(_MAIN)  # which have a configuration and a demo model
