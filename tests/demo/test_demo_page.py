@@ -15,6 +15,7 @@ from imap.demo import page, parts
 from imap.demo.engine import Form
 from imap.demo.job import Stopped
 
+pytestmark = pytest.mark.slow  # gradio takes seconds to import
 SPACE = Path(__file__).parents[2] / "examples/space"
 TINY = ("backbone=tiny_wan", "height=32", "width=48", "num_frames=9", "num_inference_steps=2", "read=during")
 
@@ -40,7 +41,6 @@ def values(made):
     }
 
 
-@pytest.mark.slow
 def test_the_form_opens_with_the_settings_of_the_command_line(built):
     shown = values(built)
     assert (shown["seed"], shown["steps"], shown["read"], shown["effect"]) == (5, 2, "during", True)
@@ -48,7 +48,6 @@ def test_the_form_opens_with_the_settings_of_the_command_line(built):
     assert shown["start"] == "Show the maps" and (shown["resize"], shown["frames"]) == ("crop", "uniform")
 
 
-@pytest.mark.slow
 def test_gradio_counts_nobody_and_keeps_its_files_in_the_folder_of_the_results(built):
     assert built.analytics_enabled is False and os.environ["GRADIO_ANALYTICS_ENABLED"] == "False"
     assert {one.GRADIO_CACHE for one in built.blocks.values()} == {str(built.engine.folder)}
@@ -82,7 +81,6 @@ def test_a_closed_generator_stops_its_job(built, monkeypatch):
     assert job.ended(5) and ended == [form] and isinstance(job.error, Stopped) and not built.jobs
 
 
-@pytest.mark.slow
 def test_the_app_of_the_space_builds():
     if find_spec("gradio") is None:
         pytest.skip("gradio is not installed")
