@@ -53,8 +53,9 @@ class Served:
         command = [sys.executable, "-m", "imap", "demo"]
         environment = os.environ | {
             "TMPDIR": str(folder),
-            "http_proxy": "http://127.0.0.1:9",
-        }  # a proxy that is not there
+            "TORCHINDUCTOR_CACHE_DIR": str(folder.parent / "torch"),  # torch makes it when it is imported
+            "http_proxy": "http://127.0.0.1:9",  # a proxy that is not there
+        }
         self.errors = (folder.parent / "errors.txt").open("w")
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.errors, text=True, env=environment)
         assert self.process.stdout is not None
