@@ -133,7 +133,9 @@ class Tab:
         """The plain value of an expression once it is true. Raises AssertionError if it is not, for so long."""
         end = time.monotonic() + seconds
         while not (value := self.run(f"return {script}")):
-            assert time.monotonic() < end, f"not within {seconds} s: {script}"
+            if time.monotonic() > end:
+                said = self.run("return document.body.innerText")
+                raise AssertionError(f"not within {seconds} s: {script}; the page says {said!r}")
             time.sleep(0.1)
         return value
 

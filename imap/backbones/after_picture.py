@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
-from diffusers.pipelines.hunyuan_video.pipeline_hunyuan_video_image2video import DEFAULT_PROMPT_TEMPLATE
 from PIL import Image
 from torch import Tensor
 
@@ -23,7 +22,6 @@ class WordsAfterPicture(TemplateWords):
     """
 
     encodes_alone = False
-    template = DEFAULT_PROMPT_TEMPLATE
     text_window = 256 - HEADER
     picture_step: ClassVar[int]  # the pipeline keeps one of so many states of the picture
     takes_negative_prompt: ClassVar[bool]
@@ -37,12 +35,13 @@ class WordsAfterPicture(TemplateWords):
 
     def kept(self, ids: Sequence[int], tokens: Tensor) -> tuple[list[int], Tensor]:
         # the picture is one token in `crop_start`
-        first = self.template["crop_start"] - 1 + self.template["image_emb_len"]
+        template = self.template()
+        first = template["crop_start"] - 1 + template["image_emb_len"]
         places = [first + i for i in _kept(self.pipe.tokenizer, ids[first:])]
         return [ids[i] for i in places], tokens[places]
 
     def prompt_slots(self, call: Mapping[str, Any], row: int, prompt_tokens: int) -> Slots:
-        count, picture = call["encoder_hidden_states"].shape[1], self.template["image_emb_len"]
+        count, picture = call["encoder_hidden_states"].shape[1], self.template()["image_emb_len"]
         states = len(range(0, picture, self.picture_step))
         if count != states + self.text_window:
             raise ImapError(

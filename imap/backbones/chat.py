@@ -75,15 +75,21 @@ class ChatWords(Words):
 class TemplateWords(ChatWords):
     """A template with a place for the text, and the number of tokens before it."""
 
-    template: ClassVar[Mapping[str, Any]]  # the pipeline's own: the template, and `crop_start` tokens that it drops
+    pipeline_class: ClassVar[str]
+
+    @classmethod
+    def template(cls) -> Mapping[str, Any]:
+        """The stock pipeline's own: `template`, and `crop_start`, the number of tokens that it drops."""
+        call = getattr(diffusers, cls.pipeline_class).encode_prompt
+        return signature(call).parameters["prompt_template"].default
 
     @classmethod
     def written(cls, tokenizer: Any, text: str) -> str:
-        return cls.template["template"].format(text)
+        return cls.template()["template"].format(text)
 
     @classmethod
     def dropped(cls, tokenizer: Any) -> int:
-        return cls.template["crop_start"]
+        return cls.template()["crop_start"]
 
     def encode_in_window(self, texts: Sequence[str]) -> Tensor:
         tokens, *_ = self.pipe.encode_prompt(

@@ -5,7 +5,6 @@ from typing import Any, ClassVar
 
 from diffusers.models.embeddings import apply_rotary_emb
 from diffusers.models.transformers.transformer_hunyuan_video import HunyuanVideoAttnProcessor2_0
-from diffusers.pipelines.hunyuan_video.pipeline_hunyuan_video import DEFAULT_PROMPT_TEMPLATE
 from torch import Tensor
 
 from imap.backbones.attention import JointAttention
@@ -29,7 +28,6 @@ class HunyuanVideoBlocks(HunyuanAttention, TemplateWords, Backbone):
     processor_class = "HunyuanVideoAttnProcessor2_0"
     # since diffusers 0.36 this processor uses the attention dispatcher, with heads after tokens
     heads_before_tokens = not hasattr(HunyuanVideoAttnProcessor2_0, "_attention_backend")
-    template = DEFAULT_PROMPT_TEMPLATE
     text_window = 256
     masks_padding = True
     layer_threshold = 0.75  # the paper's, for HunyuanVideo
