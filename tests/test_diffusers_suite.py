@@ -57,6 +57,11 @@ def test_a_logged_call_has_the_same_output_traced_and_refused(pipes, tmp_path, m
     assert records[1]["finite"] and records[1]["hooks_left"] == 0
 
 
+def test_an_output_that_is_not_there_is_no_part_of_the_hash():
+    video = torch.arange(3.0)
+    assert calls.digest((video, None)) == calls.digest((video,)) != calls.digest((video, 0))
+
+
 def test_a_failed_teardown_fails_the_test(tmp_path):
     rows = [{"kind": "test", "test": "t", "outcome": outcome} for outcome in ("passed", "failed", "passed")]
     (tmp_path / "log").write_text("\n".join(map(json.dumps, rows)))

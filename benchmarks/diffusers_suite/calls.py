@@ -150,7 +150,7 @@ def _arrays(value: Any) -> Iterator[np.ndarray]:
     elif isinstance(value, dict | list | tuple):
         for item in value.values() if isinstance(value, dict) else value:
             yield from _arrays(item)
-    else:
+    elif value is not None:  # as an array it would be its address
         yield np.asarray(value)  # an image, an array or a number
 
 
