@@ -31,6 +31,7 @@ TWO_CALLS = (
     "cosmos",
     "hunyuanvideo1_5",
     "hunyuan_skyreels",
+    "motif",
 )  # begin so: guidance is a second call
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from diffusers.models.embeddings import Timesteps
 from PIL import Image
 from torch import Tensor, nn
 
@@ -102,6 +103,9 @@ def _list_with(model: nn.Module, block: nn.Module) -> list[nn.Module]:
 def in_float64(model: nn.Module, blocks: Sequence[nn.Module]) -> dict[nn.Module, list[nn.Module]]:
     """A copy of a transformer in float64, with its blocks."""
     names, twin = {x: name for name, x in model.named_modules()}, deepcopy(model).double()
+    for module in twin.modules():
+        if isinstance(module, Timesteps):  # it gives float32, which not every model casts to its own dtype
+            module.register_forward_hook(lambda *given: given[-1].double())
     return {twin: [twin.get_submodule(names[block]) for block in blocks]}
 
 

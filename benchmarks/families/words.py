@@ -152,7 +152,8 @@ def place_of(models: Mapping[nn.Module, Sequence[nn.Module]], call: Call, row: i
 
     by_video = [(changed(moved, n, 0), changed(moved, n, 1)) for n in range(len(plain))]
     by_text = [changed(told, n, 1) & ~by_video[n][1] for n in range(len(plain))]
-    number = next(n for n in reversed(range(len(plain))) if by_text[n].any())
+    # joint attention before cross-attention, where a block has both
+    number = max((n for n in range(len(plain)) if by_text[n].any()), key=lambda n: (bool(by_video[n][1].any()), n))
     visual, among_keys = by_video[number]
     places = (x.nonzero()[:, 0] for x in (visual, by_text[number]))
     joint, video_leads = bool(among_keys.any()), bool(visual.nonzero()[0] < by_text[number].nonzero()[0])

@@ -223,8 +223,8 @@ def _no_tokens(x: Tensor, row: int) -> Tensor:
     return _of_row(x[:, :0], row)
 
 
-def _unchanged(x: Tensor, *_: Any, **__: Any) -> Tensor:
-    return x
+def _unchanged(hidden_states: Tensor, *_: Any, **__: Any) -> Tensor:
+    return hidden_states
 
 
 class _With:

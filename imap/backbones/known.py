@@ -7,7 +7,6 @@ _COSMOS25 = "its cross-attention reads a pair of text and picture, and a second 
 _EASYANIMATE = "it has a mask or a control video beside the noise, which no family reads; use EasyAnimatePipeline"
 _KANDINSKY = "its attention has modules of other names, and further blocks change the text; no family reads them"
 _LTX2 = "it has conditions among its tokens that no family of LTX-2 knows; use LTX2Pipeline.from_pipe(pipe)"
-_MOTIF = "its blocks join text to video, and some have cross-attention to it too; no family reads both"
 _SANA = "its first latent frame is a picture at another timestep, and no family reads that yet"
 _AUDIO = "it makes sound beside the video, and " + _NO_FAMILY
 
@@ -33,8 +32,6 @@ NOT_TRACED = {  # pipeline class: reason
     "LTX2HDRPipeline": _LTX2,
     "LTX2InContextPipeline": _LTX2,
     "LattePipeline": "its batch holds frames in the blocks that read text, and a trace reads one row for a video",
-    "MotifVideoPipeline": _MOTIF,
-    "MotifVideoImage2VideoPipeline": _MOTIF,
     "SanaImageToVideoPipeline": _SANA,
     "SanaWMPipeline": "its attention has modules of other names, and cameras steer its blocks; " + _NO_FAMILY,
     "WanAnimatePipeline": "its first latent frame is a picture, and it samples in segments with a schedule each",

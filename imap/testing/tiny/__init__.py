@@ -43,6 +43,8 @@ _FURTHER = {  # family: pipeline class, and the function that builds it
     "chronoedit": ("ChronoEditPipeline", "chronoedit.build"),
     "sana_video": ("SanaVideoPipeline", "sana_video.build"),
     "easyanimate": ("EasyAnimatePipeline", "easyanimate.build"),
+    "motif": ("MotifVideoPipeline", "motif.build"),
+    "motif_i2v": ("MotifVideoImage2VideoPipeline", "motif.i2v"),
 }
 _NOT_SAVED = {"cosmos2_5": ("Cosmos2_5_PredictBasePipeline", "cosmos2_5.build")}  # with a part that cannot be written
 _LATER = {"wan_vace": "0.36", "wan2_2_vace": "0.36"}  # the first diffusers in which imap reads an older class
