@@ -32,6 +32,7 @@ TWO_CALLS = (
     "hunyuanvideo1_5",
     "hunyuan_skyreels",
     "motif",
+    "kandinsky",
 )  # begin so: guidance is a second call
 
 

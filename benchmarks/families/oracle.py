@@ -85,6 +85,7 @@ def stock_run(backbone: Backbone, seed: int, by_hand: bool) -> Run:
     before = slots_before(pipe, text, dropped)
     read = slice(before, own_slots(text, slots) if backbone.padding == "unread" else slots)
     own = slots - before if len(text.ids) < slots else slots  # without those of a picture
+    own = max(own, backbone.text_length)  # a pipeline may pad nothing, and concepts are padded
     padded = None if by_hand else _padded(backbone, first, row, own, before)
     twins = {model: in_float64(model, blocks) for model, blocks in models_of(pipe).items()}
     place = place_of(twins[chosen[0].model], chosen[0], row)
@@ -136,7 +137,7 @@ def _concept_stream(
         given = {name: _all_seen(x) if "mask" in name else x for name, x in given.items()}
         seen = Block({})
         with spied([module], lambda seen=seen: seen, masks=False):
-            out = module(**given | {TEXT: tokens})
+            out = module(**given | {block.text_name: tokens})
         _, k, _, o = seen.attention[place.attention]
         own = slice(-len(padded), None) if place.joint and place.video_leads else slice(len(padded))
         yield k[0][:, own], o[0][:, own] if place.joint else None
@@ -157,8 +158,11 @@ def _embedded(models: Models, call: Call, row: int, padded: Tensor) -> Tensor:
             )
         if name == "image_embeds":  # a concept has no picture
             given[name] = torch.zeros_like(x)
-    given[TEXT] = padded.reshape(*given[TEXT].shape[:-2], *padded.shape)
     (model,) = models
+    if "text_rope_pos" in given:  # blocks of the text join its words by their places: a concept is a text of its own
+        texts = [_alone(models, given, one) for one in padded[: len(WORDS) + 1]]
+        return torch.cat([*texts[:-1], texts[-1].expand(-1, len(padded) - len(WORDS), -1)], dim=1)
+    given[TEXT] = padded.reshape(*given[TEXT].shape[:-2], *padded.shape)
     embedded: list[Tensor] = []
     embedder = getattr(model, "context_embedder", nn.Identity())
     handle = embedder.register_forward_hook(lambda _, __, out: embedded.append(out))
@@ -167,6 +171,15 @@ def _embedded(models: Models, call: Call, row: int, padded: Tensor) -> Tensor:
     handle.remove()
     text = calls[0].blocks[0].arguments[TEXT]
     return text if text.shape[1] >= len(padded) else embedded[0]
+
+
+def _alone(models: Models, given: Mapping[str, Any], one: Tensor) -> Tensor:
+    """A text of one token as the first block is given it: (1, 1, width)."""
+    (model,) = models
+    with recorded(models) as calls:
+        model(**given | {TEXT: one.expand(1, 1, -1), "text_rope_pos": torch.zeros(1, dtype=torch.long)})
+    block = calls[0].blocks[0]
+    return block.arguments[block.text_name]
 
 
 def _own(models: Models, call: Call, row: int, padded: Tensor, tokens: Tensor) -> Tensor:

@@ -38,6 +38,11 @@ class Block:
     arguments: dict[str, Any]
     attention: Attention = field(default_factory=list)
 
+    @property
+    def text_name(self) -> str:
+        """Name of the text among its arguments."""
+        return TEXT if TEXT in self.arguments else "text_embed"
+
     def of_row(self, row: int, rows: int) -> Attention:
         """(q, k, v, o), each (heads, tokens, width), of one of the call's rows. Mochi attends row by row."""
         if len(self.attention[0][0]) == rows:
@@ -106,6 +111,8 @@ def in_float64(model: nn.Module, blocks: Sequence[nn.Module]) -> dict[nn.Module,
     for module in twin.modules():
         if isinstance(module, Timesteps):  # it gives float32, which not every model casts to its own dtype
             module.register_forward_hook(lambda *given: given[-1].double())
+        if isinstance(module, nn.Linear | nn.RMSNorm):  # what a model rounds to float32 goes on in float64
+            module.register_forward_pre_hook(lambda _, args: (args[0].double(),))
     return {twin: [twin.get_submodule(names[block]) for block in blocks]}
 
 

@@ -136,7 +136,8 @@ def conditional(pipe: Any, calls: Sequence[Call], per_step: int) -> tuple[int, i
     for i, (one, other) in enumerate(zip(calls, others, strict=False)):
         for row, (a, b) in enumerate(zip(one.arguments[TEXT], other.arguments[TEXT], strict=True)):
             if not torch.equal(a, b):
-                return i, row, int((a != b).flatten(0, -2).any(dim=-1).nonzero()[0])
+                slots = min(a.shape[-2], b.shape[-2])  # texts that are not padded differ in length
+                return i, row, int((a[..., :slots, :] != b[..., :slots, :]).flatten(0, -2).any(dim=-1).nonzero()[0])
     raise ValueError("no row of the transformer's text depends on the prompt")
 
 

@@ -34,7 +34,12 @@ class Attention(Part):
 
     @property
     def num_heads(self) -> int:
-        return self.transformer.config.num_attention_heads
+        return self.layers_and_heads(self.transformer.config)[1]
+
+    @classmethod
+    def layers_and_heads(cls, transformer: Mapping[str, Any]) -> tuple[int, int]:
+        """Blocks of the video, and attention heads of each, by the transformer's configuration."""
+        return transformer["num_layers"], transformer["num_attention_heads"]
 
     @property
     def blocks(self) -> Sequence[Any]:

@@ -41,10 +41,10 @@ class ChatWords(Words):
         return output.hidden_states[-1 - self.skipped_layers]
 
     def tokenize(self, prompt: str) -> TokenizedText:
-        return self.in_template(self.pipe.tokenizer, prompt, self.text_length)
+        return self.in_template(self.tokenizer, prompt, self.text_length)
 
     def encode_concepts(self, texts: Sequence[str], concept_token: str) -> Tensor:
-        found = [self.in_template(self.pipe.tokenizer, text, CONCEPT_WINDOW) for text in texts]
+        found = [self.in_template(self.tokenizer, text, CONCEPT_WINDOW) for text in texts]
         encoded = zip(self.encode_in_window(texts), found, strict=True)
         return torch.stack([pick_of_text(tokens, text, concept_token) for tokens, text in encoded])
 

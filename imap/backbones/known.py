@@ -5,7 +5,6 @@ _HISTORY = "earlier frames of the video come before its tokens, and it samples i
 _COSMOS = "its padded text has keys of zero, for which all patches are equal, and maps compare words with it"
 _COSMOS25 = "its cross-attention reads a pair of text and picture, and a second network steers its blocks"
 _EASYANIMATE = "it has a mask or a control video beside the noise, which no family reads; use EasyAnimatePipeline"
-_KANDINSKY = "its attention has modules of other names, and further blocks change the text; no family reads them"
 _LTX2 = "it has conditions among its tokens that no family of LTX-2 knows; use LTX2Pipeline.from_pipe(pipe)"
 _SANA = "its first latent frame is a picture at another timestep, and no family reads that yet"
 _AUDIO = "it makes sound beside the video, and " + _NO_FAMILY
@@ -22,8 +21,7 @@ NOT_TRACED = {  # pipeline class: reason
     "EasyAnimateInpaintPipeline": _EASYANIMATE,
     "HeliosPipeline": _HISTORY,
     "HeliosPyramidPipeline": _HISTORY,
-    "Kandinsky5T2VPipeline": _KANDINSKY,
-    "Kandinsky5I2VPipeline": _KANDINSKY,
+    "Kandinsky5I2VPipeline": "its first latent frame is a picture, and it rescales the first four after its last step",
     "Kandinsky6TI2VAPipeline": _AUDIO,
     "Kandinsky6SRPipeline": "it enlarges a video, and reads no text",
     "LTX2ConditionPipeline": _LTX2,

@@ -16,7 +16,7 @@ class Latents(Part):
     spatial_factor: ClassVar[int] = 8  # pixels per latent cell
     temporal_factor: ClassVar[int] = 4  # frames per latent frame; see `causal` for the first
     causal: ClassVar[bool] = True  # the first latent frame is of one frame; else of as many as the others
-    channel_axis: ClassVar[int] = 1  # of the pipeline's latents; the other of axes 1 and 2 is frames
+    channel_axis: ClassVar[int] = 1  # of the pipeline's latents; frames, height and width are in order
     noise_as_text: ClassVar[bool] = False  # the stock pipeline's starting noise has the text's dtype, else float32
 
     @classmethod
@@ -83,11 +83,11 @@ class Latents(Part):
 
     def to_pipeline(self, latents: Tensor) -> Tensor:
         """Latents in the pipeline's layout."""
-        return latents.transpose(1, self.channel_axis).contiguous()
+        return latents.movedim(1, self.channel_axis).contiguous()
 
     def from_pipeline(self, latents: Tensor, grid: Grid) -> Tensor:
         """Latents, or predictions of any number of rows, from the pipeline's layout. grid: of their tokens."""
-        return latents.transpose(1, self.channel_axis)
+        return latents.movedim(self.channel_axis, 1)
 
     def start(self, noised: Tensor, pictures: Mapping[str, Any], generator: torch.Generator) -> Tensor:
         """Noised latents as the pipeline starts from them. Image-to-video models may hold their picture in them.

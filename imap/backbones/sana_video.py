@@ -35,9 +35,9 @@ class SanaVideo(CrossAttention, InstructionWords, Backbone):
             return f"no family reads the conditions of this pipeline; load a {self.pipeline_class}"
         return None
 
-    @property
-    def num_heads(self) -> int:
-        return self.transformer.config.num_cross_attention_heads
+    @classmethod
+    def layers_and_heads(cls, transformer: Mapping[str, Any]) -> tuple[int, int]:
+        return transformer["num_layers"], transformer["num_cross_attention_heads"]
 
     @property
     def cross_attention_scale(self) -> float | None:

@@ -25,12 +25,18 @@ class Words(Part):
     reads_quotes_apart: ClassVar[bool] = False  # a second encoder reads what the prompt has in quotes
     encodes_alone: ClassVar[bool] = True  # else a prompt is encoded inside the pipeline call, with its picture
     default_concept_token: ClassVar[str] = "first"
+    pads: ClassVar[bool] = True  # else each text has its own length, and no slot but its tokens'
     rivals_are_words: ClassVar[bool] = True  # of the whole-video column (docs/method.md, 10.1)
 
     @classmethod
     def text_slots(cls, transformer: Mapping[str, Any]) -> int:
         """Text slots that the stock pipeline pads to. transformer: its configuration."""
         return cls.text_window
+
+    @property
+    def tokenizer(self) -> Any:
+        """Of the text encoder. Some pipelines have it inside a processor of texts and pictures."""
+        return getattr(self.pipe.tokenizer, "tokenizer", self.pipe.tokenizer)
 
     @property
     def text_length(self) -> int:

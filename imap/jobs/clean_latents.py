@@ -48,9 +48,9 @@ def clean_and_noise(
         shape = tuple(source.shape)
     noise = None if noise is None else dense("noise", noise)
     # in the order of the pipeline's axes, so that a seed gives the pipeline's own noise
-    own, other = backbone.channel_axis, 3 - backbone.channel_axis
-    order = (shape[0], shape[own], shape[other], *shape[3:])
-    drawn = randn_tensor(order, generator=generator, dtype=backbone.latent_dtype).transpose(1, own)
+    own, order = backbone.channel_axis, list(shape)
+    order.insert(own, order.pop(1))
+    drawn = randn_tensor(tuple(order), generator=generator, dtype=backbone.latent_dtype).movedim(own, 1)
     noise = drawn if noise is None else _one_layout(backbone, noise, "noise")
     if noise.shape != shape:
         raise ImapError(f"noise of shape {tuple(noise.shape)} is not of the latents' shape {shape}")
@@ -83,13 +83,15 @@ def dense(name: str, value: Any) -> Tensor:
 
 
 def _one_layout(backbone: Backbone, latents: Tensor, name: str) -> Tensor:
-    """Latents or noise as (1, channels, frames, height, width), from that or from frames before channels."""
-    channels, own = backbone.channels, backbone.channel_axis
-    if latents.ndim != 5 or channels not in latents.shape[1:3]:
+    """Latents or noise as (1, channels, frames, height, width), from that, the pipeline's layout, or frames first."""
+    channels = backbone.channels
+    # where two axes are as long as there are channels, the pipeline's layout is taken
+    axes = [axis for axis in (backbone.channel_axis, 1, 2) if latents.ndim == 5 and latents.shape[axis] == channels]
+    if not axes:
         raise ImapError(
             f"{name} of shape {tuple(latents.shape)}: expected (1, {channels} channels, frames, height, width)"
         )
-    factor = backbone.spatial_factor
+    latents, factor = latents.movedim(axes[0], 1), backbone.spatial_factor
     high, wide = (x // factor for x in backbone.size_multiple(backbone.transformer.config.patch_size))
     if latents.shape[3] % high or latents.shape[4] % wide:
         raise ImapError(
@@ -97,8 +99,6 @@ def _one_layout(backbone: Backbone, latents: Tensor, name: str) -> Tensor:
             f"width of {wide}, as this model cuts patches"
         )
     patch = backbone.latent_frames_per_patch
-    if latents.shape[2 if latents.shape[1] == channels else 1] % patch:
+    if latents.shape[2] % patch:
         raise ImapError(f"{name} of {tuple(latents.shape)}: this model cuts patches of {patch} latent frames")
-    # where there are as many frames as channels, the pipeline's layout is taken
-    is_own = own == 2 and latents.shape[2] == channels
-    return latents.transpose(1, 2) if is_own or latents.shape[1] != channels else latents
+    return latents

@@ -81,8 +81,9 @@ def _read_after(tracing: Trace, sample: Sample, run: Run, stages: Stages) -> Map
         seed=run.seed + READING,
     )
     backbone, latents = tracing.backbone, stages.latents
-    if latents.ndim != 5 or backbone.channel_axis == 1:  # packed to tokens, or in the loop's own layout
-        latents = backbone.from_pipeline(latents, backbone.grid_of(run.num_frames, run.height, run.width))
+    # those of the loop may be packed to tokens, in a layout of its own, or hold a condition
+    latents = backbone.from_pipeline(latents, backbone.grid_of(run.num_frames, run.height, run.width))
+    latents = latents.movedim(1, backbone.channel_axis)
     return read_finished(
         trace_of_finished(tracing), latents, settings, progress=stages.progress, pictures=sample.pictures
     )

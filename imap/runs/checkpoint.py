@@ -39,11 +39,11 @@ class Checkpoint:
 
     @property
     def num_layers(self) -> int:
-        return self.transformer["num_layers"]
+        return self.adapter.layers_and_heads(self.transformer)[0]
 
     @property
     def num_heads(self) -> int:
-        return self.transformer["num_attention_heads"]
+        return self.adapter.layers_and_heads(self.transformer)[1]
 
     @property
     def text_slots(self) -> int:

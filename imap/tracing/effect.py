@@ -58,6 +58,11 @@ class Effect:
                 f"effect_neutral=dropped encodes prompts alone, and a {type(backbone.pipe).__name__} reads them after "
                 "its picture; set effect_neutral=mean"
             )
+        if not backbone.pads and self.neutral == "dropped":
+            raise ImapError(
+                f"effect_neutral=dropped needs texts of equal length, and a {type(backbone.pipe).__name__} pads none; "
+                "set effect_neutral=mean"
+            )
         self.read: list[int] = []
         self._cache = cache
         self._texts: list[Mapping[str, Tensor]] = []

@@ -37,7 +37,7 @@ def encodings_into(found: list[Encoding], backbone: Backbone) -> Callable[[nn.Mo
 
 def connected_into(found: list[Encoding], backbone: Backbone) -> Callable[[nn.Module, tuple, Any], None]:
     """A forward hook of the backbone's connector: appends what became of the texts in a list, padding last."""
-    padding = backbone.pipe.tokenizer.pad_token_id
+    padding = backbone.tokenizer.pad_token_id
 
     def hook(module: nn.Module, args: tuple, output: Any) -> None:
         for given, made in zip(backbone.unconnected_tokens(args[0]), output[0], strict=True):

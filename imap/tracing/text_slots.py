@@ -56,7 +56,7 @@ class TextSlots:
         self.joint_attention, self.padded_length = backbone.joint_attention, backbone.text_length
         self.prompt_tokens, self.masks_padding = method.prompt_tokens, backbone.masks_padding
         check_count(len(self.texts), self.padded_length)
-        tokenizer = backbone.pipe.tokenizer
+        tokenizer = backbone.tokenizer
         ids = {text: check_window(backbone, tokenizer, text) for text in self.texts}
         if self.needs_prompt:
             check_prompt(prompt, method)

@@ -178,7 +178,7 @@ class Trace:
         text = text_of(call, row)[self.backbone.offset(call, row, len(self.text_slots.prompt_text.pieces)) :]
         ids = None
         if self.text_slots.needs_prompt:
-            ids = ids_of(text, self._encoded, self.backbone.pipe.tokenizer.pad_token_id)
+            ids = ids_of(text, self._encoded, self.backbone.tokenizer.pad_token_id)
             self._encoded.clear()
         self.text_slots.check_call(len(text), ids)
 

@@ -29,8 +29,11 @@ from tests.tracing.test_trace import WORDS, call
 SLOW = pytest.mark.slow
 RNG = np.random.default_rng(0)
 # which without a negative prompt run no guidance, or another, or fail
-WITH_NEGATIVE = ("allegro", "cosmos2_5", "hunyuan_skyreels_i2v", "easyanimate", "sana_video")
+WITH_NEGATIVE = ("allegro", "cosmos2_5", "hunyuan_skyreels_i2v", "easyanimate", "sana_video", "kandinsky5")
 RENOISED = [family for family in (*tiny.FURTHER, *tiny.NOT_SAVED) if family not in NOT_RENOISED]
+
+# latent frames, or latent columns, as many as channels
+AS_MANY = [("anyflow", {"num_frames": 61}), ("kandinsky5", {"num_frames": 61}), ("kandinsky5", {"width": 128})]
 
 
 @pytest.mark.slow
@@ -126,7 +129,7 @@ def test_a_clip_of_pixels_is_read_and_denoised_to_its_length(pipes, family):
 @SLOW
 @pytest.mark.parametrize(
     ("family", "more"),
-    [*((family, {}) for family in RENOISED), ("anyflow", {"num_frames": 61})],  # as many latent frames as channels
+    [*((family, {}) for family in RENOISED), *(x for x in AS_MANY if x[0] in RENOISED)],
 )
 def test_a_sample_is_read_during_its_steps_and_after(pipes, family, more, tmp_path):
     size = sizes_of(family) | more

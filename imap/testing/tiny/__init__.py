@@ -45,6 +45,7 @@ _FURTHER = {  # family: pipeline class, and the function that builds it
     "easyanimate": ("EasyAnimatePipeline", "easyanimate.build"),
     "motif": ("MotifVideoPipeline", "motif.build"),
     "motif_i2v": ("MotifVideoImage2VideoPipeline", "motif.i2v"),
+    "kandinsky5": ("Kandinsky5T2VPipeline", "kandinsky5.build"),
 }
 _NOT_SAVED = {"cosmos2_5": ("Cosmos2_5_PredictBasePipeline", "cosmos2_5.build")}  # with a part that cannot be written
 _LATER = {"wan_vace": "0.36", "wan2_2_vace": "0.36"}  # the first diffusers in which imap reads an older class

@@ -9,10 +9,10 @@ from diffusers import (
     CosmosTransformer3DModel,
     UniPCMultistepScheduler,
 )
-from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
 from imap.testing.tiny import tokenizers
 from imap.testing.tiny.cogvideox import TEXT_WIDTH
+from imap.testing.tiny.qwen import language_model
 from imap.testing.tiny.seeding import seeded
 
 LAYERS = 2  # of the language model
@@ -39,7 +39,7 @@ def build(seed: int = 0) -> Cosmos2_5_PredictBasePipeline:
     with seeded(seed):
         return Cosmos2_5_PredictBasePipeline(
             tokenizer=tokenizer,
-            text_encoder=_language_model(len(tokenizer)).eval(),
+            text_encoder=language_model(len(tokenizer), LAYERS).eval(),
             vae=AutoencoderKLWan(
                 base_dim=4,
                 z_dim=16,
@@ -74,19 +74,3 @@ def _transformer() -> CosmosTransformer3DModel:
             if ".attn2.norm_" in name:  # not ones, which no norm would need
                 weight.uniform_(0.5, 1.5)
     return transformer
-
-
-def _language_model(tokens: int) -> Qwen2_5_VLForConditionalGeneration:
-    text = {
-        "hidden_size": TEXT_WIDTH,
-        "intermediate_size": 64,
-        "num_hidden_layers": LAYERS,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "rope_scaling": {"mrope_section": [1, 1, 2], "rope_type": "default", "type": "default"},
-        "vocab_size": tokens,
-        "bos_token_id": None,
-        "eos_token_id": 1,
-    }
-    vision = {"depth": 1, "hidden_size": 16, "intermediate_size": 16, "num_heads": 2, "out_hidden_size": TEXT_WIDTH}
-    return Qwen2_5_VLForConditionalGeneration(Qwen2_5_VLConfig(text_config=text, vision_config=vision))

@@ -1,5 +1,6 @@
 """Small fast tokenizers from a word list. Common words are one token, other words several; any string works."""
 
+import re
 import string
 from collections.abc import Iterator
 
@@ -105,18 +106,19 @@ def qwen(words: str = WORDS) -> PreTrainedTokenizerFast:
     return tokenizer
 
 
-def qwen_vl(words: str = WORDS) -> PreTrainedTokenizerFast:
-    """Tokenizer like that of Qwen 2.5-VL: as `qwen`, with eight spaces as one token and a chat of plain texts.
+def qwen_vl(words: str = WORDS, joined: str = 8 * " ") -> PreTrainedTokenizerFast:
+    """Tokenizer like that of Qwen 2.5-VL: as `qwen`, with a string that is one token and a chat of plain texts.
 
     HunyuanVideo15Pipeline's chat before the prompt has 108 tokens, as with the published tokenizer.
 
     Args:
         words: Words separated by white space; each is one token.
+        joined: Characters that are one token together.
     """
     specials = {"pad_token": "<|endoftext|>", "eos_token": "<|im_end|>"}
     marks = [*specials.values(), "<|im_start|>"]
     vocabulary = f"{words} {TEMPLATE_WORDS} You helpful assistant"
-    tokenizer = _ready(_bytes(marks, vocabulary, spaces=8), "$A", 4096, **specials)
+    tokenizer = _ready(_bytes(marks, vocabulary, joined), "$A", 4096, **specials)
     turn = "<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n"
     start = "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
     tokenizer.chat_template = f"{{% for m in messages %}}{turn}{{% endfor %}}{start}"
@@ -132,20 +134,21 @@ def clip(words: str = WORDS) -> PreTrainedTokenizerFast:
     return _ready(tokenizer, "<|startoftext|> $A <|endoftext|>", 77, **specials)
 
 
-def _bytes(specials: list[str], words: str, spaces: int = 0, breaks: int | None = None) -> Tokenizer:
+def _bytes(specials: list[str], words: str, joined: str = "", breaks: int | None = None) -> Tokenizer:
     """Tokenizer over bytes, which has tokens for every text.
 
-    spaces: so many are one token. breaks: number of the token of two line breaks; None puts it after the words.
+    joined: characters that are one token together. breaks: number of the token of two line breaks; None puts it after
+    the words.
     """
     # The byte alphabet writes a space as "Ġ" and a line break as "Ċ".
     pieces = list(dict.fromkeys(start + form for form in _forms(words) for start in ("", "Ġ")))
     pieces.insert(len(pieces) if breaks is None else breaks - len(specials), "ĊĊ")
-    pieces += ["Ġ" * spaces] if spaces else []
+    pieces += [joined.replace(" ", "Ġ").replace("\n", "Ċ")] if joined else []
     tokenizer = _unigram(specials, pieces, sorted(pre_tokenizers.ByteLevel.alphabet()), space="Ġ", unk_id=None)
     # Pairs of line breaks are separate pieces. So a prompt that starts with white space does not merge with the
     # template before it. A digit is separate from the space before it, as in Llama 3.
     pattern = r"\n\n| ?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]|\s"
-    pattern = f" {{{spaces}}}|{pattern}" if spaces else pattern
+    pattern = f"{re.escape(joined)}|{pattern}" if joined else pattern
     split = pre_tokenizers.Split(Regex(pattern), behavior="isolated")
     level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, level])
