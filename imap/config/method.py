@@ -203,8 +203,8 @@ def _is_integer(x: Any) -> bool:
 def _layers(value: Any, num_layers: int) -> tuple[int, ...]:
     if isinstance(value, str) and value == AUTO:
         raise ImapError(
-            "nobody has tuned layers for this model; "
-            f"set imap_layer to some of its layers 0 to {num_layers - 1}, or to auto in a run"
+            "nobody has tuned layers for this model, and imap_layer=auto is of imap sample and imap renoise; "
+            f"set imap_layer to some of its layers 0 to {num_layers - 1}"
         )
     layers = tuple(_integers("imap_layer", value, ", or in a run as imap_layer=auto"))
     if not layers:

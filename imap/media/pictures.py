@@ -76,7 +76,7 @@ def _upright(name: str, picture: Image.Image) -> np.ndarray:
         picture = Image.fromarray((np.asarray(picture) // 257).astype(np.uint8))
     if picture.mode in ("I", "F"):
         raise ImapError(f"{name} has pixels of 32 bits (mode {picture.mode}), of unknown range; save it with 8 bits")
-    return np.asarray(picture.convert("RGB"))
+    return np.array(picture.convert("RGB"))  # a copy: what a picture shows of itself cannot be written to
 
 
 def check_pictures(given: Mapping[str, Any], required: tuple[str, ...], optional: tuple[str, ...], model: str) -> None:

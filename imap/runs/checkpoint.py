@@ -11,9 +11,10 @@ from diffusers.models.attention_dispatch import AttentionBackendName, attention_
 from packaging.version import parse
 from transformers import AutoTokenizer
 
-from imap.backbones import family, fitting
+from imap.backbones import FAMILIES, family, fitting
 from imap.backbones.base import Backbone
 from imap.config.model import Model
+from imap.config.presets import presets
 from imap.errors import ImapError, brief, first_line
 from imap.runs.loras import check_loras
 from imap.runs.quantization import quantization_configs
@@ -92,14 +93,14 @@ def read_checkpoint(model: Model) -> Checkpoint:
     class_name = pipeline.get("_class_name", "folder without a pipeline")
     if class_name not in (adapter.pipeline_class, *adapter.also_loads):
         raise ImapError(
-            f"{source} is a {class_name}, but backbone={model.name} needs a {adapter.pipeline_class}; "
-            "choose a backbone of its family"
+            f"{source} is of class {class_name}, but backbone={model.name} needs {adapter.pipeline_class}; "
+            f"{_instead([x.family for x in FAMILIES if x.pipeline_class == class_name])}"
         )
     if not adapter.fits(config, pipeline):
         other = fitting([adapter.transformer_class], config, pipeline, class_name)
         raise ImapError(
             f"{source} is a model of {f'the family {other.family}' if other else 'no known family'}, but "
-            f"backbone={model.name} is of {adapter.family}; choose a backbone of its family"
+            f"backbone={model.name} is of {adapter.family}; {_instead([other.family] if other else [])}"
         )
     if model.attention_backend != "default":
         check_attention_backend(model.attention_backend, adapter)
@@ -109,6 +110,12 @@ def read_checkpoint(model: Model) -> Checkpoint:
     check_loras(model, adapter)
     quantization_configs(model, adapter)
     return Checkpoint(source, adapter, dict(config), tokenizer)
+
+
+def _instead(families: Sequence[str]) -> str:
+    """Advice for a checkpoint of one of some families."""
+    names = [name for name, preset in presets().items() if preset.family in families]
+    return f"choose a backbone of its family: {', '.join(names)}" if names else "imap backbones check says more of it"
 
 
 def check_weight_files(folder: Path, replaced: Sequence[str] = ()) -> None:

@@ -54,7 +54,7 @@ def check_class(source: str, index: Mapping[str, Any]) -> None:
     """Raise ImapError for a pipeline of no known family, by the names of its classes alone."""
     kind, transformer = index["_class_name"], class_of_part(index, "transformer")
     if kind in NOT_TRACED:
-        raise ImapError(f"cannot trace {source}, a {kind}: {NOT_TRACED[kind]}")
+        raise ImapError(f"cannot trace {source}, of class {kind}: {NOT_TRACED[kind]}")
     known = {adapter.transformer_class for adapter in FAMILIES}
     is_pipeline = inspect.isclass(found := getattr(diffusers, kind, None)) and issubclass(found, DiffusionPipeline)
     if is_pipeline and (transformer in known or class_of_part(index, "transformer_2") in known):
@@ -65,10 +65,7 @@ def check_class(source: str, index: Mapping[str, Any]) -> None:
         what = "it has no transformer" + (", but a UNet" if class_of_part(index, "unet") else "")
     else:
         what = f"its transformer is a {transformer}"
-    raise ImapError(
-        f"cannot trace {source}, a {brief(kind)[1:-1]}: {what}; "
-        f"expected a pipeline from text to video, one of {EXPECTED}"
-    )
+    raise ImapError(f"cannot trace {source}, of class {brief(kind)[1:-1]}: {what}; expected one of {EXPECTED}")
 
 
 def meta_pipeline(source: str, index: Mapping[str, Any]) -> DiffusionPipeline:

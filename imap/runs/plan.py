@@ -117,6 +117,9 @@ def check_model(config: Mapping[str, Any], model: Model, run: Run, renoising: bo
     """
     checkpoint = read_checkpoint(model)
     adapter, paper = checkpoint.adapter, config["backbone"]["paper"]
+    if adapter.renoising_refusal and (renoising or run.read != DURING):
+        what = "imap renoise" if renoising else f"read={run.read}"
+        raise ImapError(f"{what} cannot give noised latents to backbone={model.name}: {adapter.renoising_refusal}")
     method = method_settings(
         run.method, paper, checkpoint.num_layers, checkpoint.num_heads, adapter.default_concept_token
     )

@@ -20,6 +20,7 @@ from imap.config.samples import Sample
 from imap.jobs.reading import READING
 from imap.jobs.sampling import sample_video
 from imap.runs.checkpoint import read_checkpoint
+from imap.runs.plan import check_model
 from imap.testing import tiny
 from imap.view.lengths import lengths
 from imap.view.upsampling import latent_frame
@@ -44,11 +45,28 @@ def test_a_pipeline_is_of_its_own_family():
 
 def test_a_checkpoint_of_another_family_of_the_same_classes_is_refused():
     config = composed("sampling", "backbone=cogvideox_5b", f"backbone.path={tiny.folder('cogvideox1_5')}")
-    with pytest.raises(imap.ImapError, match="of the family cogvideox1_5, but backbone=cogvideox_5b is of cogvideox;"):
+    with pytest.raises(
+        imap.ImapError,
+        match="of the family cogvideox1_5, but backbone=cogvideox_5b is of cogvideox; choose .*: cogvideox1_5_5b$",
+    ):
         read_checkpoint(model_settings(OmegaConf.to_container(config.backbone, resolve=True)))
     config = composed("sampling", "backbone=wan2_1_14b", f"backbone.path={tiny.folder('wan2_2')}")
-    with pytest.raises(imap.ImapError, match="of the family wan2_2, but backbone=wan2_1_14b is of wan;"):
+    with pytest.raises(
+        imap.ImapError,
+        match="of the family wan2_2, but backbone=wan2_1_14b is of wan; choose a backbone of its family: wan2_2_a14b$",
+    ):
         read_checkpoint(model_settings(OmegaConf.to_container(config.backbone, resolve=True)))
+
+
+@pytest.mark.parametrize(
+    ("command", "setting", "start"), [("renoising", "seed=1", "imap renoise"), ("sampling", "read=after", "read=after")]
+)
+def test_what_cannot_be_renoised_is_refused_before_weights_are_loaded(command, setting, start):
+    config = composed(command, "backbone=ltx2", f"backbone.path={tiny.folder('ltx2')}", setting)
+    config = OmegaConf.to_container(config, resolve=True)
+    model, run = model_settings(config["backbone"]), run_settings(config, command == "renoising")
+    with pytest.raises(imap.ImapError, match=f"^{start} cannot give noised latents to backbone=ltx2: its transformer"):
+        check_model(config, model, run, command == "renoising")
 
 
 def test_a_pipeline_of_an_older_diffusers_is_refused(monkeypatch):
