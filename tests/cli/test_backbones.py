@@ -184,7 +184,7 @@ def test_a_model_of_images_to_video_is_refused_by_its_adapter(name: str, changed
 @pytest.mark.parametrize("kind", ["HeliosPipeline", "Kandinsky5I2VPipeline", "LattePipeline"])
 def test_a_video_pipeline_of_no_family_is_refused_by_name_with_the_reason(kind: str, copied):
     line = refused(copied("shapes_wan", "model_index.json", _class_name=kind))
-    assert f"a {kind}: {NOT_TRACED[kind]}" in line
+    assert f"of class {kind}: {NOT_TRACED[kind]}" in line
 
 
 def test_another_pipeline_of_a_known_transformer_is_traced_from_python_only(copied, capsys):
