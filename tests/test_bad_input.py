@@ -224,9 +224,9 @@ PIPELINES = [
     (["backbone.path={files}/broken_index"], ["broken_index", "not a valid JSON file"]),
     (
         ["backbone=tiny_cogvideox", "backbone.path={wan}"],
-        ["is a WanPipeline", "tiny_cogvideox needs a CogVideoXPipeline"],
+        ["is of class WanPipeline", "tiny_cogvideox needs CogVideoXPipeline"],
     ),
-    (["backbone=hunyuanvideo", "backbone.path={wan}"], ["hunyuanvideo needs a HunyuanVideoPipeline"]),
+    (["backbone=hunyuanvideo", "backbone.path={wan}"], ["hunyuanvideo needs HunyuanVideoPipeline"]),
     (["backbone=wan2_1_1_3b", "backbone.path={wan}"], ["layers 0 to 3"]),
 ]
 
