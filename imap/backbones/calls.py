@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
+from imap.backbones.features import Grid
 from imap.backbones.part import Part
 
 
@@ -17,7 +18,7 @@ class Calls(Part):
     first_diffusers: ClassVar[str] = "0.35.2"  # from which version on its calls can be read
     images: ClassVar[tuple[str, ...]] = ()  # arguments of a pipeline call that are pictures, and required
     optional_images: ClassVar[tuple[str, ...]] = ()
-    # entries of one video along the first axis of a transformer's argument, where they are several
+    # entries of one video along the first axis of a transformer's argument, where they are not one; 0: of all videos
     entries: ClassVar[Mapping[str, int]] = {}
     clean_frames: ClassVar[int] = 0  # latent frames at the start that are the picture: no noise, nothing predicted
     in_sections: ClassVar[bool] = False  # a call may run its schedule several times, for one part of the video each
@@ -27,6 +28,19 @@ class Calls(Part):
 
     def check_call(self, call: Mapping[str, Any]) -> None:
         """Raise ImapError for a transformer call that the family cannot read. call: its arguments by name."""
+
+    def given_frames(self, call: Mapping[str, Any], row: int, grid: Grid) -> Sequence[int]:
+        """Latent frames whose prediction a pipeline does not use at a transformer call: a picture, or finished ones."""
+        return range(self.clean_frames)
+
+    def made_once(self, call: Mapping[str, Any]) -> Any:
+        """An object that a pipeline call makes once for all its transformer calls, of which `call` is one."""
+        return call["encoder_hidden_states"]
+
+    @property
+    def calls_per_step(self) -> int | None:
+        """Transformer calls of a step, the conditional one first. None: those of a step get one timestep object."""
+        return None
 
     def section_facts(self, call: Mapping[str, Any]) -> dict[str, Any]:
         """Facts of a section for the record. call: arguments of its first transformer call by name."""

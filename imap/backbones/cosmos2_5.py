@@ -1,13 +1,14 @@
 """Cosmos 2.5: self-attention over video, then cross-attention to text, with heads before tokens."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 from torch import Tensor
 
 from imap.backbones.attention import CrossAttention
 from imap.backbones.base import Backbone
 from imap.backbones.conversation import JoinedStatesWords
+from imap.backbones.features import Grid
 
 
 class Cosmos25(CrossAttention, JoinedStatesWords, Backbone):
@@ -20,6 +21,7 @@ class Cosmos25(CrossAttention, JoinedStatesWords, Backbone):
     takes_attention_backend = False
     heads_before_tokens = True
     text_window = 512
+    entries: ClassVar[Mapping[str, int]] = {"padding_mask": 0}
 
     @classmethod
     def fits(cls, transformer: Mapping[str, Any], pipeline: Mapping[str, Any]) -> bool:
@@ -33,6 +35,9 @@ class Cosmos25(CrossAttention, JoinedStatesWords, Backbone):
         if self.pipe.tokenizer is not None and self.pipe.tokenizer.padding_side != "right":
             return "its tokenizer pads on the left, and padding is encoded; set pipe.tokenizer.padding_side = 'right'"
         return None
+
+    def given_frames(self, call: Mapping[str, Any], row: int, grid: Grid) -> Sequence[int]:
+        return call["condition_mask"][row, 0].amax(dim=(1, 2)).nonzero().flatten().tolist()
 
     def embed_text(self, tokens: Tensor, call: Mapping[str, Any], row: int) -> Tensor:
         return self.transformer.crossattn_proj(tokens)

@@ -28,6 +28,9 @@ class Framepack(HunyuanVideoBlocks):
     def offset(self, call: Mapping[str, Any], row: int, prompt_tokens: int) -> int:
         return 0
 
+    def made_once(self, call: Mapping[str, Any]) -> Any:
+        return call["guidance"]
+
     def section_facts(self, call: Mapping[str, Any]) -> dict[str, Any]:
         # places of the section's latent frames in the time that the model sees, behind history and picture
         places = call["indices_latents"].tolist()

@@ -29,6 +29,7 @@ class HunyuanVideoImage(HunyuanVideoPictureBlocks):
 
     family = "hunyuanvideo_i2v"
     condition, picture_step = "token_replace", 4
+    clean_frames = 1
     takes_negative_prompt = False  # guidance is distilled into the model
 
     @torch.no_grad()

@@ -29,10 +29,7 @@ class Kandinsky5(CrossAttention, TurnWords, Backbone):
         if type(self.pipe).__name__ != self.pipeline_class:
             return f"no family reads the conditions of this pipeline; load a {self.pipeline_class}"
         if self.transformer.config.attention_type == "nabla":
-            return (
-                "its attention over the video is sparse (attention_type=nabla) and has the tokens in another order; "
-                "load a checkpoint of full attention, such as the Lite ones of 5 seconds"
-            )
+            return "its attention is sparse (attention_type=nabla): tokens have another order; load a Lite one of 5 s"
         return self.template_refusal()
 
     @classmethod
@@ -50,6 +47,10 @@ class Kandinsky5(CrossAttention, TurnWords, Backbone):
     @property
     def latent_dtype(self) -> torch.dtype:
         return self.transformer.dtype
+
+    @property
+    def calls_per_step(self) -> int:
+        return 2 if self.pipe.guidance_scale > 1.0 else 1  # each call casts the timestep anew
 
     def output(self, block: Any) -> nn.Module:
         return self.attention(block).out_layer

@@ -1,6 +1,6 @@
 """LTX-Video with conditions: frames of a picture or a clip at any place, as tokens in front of the video's."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from imap.backbones.features import Grid
@@ -26,6 +26,13 @@ class LTXCondition(LTX):
         if rest:
             raise ImapError(f"{len(time) - first} tokens of the video are no frames of {height} x {width} tokens")
         return Grid(frames, height, width)
+
+    def given_frames(self, call: Mapping[str, Any], row: int, grid: Grid) -> Sequence[int]:
+        timesteps = call["timestep"][row]
+        if not timesteps.ndim:
+            return ()
+        latest = timesteps[-grid.frames * grid.patches :].unflatten(0, (grid.frames, -1)).amax(dim=1)
+        return (latest < timesteps.max()).nonzero().flatten().tolist()
 
     def from_pipeline(self, latents: Any, grid: Grid) -> Any:
         return super().from_pipeline(latents[:, -grid.frames * grid.patches :], grid)

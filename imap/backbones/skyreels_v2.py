@@ -7,6 +7,7 @@ from typing import Any
 from diffusers.models.transformers import transformer_skyreels_v2
 
 from imap.backbones.attention import TextAndImageAttention
+from imap.backbones.features import Grid
 from imap.backbones.wan import Wan
 from imap.backbones.wan_image import WanFromPicture
 
@@ -41,6 +42,13 @@ class SkyReelsV2Forcing(SkyReelsV2):
     pipeline_class = "SkyReelsV2DiffusionForcingPipeline"
     in_sections = True
     renoising_refusal = "it denoises windows with copies of its scheduler; use SkyReelsV2Pipeline.from_pipe(pipe)"
+
+    def given_frames(self, call: Mapping[str, Any], row: int, grid: Grid) -> Sequence[int]:
+        is_new = (self.pipe.current_timestep > 0).tolist()
+        return [i for i, new in enumerate(is_new) if not new] if any(is_new) else ()
+
+    def made_once(self, call: Mapping[str, Any]) -> Any:
+        return self.pipe.scheduler.timesteps  # windows have copies of the scheduler
 
     def section_facts(self, call: Mapping[str, Any]) -> dict[str, Any]:
         # a window begins with finished frames: the end of the window before it, or what the pipeline was given

@@ -1,6 +1,6 @@
 """What cannot be traced, found before anything runs. Every error says why and what to do."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import diffusers
@@ -9,7 +9,7 @@ from torch import nn
 
 from imap.backbones.base import Backbone
 from imap.backbones.features import Grid
-from imap.errors import ImapError
+from imap.errors import ImapError, brief
 
 # diffusers hooks that move or cast weights, and leave every call as it is
 HARMLESS = ("group_offloading", "layer_execution_tracker", "lazy_prefetch", "layerwise_casting", "peft_autocast")
@@ -100,12 +100,17 @@ def diffusers_hooks(module: nn.Module) -> list[str]:
     return list(getattr(getattr(module, "_diffusers_hook", None), "hooks", {}))
 
 
-def clean_notes(backbone: Backbone) -> Iterator[str]:
-    """What readers of maps must know of frames that are a picture."""
-    if backbone.clean_frames:
+def given_notes(given: Sequence[int]) -> Iterator[str]:
+    """What readers of maps must know of frames that are not made in a call. given: as of `Backbone.given_frames`."""
+    if list(given) == [0]:
         yield (
             "the first latent frame is the picture: it has no noise, and its prediction is not used. Its effect is 0; "
             "do not compare its other maps with those of later frames"
+        )
+    elif given:
+        yield (
+            f"latent frames {brief(list(given))} are given: they have less noise, and their prediction is not used. "
+            "Their effect is 0; do not compare their other maps with those of the other frames"
         )
 
 

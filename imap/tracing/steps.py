@@ -30,6 +30,7 @@ class Steps:
         self._current: Any = None  # the pipeline's own at that step
         self._earlier: Any = None
         self._rows: int | None = None  # that one video makes
+        self._calls = 0  # of the transformer in this pipeline call
         self._schedule: Any = None
 
     def open(self) -> None:
@@ -40,6 +41,7 @@ class Steps:
         """Announce a pipeline call whose scheduler has the part from index `first` of a schedule of `steps` steps."""
         self._first, self.index, self._announced = first, first - 1, steps
         self._timestep = self._current = self._rows = self._schedule = None
+        self._calls = 0
 
     def conditional_row(self, rows: int, timestep: Tensor) -> int | None:
         """Take note of a transformer call on a batch of `rows`. Returns the row to read, or None to skip the call.
@@ -50,7 +52,7 @@ class Steps:
         different steps, and a call that does not come from the traced pipeline.
         """
         current = _current_timestep(self.backbone.pipe)
-        if timestep is self._timestep or (current is not None and current is self._current):
+        if self._repeats_step(timestep, current):
             return None
         starts = self._timestep is None
         if self._is_foreign(timestep, current, starts):
@@ -75,6 +77,14 @@ class Steps:
             )
         is_read = self.wanted is None or self.index in range(*self.wanted)
         return rows - 1 if is_read else None
+
+    def _repeats_step(self, timestep: Tensor, current: Any) -> bool:
+        """Whether a call is a further one of the latest step."""
+        of_step = self.backbone.calls_per_step
+        if of_step is None:
+            return timestep is self._timestep or (current is not None and current is self._current)
+        self._calls += 1
+        return bool((self._calls - 1) % of_step)
 
     def _is_foreign(self, timestep: Tensor, current: Any, starts: bool) -> bool:
         """Whether a call does not come from the traced pipeline. The first one copies a value to the host."""

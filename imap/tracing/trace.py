@@ -17,7 +17,7 @@ from imap.methods.registry import SaliencyMap
 from imap.saliency import Maps
 from imap.tracing.blocks import BlockReader, Observer
 from imap.tracing.collect import collect, map_config
-from imap.tracing.compatibility import check_traceable, clean_notes, size_notes
+from imap.tracing.compatibility import check_traceable, given_notes, size_notes
 from imap.tracing.effect import Effect
 from imap.tracing.encodings import Encoding, connected_into, encodings_into, ids_of
 from imap.tracing.keep_memory import check_memory
@@ -72,7 +72,7 @@ class Trace:
         self.grid: Any = None  # Grid, from the first call on
         self._finished: list[Section] = []  # earlier sections of the video
         self._section_facts: Mapping[str, Any] = {}
-        self._text: Any = None  # Tensor, the text of the first call
+        self._made_once: Any = None  # Tensor, the text of the first call
         self._row: Any = None  # int, the conditional row while a call is read, else None
         self._call: Mapping[str, Any] = {}
         self._reads_effect = False
@@ -123,7 +123,7 @@ class Trace:
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
-        self._row, self._call, self._text = None, {}, None
+        self._row, self._call, self._made_once = None, {}, None
         self._encoded.clear()
         self.blocks.forget()
         self.steps.forget()
@@ -139,21 +139,21 @@ class Trace:
         if self.effect is not None and not self.effect.every_step:
             self.method.check_steps(self.steps.count)
         if self.steps.section > len(self._finished):
-            self._next_section(call)
+            self._next_section(part.made_once(call))
         if row is None:
             return
         if self.grid is None:
             self.grid, self._section_facts = part.grid(call), part.section_facts(call)
-            if self._text is None:
-                self._text = call["encoder_hidden_states"]
+            if self._made_once is None:
+                self._made_once = part.made_once(call)
                 self._check_first_call(call, row)
         if self.attention:
             self.blocks.begin_call(call, row, self.grid, self.steps.index)
         self._call, self._row = call, row
 
-    def _next_section(self, call: Mapping[str, Any]) -> None:
-        """Put away what was read of the latest section. Raises ImapError for a new pipeline call: it has a new text."""
-        if self._text is not None and call["encoder_hidden_states"] is not self._text:
+    def _next_section(self, made_once: Any) -> None:
+        """Put away what was read of the latest section. Raises ImapError for a new pipeline call."""
+        if self._made_once is not None and made_once is not self._made_once:
             raise ImapError(
                 "this trace has read a pipeline call and meets another one; "
                 "open a new `with imap.trace(...)` block for every call"
@@ -173,7 +173,8 @@ class Trace:
             self.blocks.check_hooked()
         if self.method.keep:
             self._check_memory()
-        for note in (*size_notes(self.backbone, self.grid, call, self.only_size), *clean_notes(self.backbone)):
+        given = self.backbone.given_frames(call, row, self.grid)
+        for note in (*size_notes(self.backbone, self.grid, call, self.only_size), *given_notes(given)):
             self.text_slots.note(note)
         text = text_of(call, row)[self.backbone.offset(call, row, len(self.text_slots.prompt_text.pieces)) :]
         ids = None

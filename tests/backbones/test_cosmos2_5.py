@@ -37,12 +37,16 @@ def test_a_clip_that_it_continues_changes_no_bit_under_a_trace(pipes, latent_fra
     clip = torch.rand(1, 3, 9, 32, 48, generator=torch.Generator().manual_seed(0)) * 2 - 1
     given = {"video": clip, "num_latent_conditional_frames": latent_frames}
     plain = call(pipe, steps=3, **given)
-    with imap.trace(pipe, PROMPT, **WORDS, maps_timesteps=[1, 3]) as trace:
+    with imap.trace(pipe, PROMPT, **WORDS, maps_timesteps=[1, 3], effect=[1]) as trace:
         keep = lambda module, args, kwargs: levels.append(kwargs["timestep"].flatten())  # noqa: E731
         handle = pipe.transformer.register_forward_pre_hook(keep, with_kwargs=True)
         traced = call(pipe, steps=3, **given)
         handle.remove()
     assert torch.equal(plain, traced) and trace.maps().facts["steps"] == [1, 2]
+    effect = trace.maps()["effect"]
+    assert not effect[:, :latent_frames].any() and effect[:, latent_frames:].all()
+    assert any("prediction is not used" in note for note in trace.maps().facts["notes"])
+    levels = [x for x in levels if len(x) == 3]  # else it is a call for the effect, of three words
     assert len(levels) == 6 and all((x[:latent_frames] == 1e-4).all() for x in levels)
     assert all(x.std() > 0 and np.isfinite(x).all() for x in trace.maps().values())
 
@@ -59,13 +63,14 @@ def test_another_prompt_is_refused_and_the_same_is_known(pipes):
 
 
 def test_the_effect_of_a_word_is_that_of_its_slots(pipes):
-    pipe, texts = pipes("cosmos2_5"), []
+    pipe, calls = pipes("cosmos2_5"), []
     with imap.trace(pipe, PROMPT, concepts=["ball", "small dog"], effect=[0]):
-        keep = lambda module, args, kwargs: texts.append(kwargs["encoder_hidden_states"])  # noqa: E731
+        keep = lambda module, args, kwargs: calls.append(kwargs)  # noqa: E731
         handle = pipe.transformer.register_forward_pre_hook(keep, with_kwargs=True)
         call(pipe, steps=1, guidance_scale=1.0)
         handle.remove()
-    (plain,), changed = texts
+    (plain,), changed = (kwargs["encoder_hidden_states"] for kwargs in calls)
+    assert [len(kwargs["padding_mask"]) for kwargs in calls] == [1, 1]  # the model repeats it for every video
     own, first = backbone_of(pipe).tokenize(PROMPT), backbone_of(pipe)._before
     for row, places in zip(changed, ([2], [7, 8]), strict=True):
         expected = plain.clone()

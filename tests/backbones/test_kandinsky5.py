@@ -141,6 +141,23 @@ def test_queries_and_keys_in_bfloat16_are_those_of_the_attention(monkeypatch):
     assert torch.equal(latents, call(pipe, steps=1, guidance_scale=1.0))
 
 
+@pytest.mark.parametrize("guidance_scale", [1.0, 5.0])
+def test_steps_are_counted_where_each_call_casts_the_timestep(guidance_scale):
+    pipe, seen = DiffusionPipeline.from_pretrained(tiny.folder("kandinsky5"), torch_dtype=torch.bfloat16), []
+    if not pipe.transformer._keep_in_fp32_modules:
+        pytest.skip("this diffusers runs its time embeddings in bfloat16 on a GPU only")
+    pipe.transformer.register_forward_pre_hook(lambda *given: seen.append(given[-1]["timestep"]), with_kwargs=True)
+
+    def observe(layer, step, *_):
+        seen.append(step) if not layer else None
+
+    with imap.trace(pipe, PROMPT, **WORDS, observe=observe) as trace:
+        call(pipe, steps=3, guidance_scale=guidance_scale)
+    steps = [x for x in seen if isinstance(x, int)]
+    assert steps == [0, 1, 2] == trace.maps().facts["steps"]
+    assert len(seen) - len(steps) == 3 * (2 if guidance_scale > 1 else 1)
+
+
 @pytest.mark.parametrize("conditioned", [True, False])
 def test_noised_latents_get_the_condition_that_the_pipeline_adds_to_its_own(conditioned):
     pipe, seen = built(visual_cond=conditioned), []
@@ -200,7 +217,7 @@ def test_sparse_attention_and_other_pipelines_and_templates_are_refused_before_a
             pytest.fail("it was opened")
 
     sparse = built(attention_type="nabla", attention_P=0.9, attention_wT=11, attention_wW=3, attention_wH=3)
-    refused(sparse, "sparse .attention_type=nabla.*load a checkpoint of full attention")
+    refused(sparse, "sparse .attention_type=nabla.*load a Lite one")
     pipe = built()
     for other in (diffusers.Kandinsky5T2IPipeline, diffusers.Kandinsky5I2VPipeline):
         refused(other(**pipe.components), "no family reads .* of this pipeline; load a Kandinsky5T2VPipeline")

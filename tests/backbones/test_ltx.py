@@ -85,6 +85,16 @@ def test_the_effect_of_a_word_is_read_behind_the_tokens_of_conditions(pipes):
     assert trace.maps()["effect"].shape == (3, 3, 2, 3)
 
 
+@pytest.mark.parametrize(("strength", "given"), [(1.0, True), (0.1, False)])
+def test_the_effect_on_the_frames_of_a_condition_is_0_while_they_are_given(pipes, strength, given):
+    pipe = pipes("ltx_condition")
+    with imap.trace(pipe, PROMPT, **WORDS, effect=[3]) as trace:
+        call(pipe, **SIZE, image=RED, strength=strength, steps=4)
+    maps = trace.maps()
+    assert maps["effect"][:, 1:].all() and maps["effect"][:, 0].any() != given
+    assert any("the first latent frame is the picture" in note for note in maps.facts["notes"])
+
+
 def test_conditions_are_sampled_and_not_renoised(pipes):
     pipe = pipes("ltx_condition")
     latents = torch.zeros(backbone_of(pipe).latent_shape(17, 64, 96))

@@ -171,7 +171,7 @@ def test_each_index_is_read_with_the_same_picture(pipes):
 
 
 @SLOW
-@pytest.mark.parametrize("family", ["wan2_2_ti2v_i2v", "ltx_i2v"])
+@pytest.mark.parametrize("family", ["wan2_2_ti2v_i2v", "ltx_i2v", "hunyuanvideo_i2v"])
 def test_the_effect_on_a_frame_that_is_the_picture_is_0_and_a_note_says_so(pipes, family):
     with imap.trace(pipes(family), PROMPT, **WORDS, effect=[1]) as trace:
         call(pipes(family), **sizes_of(family))

@@ -275,6 +275,7 @@ def test_the_effect_is_that_of_each_section(pipes, family):
         predicted, without = outputs[number * (STEPS + 1) + 1 :][:2]  # imap's own call follows that of step 1
         length = (without - predicted).double().norm(dim=1)
         expected = length.unflatten(-1, (-1, 2)).unflatten(-3, (-1, 2)).mean(dim=(-3, -1)).numpy()  # of 2 x 2 cells
+        expected[:, : maps.facts["section"].get("history_frames", 0)] = 0
         np.testing.assert_allclose(maps.effect, expected, rtol=1e-5)
         assert maps.facts["effect"]["steps"] == [1] and list(maps.by_step("ball", "effect")) == [1]
         assert maps.facts["steps"] == [*range(STEPS)] and maps.effect.std() > 0
@@ -312,6 +313,28 @@ def test_another_call_is_refused(pipes, family, target, prompt):
         with pytest.raises(imap.ImapError, match="meets another one; open a new `with imap.trace"):
             sampled(pipes(family), prompt=prompt)
     assert len(trace.sections()) == SECTIONS[family]
+
+
+@each
+def test_another_call_with_the_same_embeddings_is_refused(pipes, family):
+    pipe = pipes(family)
+    text = {"prompt": None, **backbone_of(pipe).encode_prompt(PROMPT, None)}
+    text |= {f"negative_{name}": x for name, x in text.items()} if family.startswith("skyreels") else {}
+    with imap.trace(pipe, PROMPT, **BALLS) as trace:
+        sampled(pipe, **text)
+        with pytest.raises(imap.ImapError, match="meets another one; open a new `with imap.trace"):
+            sampled(pipe, **text)
+    assert len(trace.sections()) == SECTIONS[family]
+
+
+def test_the_effect_on_frames_that_a_window_is_given_is_0(pipes, picture):
+    pipe = forcing(pipes, "ImageToVideo")
+    with imap.trace(pipe, PROMPT, **BALLS, effect=[1]) as trace:
+        call(pipe, steps=STEPS, **{**WINDOWS, "num_frames": 21, "base_num_frames": 13}, image=picture)
+    first, second = trace.sections()
+    assert not first.effect[:, 0].any() and first.effect[:, 1:].all()
+    assert not second.effect[:, :2].any() and second.effect[:, 2:].all()
+    assert any("the first latent frame is the picture" in note for note in first.facts["notes"])
 
 
 @pytest.mark.parametrize("steps", [1, 4])
