@@ -56,7 +56,7 @@ def trace(
 
     Args:
         pipe: a loaded video pipeline of diffusers, of a family in imap/backbones.
-        prompt: the prompt of the pipeline call. Only target `prompt` needs it.
+        prompt: the prompt of the pipeline call. Target `prompt` and the effect need it.
         concepts: nouns to look for, as a list or as "ball, dog". Their default map is GramCol.
         motions: motion words to look for. Their default map is IMAP.
         imap_layer: layers of the `*_layers` maps, from 0.

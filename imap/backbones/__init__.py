@@ -7,6 +7,7 @@ from pkgutil import iter_modules
 from typing import Any
 
 from imap.backbones.base import Backbone
+from imap.backbones.known import NOT_TRACED
 from imap.errors import ImapError
 
 
@@ -59,8 +60,10 @@ def backbone_of(pipe: Any) -> Backbone:
         raise ImapError(
             f"cannot trace this {type(pipe).__name__}: it has no transformer{second}; load the pipeline with it"
         )
+    if (kind := type(pipe).__name__) in NOT_TRACED:
+        raise ImapError(f"cannot trace a pipeline of class {kind}: {NOT_TRACED[kind]}")
     what = "it has no transformer" if transformer is None else f"its transformer is a {type(transformer).__name__}"
     raise ImapError(
-        f"cannot trace a {type(pipe).__name__} ({what}); "
+        f"cannot trace a {kind} ({what}); "
         f"expected one of {', '.join(dict.fromkeys(adapter.pipeline_class for adapter in FAMILIES))}"
     )

@@ -29,6 +29,12 @@ class Calls(Part):
     def check_call(self, call: Mapping[str, Any]) -> None:
         """Raise ImapError for a transformer call that the family cannot read. call: its arguments by name."""
 
+    def class_refusal(self) -> str | None:
+        """Why another pipeline class of the same parts cannot be traced; None for the family's own."""
+        if type(self.pipe).__name__ != self.pipeline_class:
+            return f"no family reads the conditions of this pipeline; load a {self.pipeline_class}"
+        return None
+
     def given_frames(self, call: Mapping[str, Any], row: int, grid: Grid) -> Sequence[int]:
         """Latent frames whose prediction a pipeline does not use at a transformer call: a picture, or finished ones."""
         return range(self.clean_frames)

@@ -28,8 +28,8 @@ class Cosmos25(CrossAttention, JoinedStatesWords, Backbone):
         return bool(transformer.get("use_crossattn_projection"))
 
     def refusal(self) -> str | None:
-        if type(self.pipe).__name__ != self.pipeline_class:
-            return f"no family reads the conditions of this pipeline; load a {self.pipeline_class}"
+        if reason := self.class_refusal():
+            return reason
         if self.transformer.config.get("img_context_dim_in"):
             return "its cross-attention reads tokens of pictures too; load a checkpoint without them"
         if self.pipe.tokenizer is not None and self.pipe.tokenizer.padding_side != "right":

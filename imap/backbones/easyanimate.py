@@ -28,8 +28,8 @@ class EasyAnimate(JointAttention, LastStatesWords, Backbone):
 
     def refusal(self) -> str | None:
         config = self.transformer.config
-        if type(self.pipe).__name__ != self.pipeline_class:
-            return f"no family reads the conditions of this pipeline; load a {self.pipeline_class}"
+        if reason := self.class_refusal():
+            return reason
         if config.mmdit_layers < config.num_layers:
             return (
                 f"text shares the projections of the video in its blocks from {config.mmdit_layers} on, and no family "

@@ -14,7 +14,7 @@ class Framepack(HunyuanVideoBlocks):
     family = "framepack"
     transformer_class = "HunyuanVideoFramepackTransformer3DModel"
     pipeline_class = "HunyuanVideoFramepackPipeline"
-    takes_negative_prompt = False  # guidance is distilled into the model
+    takes_negative_prompt = False
     in_sections = True
     images = ("image",)
     optional_images = ("last_image",)

@@ -43,13 +43,18 @@ class HunyuanVideoBlocks(HunyuanAttention, TemplateWords, Backbone):
         mask[:, -1] = 0
         return self.transformer.context_embedder(tokens, call["timestep"][row].unsqueeze(0), mask)
 
+    def guidance_arguments(self, guidance_scale: float, conditional_only: bool) -> dict[str, Any]:
+        if not self.takes_negative_prompt:  # guidance is distilled into the model
+            return super().guidance_arguments(guidance_scale, conditional_only)
+        return {"true_cfg_scale": 1.0 if conditional_only else guidance_scale}
+
 
 class HunyuanVideo(HunyuanVideoBlocks):
     """HunyuanVideo text-to-video."""
 
     family = "hunyuanvideo"
     pipeline_class = "HunyuanVideoPipeline"
-    takes_negative_prompt = False  # guidance is distilled into the model
+    takes_negative_prompt = False
 
     def refusal(self) -> str | None:
         kind = self.transformer.config.image_condition_type
@@ -75,6 +80,3 @@ class HunyuanSkyreelsImage(HunyuanVideoBlocks):
         return transformer["in_channels"] == 2 * transformer["out_channels"] and not transformer.get(
             "image_condition_type"
         )
-
-    def guidance_arguments(self, guidance_scale: float, conditional_only: bool) -> dict[str, Any]:
-        return {"true_cfg_scale": 1.0 if conditional_only else guidance_scale}

@@ -30,7 +30,7 @@ class HunyuanVideoImage(HunyuanVideoPictureBlocks):
     family = "hunyuanvideo_i2v"
     condition, picture_step = "token_replace", 4
     clean_frames = 1
-    takes_negative_prompt = False  # guidance is distilled into the model
+    takes_negative_prompt = False
 
     @torch.no_grad()
     def start(self, noised: Tensor, pictures: Mapping[str, Any], generator: torch.Generator) -> Tensor:
@@ -51,9 +51,6 @@ class HunyuanVideoImageConcat(HunyuanVideoPictureBlocks):
     family = "hunyuanvideo_i2v_33ch"
     condition, picture_step = "latent_concat", 2
     renoising_refusal = "it leaves the first four frames out of the video; use imap.trace"
-
-    def guidance_arguments(self, guidance_scale: float, conditional_only: bool) -> dict[str, Any]:
-        return {"true_cfg_scale": 1.0 if conditional_only else guidance_scale}
 
     def grid(self, call: Mapping[str, Any]) -> Grid:
         whole = super().grid(call)

@@ -26,8 +26,8 @@ class Kandinsky5(CrossAttention, TurnWords, Backbone):
     channel_axis = 4
 
     def refusal(self) -> str | None:
-        if type(self.pipe).__name__ != self.pipeline_class:
-            return f"no family reads the conditions of this pipeline; load a {self.pipeline_class}"
+        if reason := self.class_refusal():
+            return reason
         if self.transformer.config.attention_type == "nabla":
             return "its attention is sparse (attention_type=nabla): tokens have another order; load a Lite one of 5 s"
         return self.template_refusal()

@@ -28,8 +28,8 @@ class LTXCondition(LTX):
         return Grid(frames, height, width)
 
     def given_frames(self, call: Mapping[str, Any], row: int, grid: Grid) -> Sequence[int]:
-        timesteps = call["timestep"][row]
-        if not timesteps.ndim:
+        timesteps = call["timestep"][row].flatten()
+        if len(timesteps) == 1:  # without conditions
             return ()
         latest = timesteps[-grid.frames * grid.patches :].unflatten(0, (grid.frames, -1)).amax(dim=1)
         return (latest < timesteps.max()).nonzero().flatten().tolist()

@@ -27,13 +27,11 @@ class SanaVideo(CrossAttention, InstructionWords, Backbone):
 
     def __init__(self, pipe: Any, component: str = "transformer") -> None:
         super().__init__(pipe, component)
-        if self.transformer is not None and self.transformer.config.qk_norm is None:
+        if self.transformer.config.qk_norm is None:
             self.queries, self.keys = "to_q", "to_k"
 
     def refusal(self) -> str | None:
-        if type(self.pipe).__name__ != self.pipeline_class:
-            return f"no family reads the conditions of this pipeline; load a {self.pipeline_class}"
-        return None
+        return self.class_refusal()
 
     @classmethod
     def layers_and_heads(cls, transformer: Mapping[str, Any]) -> tuple[int, int]:

@@ -12,10 +12,10 @@ from imap.errors import ImapError
 class Steps:
     """Knows the steps of a pipeline call from the transformer calls alone.
 
-    A stock pipeline takes its timestep out of the scheduler's `timesteps`, and gives it to the transformer as a new
-    object at every step. So two calls with the same object are one step, of which the second is the unconditional half,
-    and the object's place in memory is the step's index. Most pipelines also keep it as `current_timestep`, so a
-    foreign call is found.
+    A stock pipeline takes its timestep out of the scheduler's `timesteps`. The transformer gets it as a new object at
+    every step. So two calls with the same object are one step, and the second is the unconditional half. The object's
+    place in memory is the step's index. Most pipelines also keep it as `current_timestep`, so a foreign call is found.
+    A family whose pipeline casts the timestep in each call says how many calls a step has.
     """
 
     def __init__(self, backbone: Backbone, wanted: tuple[int, int] | None) -> None:

@@ -56,6 +56,13 @@ def test_image_tokens_without_projections_of_their_own_are_refused():
         pass
 
 
+def test_a_pipeline_that_no_family_reads_is_refused_with_the_reason():
+    model = type("LatteTransformer3DModel", (), {"config": {}})()
+    pipe = type("LattePipeline", (), {"transformer": model, "config": {}})()
+    with pytest.raises(imap.ImapError, match="^cannot trace a pipeline of class LattePipeline: its batch holds frames"):
+        imap.trace(pipe, PROMPT, concepts=["ball"])
+
+
 def test_a_pipeline_without_its_transformer_is_named_for_what_it_is():
     pipe = tiny.build("wan")
     pipe.register_modules(transformer=None)
