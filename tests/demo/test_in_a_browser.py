@@ -21,14 +21,24 @@ CLIP = Path(imap.demo_model("wan")).parents[1] / "clips/49_frames/000-a-ring-fla
 LAPTOP, PHONE = (1280, 800), (390, 844)
 MOST = 30  # seconds from the command to the page; 8 to 12 were measured, on machines with other work
 STATUS = "document.querySelector('#status').innerText"
+# gradio writes the value of a new field a second time, up to 15 ms after it appears, so `press` fills it again
 FILL = """
+const filled = window.filled ??= {};
+const field = name => document.querySelector(`#${name} textarea, #${name} input`);
+const put = name => {
+  Object.getOwnPropertyDescriptor(Object.getPrototypeOf(field(name)), 'value').set.call(field(name), filled[name]);
+  field(name).dispatchEvent(new Event('input', {bubbles: true}));
+};
 const fill = (name, text) => {
-  const field = document.querySelector(`#${name} textarea, #${name} input`);
-  Object.getOwnPropertyDescriptor(Object.getPrototypeOf(field), 'value').set.call(field, text);
-  field.dispatchEvent(new Event('input', {bubbles: true}));
+  filled[name] = text;
+  put(name);
 };
 const press = async name => {
-  await new Promise(next => setTimeout(next, 300));
+  const differ = () => Object.keys(filled).filter(name => field(name).value !== filled[name]);
+  do {
+    differ().forEach(put);
+    await new Promise(next => setTimeout(next, 300));
+  } while (differ().length);
   document.querySelector(`#${name}`).click();
 };
 """
