@@ -35,7 +35,7 @@ class Calls(Part):
             return f"no family reads the conditions of this pipeline; load a {self.pipeline_class}"
         return None
 
-    def given_frames(self, call: Mapping[str, Any], row: int, grid: Grid) -> Sequence[int]:
+    def fixed_frames(self, call: Mapping[str, Any], row: int, grid: Grid) -> Sequence[int]:
         """Latent frames whose prediction a pipeline does not use at a transformer call: a picture, or finished ones."""
         return range(self.clean_frames)
 
@@ -43,9 +43,11 @@ class Calls(Part):
         """An object that a pipeline call makes once for all its transformer calls, of which `call` is one."""
         return call["encoder_hidden_states"]
 
-    @property
-    def calls_per_step(self) -> int | None:
-        """Transformer calls of a step, the conditional one first. None: those of a step get one timestep object."""
+    def guidance_branch(self, call: Mapping[str, Any]) -> Any:
+        """An object that a pipeline call makes once for each branch of guidance. The conditional one is called first.
+
+        None: all transformer calls of a step get one timestep object.
+        """
         return None
 
     def section_facts(self, call: Mapping[str, Any]) -> dict[str, Any]:

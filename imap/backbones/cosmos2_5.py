@@ -36,7 +36,7 @@ class Cosmos25(CrossAttention, JoinedStatesWords, Backbone):
             return "its tokenizer pads on the left, and padding is encoded; set pipe.tokenizer.padding_side = 'right'"
         return None
 
-    def given_frames(self, call: Mapping[str, Any], row: int, grid: Grid) -> Sequence[int]:
+    def fixed_frames(self, call: Mapping[str, Any], row: int, grid: Grid) -> Sequence[int]:
         return call["condition_mask"][row, 0].amax(dim=(1, 2)).nonzero().flatten().tolist()
 
     def embed_text(self, tokens: Tensor, call: Mapping[str, Any], row: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Kandinsky 5: self-attention over video, then cross-attention to text, which has passed blocks of its own."""
+"""Kandinsky 5: self-attention over video, then cross-attention to text, which has passed text blocks."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -48,9 +48,8 @@ class Kandinsky5(CrossAttention, TurnWords, Backbone):
     def latent_dtype(self) -> torch.dtype:
         return self.transformer.dtype
 
-    @property
-    def calls_per_step(self) -> int:
-        return 2 if self.pipe.guidance_scale > 1.0 else 1  # each call casts the timestep anew
+    def guidance_branch(self, call: Mapping[str, Any]) -> Any:
+        return call["text_rope_pos"]  # each call casts the timestep anew
 
     def output(self, block: Any) -> nn.Module:
         return self.attention(block).out_layer

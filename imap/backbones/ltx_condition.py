@@ -27,7 +27,7 @@ class LTXCondition(LTX):
             raise ImapError(f"{len(time) - first} tokens of the video are no frames of {height} x {width} tokens")
         return Grid(frames, height, width)
 
-    def given_frames(self, call: Mapping[str, Any], row: int, grid: Grid) -> Sequence[int]:
+    def fixed_frames(self, call: Mapping[str, Any], row: int, grid: Grid) -> Sequence[int]:
         timesteps = call["timestep"][row].flatten()
         if len(timesteps) == 1:  # without conditions
             return ()

@@ -43,7 +43,7 @@ class SkyReelsV2Forcing(SkyReelsV2):
     in_sections = True
     renoising_refusal = "it denoises windows with copies of its scheduler; use SkyReelsV2Pipeline.from_pipe(pipe)"
 
-    def given_frames(self, call: Mapping[str, Any], row: int, grid: Grid) -> Sequence[int]:
+    def fixed_frames(self, call: Mapping[str, Any], row: int, grid: Grid) -> Sequence[int]:
         is_new = (self.pipe.current_timestep > 0).tolist()
         return [i for i, new in enumerate(is_new) if not new] if any(is_new) else ()
 

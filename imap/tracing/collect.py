@@ -123,7 +123,7 @@ def collect(
         motions=text_slots.motions,
         heads=heads,
         scores=scores,
-        facts={**facts, "method": settings, **text_slots.facts()},
+        facts={**facts, "method": settings, **text_slots.facts(facts["notes"])},
         token_arrays=tokens,
         tokens=text_slots.tokenized.pieces if tokens else (),
         labels=labels(x for x in config.maps if x not in MAPS),

@@ -100,17 +100,17 @@ def diffusers_hooks(module: nn.Module) -> list[str]:
     return list(getattr(getattr(module, "_diffusers_hook", None), "hooks", {}))
 
 
-def given_notes(given: Sequence[int]) -> Iterator[str]:
-    """What readers of maps must know of frames that are not made in a call. given: as of `Backbone.given_frames`."""
-    if list(given) == [0]:
+def fixed_notes(backbone: Backbone, fixed: Sequence[int]) -> Iterator[str]:
+    """What readers of maps must know of frames that are not made in a call. fixed: as of `Backbone.fixed_frames`."""
+    if backbone.clean_frames:
         yield (
             "the first latent frame is the picture: it has no noise, and its prediction is not used. Its effect is 0; "
             "do not compare its other maps with those of later frames"
         )
-    elif given:
+    elif fixed:
         yield (
-            f"latent frames {brief(list(given))} are given: they have less noise, and their prediction is not used. "
-            "Their effect is 0; do not compare their other maps with those of the other frames"
+            f"latent frames {brief(list(fixed))} are given: they have less noise at the first step. While this is so, "
+            "their prediction is not used, and their effect is 0; do not compare their maps with those of other frames"
         )
 
 

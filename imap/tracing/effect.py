@@ -120,7 +120,7 @@ class Effect:
             lengths.append(torch.linalg.vector_norm(difference, dim=1))
             start += len(part)
         cells = torch.cat(lengths)
-        cells[:, list(self.backbone.given_frames(call, row, grid))] = 0  # what is predicted there is not used
+        cells[:, list(self.backbone.fixed_frames(call, row, grid))] = 0  # what is predicted there is not used
         value = _to_grid(cells, grid)
         self._total = value if self._total is None else self._total + value
         self.read.append(step)

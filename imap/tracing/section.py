@@ -12,6 +12,7 @@ from imap.methods.keep import Numbered
 from imap.methods.registry import EFFECT
 from imap.tracing.blocks import BlockReader
 from imap.tracing.collect import HeadChoices
+from imap.tracing.compatibility import fixed_notes
 from imap.tracing.effect import Effect
 from imap.view.upsampling import TEMPORAL
 
@@ -35,6 +36,20 @@ class Section:
     kept: Mapping[str, Numbered]
 
 
+def first_facts(backbone: Backbone, call: Mapping[str, Any], row: int, grid: Grid) -> dict[str, Any]:
+    """Facts of a section that its first transformer call shows, with notes on its frames.
+
+    Args:
+        backbone: whose transformer is called.
+        call: arguments of the call by name.
+        row: of its batch, the conditional one.
+        grid: of the visual tokens.
+    """
+    own = backbone.section_facts(call)
+    notes = list(fixed_notes(backbone, backbone.fixed_frames(call, row, grid)))
+    return {"notes": notes} | ({"section": own} if own else {})
+
+
 def read_section(
     backbone: Backbone,
     blocks: BlockReader,
@@ -50,17 +65,16 @@ def read_section(
         blocks, effect: what has read it. No map is in `blocks` where attention is not read.
         grid: of the visual tokens.
         read_by: the steps that were read, by the name of the transformer.
-        own: facts of the section, as `Calls.section_facts` gives them.
+        own: facts of the section, as of `first_facts`.
     """
     layout, patch, factor = asdict(grid), backbone.latent_frames_per_patch, backbone.temporal_factor
     layout |= {"latent_frames_per_patch": patch} if patch > 1 else {}
     layout |= {"temporal_factor": factor} if factor != TEMPORAL else {}
     steps = sorted(step for steps in read_by.values() for step in steps)
-    facts: dict[str, Any] = {"family": backbone.family, "grid": layout, "steps": steps}
+    facts: dict[str, Any] = {"family": backbone.family, "grid": layout, "steps": steps, **own}
     if len(backbone.parts) > 1:
         facts["transformers"] = {name: sorted(steps) for name, steps in read_by.items()}
     facts["pixels"] = list(backbone.video_size(grid)[1:])
-    facts |= {"section": own} if own else {}
     means, kept = blocks.running.means(), blocks.keeper.kept(blocks.running.groups)
     if effect is not None:
         kept |= effect.kept()

@@ -74,7 +74,7 @@ def trace_again(earlier: Trace, **changed: Any) -> Trace:
     method, slots = replace(earlier.method, **changed), earlier.text_slots
     concepts, motions = ([x for x in slots.texts if (x in slots.motions) is is_motion] for is_motion in (False, True))
     text_slots = TextSlots(
-        earlier.backbone, method, concepts, motions, slots.prompt, slots.known, slots.notes, earlier.attention
+        earlier.backbone, method, concepts, motions, slots.prompt, slots.known, slots.logged, earlier.attention
     )
     settings = (earlier.observe, earlier.prompt_cache, earlier.own_maps, earlier.only_size, earlier.attention)
     return Trace(earlier.backbone, method, text_slots, *settings)

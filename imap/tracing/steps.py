@@ -15,7 +15,7 @@ class Steps:
     A stock pipeline takes its timestep out of the scheduler's `timesteps`. The transformer gets it as a new object at
     every step. So two calls with the same object are one step, and the second is the unconditional half. The object's
     place in memory is the step's index. Most pipelines also keep it as `current_timestep`, so a foreign call is found.
-    A family whose pipeline casts the timestep in each call says how many calls a step has.
+    A family whose pipeline casts the timestep in each call knows the branches of guidance by another object.
     """
 
     def __init__(self, backbone: Backbone, wanted: tuple[int, int] | None) -> None:
@@ -30,7 +30,7 @@ class Steps:
         self._current: Any = None  # the pipeline's own at that step
         self._earlier: Any = None
         self._rows: int | None = None  # that one video makes
-        self._calls = 0  # of the transformer in this pipeline call
+        self._branch: Any = None  # of guidance, of the conditional calls
         self._schedule: Any = None
 
     def open(self) -> None:
@@ -40,19 +40,19 @@ class Steps:
     def begin_call(self, first: int, steps: int) -> None:
         """Announce a pipeline call whose scheduler has the part from index `first` of a schedule of `steps` steps."""
         self._first, self.index, self._announced = first, first - 1, steps
-        self._timestep = self._current = self._rows = self._schedule = None
-        self._calls = 0
+        self._timestep = self._current = self._rows = self._schedule = self._branch = None
 
-    def conditional_row(self, rows: int, timestep: Tensor) -> int | None:
+    def conditional_row(self, rows: int, timestep: Tensor, branch: Any = None) -> int | None:
         """Take note of a transformer call on a batch of `rows`. Returns the row to read, or None to skip the call.
 
         timestep: argument of the call.
+        branch: of guidance, as `Backbone.guidance_branch` gives it.
 
         Raises ImapError for steps that the run does not have, a second pipeline call, a batch of videos, frames at
         different steps, and a call that does not come from the traced pipeline.
         """
         current = _current_timestep(self.backbone.pipe)
-        if self._repeats_step(timestep, current):
+        if self._repeats_step(timestep, current, branch):
             return None
         starts = self._timestep is None
         if self._is_foreign(timestep, current, starts):
@@ -60,7 +60,7 @@ class Steps:
                 f"the transformer was called outside a call of the traced {type(self.backbone.pipe).__name__}; "
                 "trace the pipeline that you call, and read one call of it per `with imap.trace(...)` block"
             )
-        self._timestep, self._current = timestep, current
+        self._timestep, self._current, self._branch = timestep, current, branch
         self._check()
         self.index = self._next(self._index_of(timestep, current), starts)
         if starts:
@@ -78,20 +78,18 @@ class Steps:
         is_read = self.wanted is None or self.index in range(*self.wanted)
         return rows - 1 if is_read else None
 
-    def _repeats_step(self, timestep: Tensor, current: Any) -> bool:
+    def _repeats_step(self, timestep: Tensor, current: Any, branch: Any) -> bool:
         """Whether a call is a further one of the latest step."""
-        of_step = self.backbone.calls_per_step
-        if of_step is None:
-            return timestep is self._timestep or (current is not None and current is self._current)
-        self._calls += 1
-        return bool((self._calls - 1) % of_step)
+        if branch is not None:  # another pipeline call has another schedule
+            return branch is not self._branch and self._schedule is self.backbone.pipe.scheduler.timesteps
+        return timestep is self._timestep or (current is not None and current is self._current)
 
     def _is_foreign(self, timestep: Tensor, current: Any, starts: bool) -> bool:
         """Whether a call does not come from the traced pipeline. The first one copies a value to the host."""
         pipe = self.backbone.pipe
-        if hasattr(type(pipe), "current_timestep") and (current is None or current is self._earlier):
-            return True
-        known = (current, pipe.scheduler.timesteps, getattr(pipe.scheduler, "sigmas", None))  # some are given sigmas
+        if hasattr(type(pipe), "current_timestep"):
+            return current is None or current is self._earlier
+        known = (pipe.scheduler.timesteps, getattr(pipe.scheduler, "sigmas", None))  # some pipelines pass sigmas
         return starts and not any(_equal(timestep, x) for x in known if x is not None)
 
     def _next(self, found: int | None, starts: bool) -> int:
@@ -160,7 +158,7 @@ class Steps:
 
     def forget(self) -> None:
         """Release the pipeline's tensors."""
-        self._timestep = self._current = self._schedule = self._earlier = None
+        self._timestep = self._current = self._schedule = self._earlier = self._branch = None
 
 
 def _current_timestep(pipe: Any) -> Any:

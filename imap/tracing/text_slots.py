@@ -1,7 +1,7 @@
 """The texts of a trace: their slots, and the weight of each slot (docs/method.md, 2.3 and 4)."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -30,7 +30,7 @@ class TextSlots:
         motions: Sequence[str],
         prompt: str | None,
         known: Sequence[str] | None = None,
-        told: Sequence[str] = (),
+        logged: Collection[str] = (),
         attention: bool = True,
     ) -> None:
         """Match words to the tokens of a prompt.
@@ -41,7 +41,7 @@ class TextSlots:
             motions: motion words.
             prompt: that the pipeline will be called with; None with target concepts only.
             known: all words that a small model was trained on; None for any.
-            told: notes that were logged already.
+            logged: notes that were logged already.
             attention: False if only the effect is read.
 
         Raises:
@@ -50,7 +50,7 @@ class TextSlots:
         check_words(concepts, motions)
         self.texts, self.motions = (*concepts, *motions), frozenset(motions)
         self.notes: list[str] = []
-        self.prompt, self.known, self.told = prompt, known, frozenset(told)
+        self.prompt, self.known, self.logged = prompt, known, set(logged)
         self.reads_prompt = method.imap_qk_matching_target == "prompt"
         self.needs_prompt = self.reads_prompt or bool(method.effect)
         self.joint_attention, self.padded_length = backbone.joint_attention, backbone.text_length
@@ -105,7 +105,12 @@ class TextSlots:
     def note(self, message: str) -> None:
         """Log a fact that readers of the maps must know, and record it."""
         self.notes.append(message)
-        if message not in self.told:
+        self.log(message)
+
+    def log(self, message: str) -> None:
+        """Log a note, unless it was logged already."""
+        if message not in self.logged:
+            self.logged.add(message)
             log.warning(message)
 
     @property
@@ -179,11 +184,11 @@ class TextSlots:
             return SlotWeights(weights, rows, baseline, own, words=count, prompt=prompt or None, attended=attended)
         return SlotWeights(weights, rows, weights, rows, words=count, prompt=prompt or None)
 
-    def facts(self) -> dict[str, Any]:
-        """Facts to record: the prompt pieces that each text was read from, and the notes."""
+    def facts(self, more_notes: Sequence[str] = ()) -> dict[str, Any]:
+        """Facts to record: the prompt pieces that each text was read from, and the notes, with more after them."""
         pieces = self.tokenized.pieces
         read_from = {text: [pieces[i] for i in tokens] for text, tokens in self.matched.items() if self.reads_prompt}
-        facts = {"read_from_prompt": read_from, "notes": list(dict.fromkeys(self.notes))}
+        facts = {"read_from_prompt": read_from, "notes": list(dict.fromkeys([*self.notes, *more_notes]))}
         return facts | ({"prompt": self.prompt} if self.prompt else {})
 
 

@@ -3,7 +3,6 @@
 import weakref
 from collections.abc import Mapping, Sequence
 from functools import partial
-from types import TracebackType
 from typing import Any
 
 import torch
@@ -17,12 +16,12 @@ from imap.methods.registry import SaliencyMap
 from imap.saliency import Maps
 from imap.tracing.blocks import BlockReader, Observer
 from imap.tracing.collect import collect, map_config
-from imap.tracing.compatibility import check_traceable, given_notes, size_notes
+from imap.tracing.compatibility import check_traceable, size_notes
 from imap.tracing.effect import Effect
 from imap.tracing.encodings import Encoding, connected_into, encodings_into, ids_of
 from imap.tracing.keep_memory import check_memory
 from imap.tracing.prompt_cache import PromptCache
-from imap.tracing.section import Section, placed, read_section
+from imap.tracing.section import Section, first_facts, placed, read_section
 from imap.tracing.steps import Steps
 from imap.tracing.text_slots import TextSlots
 
@@ -72,7 +71,7 @@ class Trace:
         self.grid: Any = None  # Grid, from the first call on
         self._finished: list[Section] = []  # earlier sections of the video
         self._section_facts: Mapping[str, Any] = {}
-        self._made_once: Any = None  # Tensor, the text of the first call
+        self._made_once: Any = None  # as of `Backbone.made_once`, of the first call
         self._row: Any = None  # int, the conditional row while a call is read, else None
         self._call: Mapping[str, Any] = {}
         self._reads_effect = False
@@ -100,9 +99,7 @@ class Trace:
             raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._remove()
 
     def _install(self) -> None:
@@ -135,7 +132,7 @@ class Trace:
         call = call_arguments(module, args, kwargs)
         self._row = None
         self.blocks.forget()
-        row = self.steps.conditional_row(len(call["hidden_states"]), call["timestep"])
+        row = self.steps.conditional_row(len(call["hidden_states"]), call["timestep"], part.guidance_branch(call))
         if self.effect is not None and not self.effect.every_step:
             self.method.check_steps(self.steps.count)
         if self.steps.section > len(self._finished):
@@ -143,13 +140,20 @@ class Trace:
         if row is None:
             return
         if self.grid is None:
-            self.grid, self._section_facts = part.grid(call), part.section_facts(call)
-            if self._made_once is None:
-                self._made_once = part.made_once(call)
-                self._check_first_call(call, row)
+            self.grid = part.grid(call)
+            self._begin_section(part, call, row)
         if self.attention:
             self.blocks.begin_call(call, row, self.grid, self.steps.index)
         self._call, self._row = call, row
+
+    def _begin_section(self, part: Backbone, call: Mapping[str, Any], row: int) -> None:
+        """Take the facts of a section, and the notes on its frames, from its first call that is read."""
+        self._section_facts = first_facts(part, call, row, self.grid)
+        if self._made_once is None:
+            self._made_once = part.made_once(call)
+            self._check_first_call(call, row)
+        for note in self._section_facts["notes"]:
+            self.text_slots.log(note)
 
     def _next_section(self, made_once: Any) -> None:
         """Put away what was read of the latest section. Raises ImapError for a new pipeline call."""
@@ -173,8 +177,7 @@ class Trace:
             self.blocks.check_hooked()
         if self.method.keep:
             self._check_memory()
-        given = self.backbone.given_frames(call, row, self.grid)
-        for note in (*size_notes(self.backbone, self.grid, call, self.only_size), *given_notes(given)):
+        for note in size_notes(self.backbone, self.grid, call, self.only_size):
             self.text_slots.note(note)
         text = text_of(call, row)[self.backbone.offset(call, row, len(self.text_slots.prompt_text.pieces)) :]
         ids = None
@@ -239,8 +242,7 @@ class Trace:
         if not self.steps.read:
             called = f"maps_timesteps={self.method.maps_timesteps}" if self.steps.index >= 0 else "it was not called"
             raise ImapError(f"no step was read ({called}); call the pipeline inside the `with imap.trace(...)` block")
-        own = (self.grid, self._read_by, self._section_facts)
-        return read_section(self.backbone, self.blocks, self.effect, *own)
+        return read_section(self.backbone, self.blocks, self.effect, self.grid, self._read_by, self._section_facts)
 
     def _collect(self, section: Section) -> Maps:
         own = (section.means, section.choices, section.grid)

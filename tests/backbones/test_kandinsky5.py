@@ -1,6 +1,7 @@
 """Kandinsky 5: slots of words, texts that are too long, concepts as texts of their own, and what is refused."""
 
 from importlib import import_module
+from itertools import pairwise
 
 import diffusers
 import pytest
@@ -141,21 +142,39 @@ def test_queries_and_keys_in_bfloat16_are_those_of_the_attention(monkeypatch):
     assert torch.equal(latents, call(pipe, steps=1, guidance_scale=1.0))
 
 
-@pytest.mark.parametrize("guidance_scale", [1.0, 5.0])
-def test_steps_are_counted_where_each_call_casts_the_timestep(guidance_scale):
-    pipe, seen = DiffusionPipeline.from_pretrained(tiny.folder("kandinsky5"), torch_dtype=torch.bfloat16), []
-    if not pipe.transformer._keep_in_fp32_modules:
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("scales", [(1.0, 1.0, 1.0), (5.0, 5.0, 5.0), (5.0, 1.0, 5.0), (5.0, 5.0, 1.0)])
+def test_each_step_is_read_once_from_its_conditional_call(dtype, scales):
+    pipe, seen = DiffusionPipeline.from_pretrained(tiny.folder("kandinsky5"), torch_dtype=dtype), []
+    if dtype == torch.bfloat16 and not pipe.transformer._keep_in_fp32_modules:
         pytest.skip("this diffusers runs its time embeddings in bfloat16 on a GPU only")
-    pipe.transformer.register_forward_pre_hook(lambda *given: seen.append(given[-1]["timestep"]), with_kwargs=True)
+    pipe.transformer.register_forward_pre_hook(
+        lambda _, args, given: seen.append(given["encoder_hidden_states"]), with_kwargs=True
+    )
+
+    def guide(pipe, step, timestep, _):
+        pipe._guidance_scale = (*scales, None)[step + 1]
+        return {}
 
     def observe(layer, step, *_):
         seen.append(step) if not layer else None
 
     with imap.trace(pipe, PROMPT, **WORDS, observe=observe) as trace:
-        call(pipe, steps=3, guidance_scale=guidance_scale)
-    steps = [x for x in seen if isinstance(x, int)]
-    assert steps == [0, 1, 2] == trace.maps().facts["steps"]
-    assert len(seen) - len(steps) == 3 * (2 if guidance_scale > 1 else 1)
+        call(pipe, steps=3, guidance_scale=scales[0], callback_on_step_end=guide)
+    read = [(x, earlier) for earlier, x in pairwise(seen) if isinstance(x, int)]
+    assert [step for step, _ in read] == [0, 1, 2] == trace.maps().facts["steps"]
+    assert all(torch.equal(text, seen[0]) for _, text in read)  # the first call is the conditional one
+    assert len(seen) - len(read) == 3 + sum(scale > 1 for scale in scales)
+
+
+def test_a_second_call_and_a_call_of_the_transformer_alone_are_refused(pipe):
+    given, _ = stock_call(pipe)
+    fresh = built()
+    with pytest.raises(imap.ImapError, match="outside a call"), imap.trace(fresh, PROMPT, **WORDS):
+        fresh.transformer(**given | {"timestep": given["timestep"] / 3})
+    with pytest.raises(imap.ImapError, match="meets another one"), imap.trace(pipe, PROMPT, **WORDS):
+        call(pipe)
+        call(pipe)
 
 
 @pytest.mark.parametrize("conditioned", [True, False])

@@ -92,7 +92,16 @@ def test_the_effect_on_the_frames_of_a_condition_is_0_while_they_are_given(pipes
         call(pipe, **SIZE, image=RED, strength=strength, steps=4)
     maps = trace.maps()
     assert maps["effect"][:, 1:].all() and maps["effect"][:, 0].any() != given
-    assert any("the first latent frame is the picture" in note for note in maps.facts["notes"])
+    assert any("latent frames [0] are given: they have less noise at the first step" in x for x in maps.facts["notes"])
+
+
+def test_a_clip_that_covers_every_frame_is_traced(pipes):
+    pipe = pipes("ltx_condition")
+    clip = [RED, BLUE] * 8 + [RED]
+    plain = call(pipe, **SIZE, video=clip, strength=0.8)
+    with imap.trace(pipe, PROMPT, **WORDS) as trace:
+        assert torch.equal(plain, call(pipe, **SIZE, video=clip, strength=0.8))
+    assert trace.maps().imap.shape == (3, 3, 2, 3) and trace.maps().imap.std() > 0
 
 
 def test_conditions_are_sampled_and_not_renoised(pipes):

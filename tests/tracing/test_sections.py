@@ -334,7 +334,19 @@ def test_the_effect_on_frames_that_a_window_is_given_is_0(pipes, picture):
     first, second = trace.sections()
     assert not first.effect[:, 0].any() and first.effect[:, 1:].all()
     assert not second.effect[:, :2].any() and second.effect[:, 2:].all()
-    assert any("the first latent frame is the picture" in note for note in first.facts["notes"])
+    for section, frames in ((first, [0]), (second, [0, 1])):
+        assert [note.partition(":")[0] for note in section.facts["notes"] if "given" in note] == [
+            f"latent frames {frames} are given"
+        ]
+
+
+def test_a_window_from_text_has_a_note_on_its_finished_frames_alone(pipes, caplog):
+    pipe = forcing(pipes, "")
+    with imap.trace(pipe, PROMPT, **BALLS) as trace:
+        call(pipe, steps=STEPS, **WINDOWS)
+    noted = [[note for note in section.facts["notes"] if "given" in note] for section in trace.sections()]
+    assert noted[0] == [] and all(len(notes) == 1 for notes in noted[1:])
+    assert caplog.text.count("are given: they have less noise") == 1  # the same of each window
 
 
 @pytest.mark.parametrize("steps", [1, 4])

@@ -236,5 +236,5 @@ def test_notes_are_logged_once(caplog):
     method = imap.trace(pipe, PROMPT, concepts=["zebra"], **TARGET).method
     caplog.clear()
     first = TextSlots(backbone, method, ["zebra"], [], PROMPT)
-    TextSlots(backbone, method, ["zebra"], [], PROMPT, told=first.notes)
+    TextSlots(backbone, method, ["zebra"], [], PROMPT, logged=first.logged)
     assert len(caplog.records) == 1
