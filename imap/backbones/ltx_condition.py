@@ -32,7 +32,7 @@ class LTXCondition(LTX):
         if len(timesteps) == 1:  # without conditions
             return ()
         latest = timesteps[-grid.frames * grid.patches :].unflatten(0, (grid.frames, -1)).amax(dim=1)
-        return (latest < timesteps.max()).nonzero().flatten().tolist()
+        return (latest < self.pipe.current_timestep.to(latest)).nonzero().flatten().tolist()
 
     def from_pipeline(self, latents: Any, grid: Grid) -> Any:
         return super().from_pipeline(latents[:, -grid.frames * grid.patches :], grid)

@@ -95,13 +95,17 @@ def test_the_effect_on_the_frames_of_a_condition_is_0_while_they_are_given(pipes
     assert any("latent frames [0] are given: they have less noise at the first step" in x for x in maps.facts["notes"])
 
 
-def test_a_clip_that_covers_every_frame_is_traced(pipes):
+@pytest.mark.parametrize(("strength", "is_fixed"), [(1.0, True), (0.1, False)])
+def test_a_clip_that_covers_every_frame_is_traced(pipes, strength, is_fixed):
     pipe = pipes("ltx_condition")
-    clip = [RED, BLUE] * 8 + [RED]
-    plain = call(pipe, **SIZE, video=clip, strength=0.8)
-    with imap.trace(pipe, PROMPT, **WORDS) as trace:
-        assert torch.equal(plain, call(pipe, **SIZE, video=clip, strength=0.8))
-    assert trace.maps().imap.shape == (3, 3, 2, 3) and trace.maps().imap.std() > 0
+    clip = {"video": [[RED, BLUE] * 8 + [RED]], "strength": strength, "steps": 4}
+    plain = call(pipe, **SIZE, **clip)
+    with imap.trace(pipe, PROMPT, **WORDS, effect=[3]) as trace:
+        assert torch.equal(plain, call(pipe, **SIZE, **clip))
+    maps = trace.maps()
+    assert maps.imap.shape == (3, 3, 2, 3) and maps.imap.std() > 0
+    assert maps["effect"].any() != is_fixed and (is_fixed or maps["effect"].all())
+    assert any("latent frames [0, 1, 2] are given" in note for note in maps.facts["notes"])
 
 
 def test_conditions_are_sampled_and_not_renoised(pipes):
