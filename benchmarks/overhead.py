@@ -18,7 +18,7 @@ import imap
 from benchmarks.models import add_model, chosen_size, open_pipeline, tokens
 from benchmarks.record import chosen_device, in_turn, judged, machine, parser, ratios, write
 from benchmarks.words import CONCEPTS, PROMPT
-from imap.backbones import backbone_of
+from imap.backbones import FAMILIES, backbone_of
 from imap.config.presets import presets
 from imap.tracing.trace import Trace
 
@@ -130,6 +130,7 @@ def measure(
             "traced_s": round(statistics.median(seconds), 4),
             **judged(ratios(plain, seconds), limit(ROWS[name], size, device)),
             "ratios": [round(x, 3) for x in ratios(plain, seconds)],
+            "families": len(FAMILIES),
         }
         for name, layers, seconds in zip(names, read, traced, strict=True)
     ]
