@@ -3,7 +3,7 @@
 import logging
 import shutil
 import tempfile
-import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +28,7 @@ from imap.view.sample import Problems
 log = logging.getLogger("imap")
 KEPT = 8  # jobs whose results are kept
 PREFIX = "imap-demo-"
+TICK = 0.15  # seconds between two looks at a job
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,8 @@ class Engine:
         self.pipe.set_progress_bar_config(disable=True)
         self._temporary = tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True)
         self.folder = Path(self._temporary.name)
-        self._one_job, self._numbers = threading.Lock(), count(1)
+        self._line: list[object] = []  # of jobs, the first of which runs
+        self._numbers = count(1)
 
     @property
     def backbone(self) -> Mapping[str, Any]:
@@ -96,12 +98,12 @@ class Engine:
         return self.configs[False]["backbone"]
 
     def run(self, form: Form, progress: Progress) -> Result:
-        """Do a job, after the one before. What `progress` raises ends it, and nothing of it is left.
+        """Do a job, after those before it. What `progress` raises ends it, and nothing of it is left.
 
         Raises:
             ImapError: for what the command refuses, with the same words.
         """
-        with self._one_job, self._home() as home:
+        with self._turn(progress), self._home() as home:
             progress("check", 0, 0)
             todo = plan(self.values(form, home), form.renoising)
             (task,) = todo.tasks
@@ -133,6 +135,19 @@ class Engine:
     def close(self) -> None:
         """Remove all results."""
         self._temporary.cleanup()
+
+    @contextmanager
+    def _turn(self, progress: Progress) -> Iterator[None]:
+        """Wait until the jobs before this one have ended."""
+        turn = object()
+        self._line.append(turn)
+        try:
+            while self._line[0] is not turn:
+                progress("wait", 0, 0)
+                time.sleep(TICK)
+            yield
+        finally:
+            self._line.remove(turn)
 
     @contextmanager
     def _home(self) -> Iterator[Path]:

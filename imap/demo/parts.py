@@ -49,6 +49,11 @@ def finished(seconds: float) -> str:
     return _status("done", "Finished", f"{seconds:.1f} s")
 
 
+def stopping() -> str:
+    """What is shown until a job that the user has stopped ends."""
+    return _status("busy", "Cancelling", "The job ends at its next step", "<progress></progress>")
+
+
 def stopped() -> str:
     """What is shown after the user has stopped a job."""
     return _status("done", "Cancelled", "Results were discarded")

@@ -9,13 +9,12 @@ from typing import Any
 import gradio as gr  # pyright: ignore[reportMissingImports] (an extra)
 
 from imap.demo import form, parts
-from imap.demo.engine import Engine, Form, Result
+from imap.demo.engine import TICK, Engine, Form, Result
 from imap.demo.job import Job, Stopped
 from imap.demo.theme import CSS, HEAD, theme
 from imap.errors import ImapError, one_line
 
 log = logging.getLogger("imap")
-TICK = 0.15  # seconds between two looks at a job
 UPLOAD = "500mb"  # the largest clip
 Update = dict[Any, Any]  # of components
 
@@ -26,6 +25,7 @@ class Page(gr.Blocks):
     Attributes:
         engine: the pipeline and its jobs.
         jobs: those that run or wait.
+        cancelled: sessions whose jobs are to end.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -33,6 +33,7 @@ class Page(gr.Blocks):
         super().__init__(title="imap", delete_cache=(600, 3600))
         self.engine = engine
         self.jobs: set[Job[Result]] = set()
+        self.cancelled: set[str | None] = set()
 
     def launch(self, *arguments: Any, **options: Any) -> Any:
         """Serve the page. Arguments as of `gradio.Blocks.launch`."""
@@ -40,12 +41,14 @@ class Page(gr.Blocks):
         own = {"share": False, "ssr_mode": False, "max_file_size": UPLOAD}
         return super().launch(*arguments, **{**look, **own, **options})
 
-    def run(self, filled: Form) -> Iterator[Job[Result]]:
-        """Do a job: yields it until it has ended. A generator that is closed before stops its job."""
+    def run(self, filled: Form, session: str | None) -> Iterator[Job[Result]]:
+        """Do a job of a session: yields it until it has ended. A generator that is closed before stops its job."""
         job = Job(lambda progress: self.engine.run(filled, progress))
         self.jobs.add(job)
         try:
             while not job.ended(TICK):
+                if session in self.cancelled:
+                    job.stop()
                 yield job
             yield job
         finally:
@@ -89,20 +92,31 @@ def build(engine: Engine) -> Page:
 
 
 def _connect(page: Page, inputs: dict[str, Any], outputs: dict[str, Any], controls: dict[str, Any]) -> None:
-    """What the buttons do. gradio's queue lets one job run at a time."""
+    """What the buttons do."""
     start, cancel, status, results = (controls[name] for name in ("start", "cancel", "status", "results"))
     changed = [start, cancel, status, results]
 
     def at_work(working: bool) -> Update:
         return {start: gr.Button(interactive=not working), cancel: gr.Button(interactive=working)}
 
-    def work(given: Update) -> Iterator[Update]:
-        filled = form.read({name: given[component] for name, component in inputs.items()})
+    def begin(request: gr.Request) -> Update:
+        page.cancelled.discard(request.session_hash)
+        return {status: parts.waiting(), **at_work(True)}
+
+    def end(request: gr.Request) -> Update:
+        # the job itself shows that it has ended: of two events, an earlier one may be shown after a later one
+        page.cancelled.add(request.session_hash)
+        return {cancel: gr.Button(interactive=False)}
+
+    def work(given: Update, request: gr.Request) -> Iterator[Update]:
+        filled, session = form.read({name: given[x] for name, x in inputs.items()}), request.session_hash
         begun = time.perf_counter()
-        for job in page.run(filled):
+        for job in page.run(filled, session):
+            if job.place[0] == "wait":
+                begun = time.perf_counter()
             reads = filled.renoising or "read_after" in job.stages
             if not job.ended():
-                yield {status: parts.progress(job.place, reads)}
+                yield {status: parts.stopping() if session in page.cancelled else parts.progress(job.place, reads)}
         if job.result is None:
             yield {status: _failure(job.error, filled.clip), results: gr.Column(visible=False), **at_work(False)}
             return
@@ -118,12 +132,9 @@ def _connect(page: Page, inputs: dict[str, Any], outputs: dict[str, Any], contro
 
     private: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     events = [start.click, inputs["prompt"].submit, inputs["concepts"].submit, inputs["motions"].submit]
-    begun = gr.on(events, lambda: {status: parts.waiting(), **at_work(True)}, None, changed, queue=False, **private)
-    every = [*changed, *outputs.values()]
-    job = begun.then(work, set(inputs.values()), every, concurrency_limit=1, concurrency_id="pipeline", **private)
-    cancel.click(
-        lambda: {status: parts.stopped(), **at_work(False)}, None, changed, cancels=[job], queue=False, **private
-    )
+    begun = gr.on(events, begin, None, changed, queue=False, **private)
+    begun.then(work, set(inputs.values()), [*changed, *outputs.values()], concurrency_limit=None, **private)
+    cancel.click(end, None, changed, queue=False, **private)
 
 
 def _failure(error: BaseException | None, clip: str | None) -> str:

@@ -3,10 +3,11 @@
 import os
 import subprocess
 import sys
-import threading
 import time
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -53,17 +54,13 @@ def test_gradio_counts_nobody_and_keeps_its_files_in_the_folder_of_the_results(b
     assert {one.GRADIO_CACHE for one in built.blocks.values()} == {str(built.engine.folder)}
 
 
-def test_one_job_runs_at_a_time(built):
-    (work,) = (one for one in built.fns.values() if one.name == "work")
-    (cancel,) = (one for one in built.fns.values() if one.cancels)
-    assert work.concurrency_limit == 1 and work.queue and cancel.cancels == [work._id] and cancel.queue is False
-
-
-def test_a_closed_generator_stops_its_job(built, monkeypatch):
-    begun, ended = threading.Event(), []
+@pytest.fixture
+def endless(built, monkeypatch):
+    """Jobs that end when they are stopped. Gives the forms of those that have begun, and of those that have ended."""
+    begun, ended = [], []
 
     def run(form, progress):
-        begun.set()
+        begun.append(form)
         try:
             while True:
                 progress("denoise", 0, 1)
@@ -73,12 +70,38 @@ def test_a_closed_generator_stops_its_job(built, monkeypatch):
             raise
 
     monkeypatch.setattr(built.engine, "run", run)
+    return begun, ended
+
+
+def test_a_closed_generator_stops_its_job(built, endless):
+    begun, ended = endless
     form = Form(False, "a", "b", "c")
-    generator = built.run(form)
+    generator = built.run(form, "mine")
     job = next(generator)
-    assert begun.wait(5) and built.jobs == {job}
+    assert begun == [form] and built.jobs == {job}
     generator.close()
     assert job.ended(5) and ended == [form] and isinstance(job.error, Stopped) and not built.jobs
+
+
+def test_a_cancelled_job_ends_with_its_own_last_message(built, endless):
+    """And no other event says so: the page might show an earlier message after it."""
+    functions = {one.name: one.fn for one in built.fns.values()}
+    mine, other = (SimpleNamespace(session_hash=name) for name in ("mine", "other"))
+    given = {one: one.value for one in next(x for x in built.fns.values() if x.name == "work").inputs}
+    named = {one.elem_id: one for one in built.blocks.values() if getattr(one, "elem_id", None)}
+    shown = {name: functions["work"](given, request) for name, request in (("mine", mine), ("other", other))}
+    assert functions["begin"](mine)[named["cancel"]].interactive
+    assert all("step 0 of 1" in next(one)[named["status"]] for one in shown.values())
+    assert list(functions["end"](mine)) == [named["cancel"]]
+    assert "Cancelling" in next(shown["mine"])[named["status"]]
+    *_, last = islice(shown["mine"], 30)
+    assert "Cancelled" in last[named["status"]] and last[named["start"]].interactive
+    assert "step 0 of 1" in next(shown["other"])[named["status"]]
+    shown["other"].close()
+    functions["begin"](mine)
+    again = functions["work"](given, mine)
+    assert "step 0 of 1" in next(again)[named["status"]]  # an earlier click ends no later job
+    again.close()
 
 
 def test_the_app_of_the_space_builds():
