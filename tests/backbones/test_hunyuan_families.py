@@ -15,6 +15,8 @@ from imap.testing import tiny
 from tests.shared import PROMPT, pictures_for, sizes_of
 from tests.tracing.test_trace import WORDS, call
 
+pytestmark = pytest.mark.slow
+
 diffusers = pytest.importorskip("diffusers", minversion="0.36")  # the first with HunyuanVideo-1.5
 FAMILIES = ("hunyuanvideo1_5", "hunyuanvideo1_5_i2v")
 GUIDERS = {
@@ -69,7 +71,6 @@ def test_an_effect_that_leaves_quoted_words_in_says_so(pipes):
         )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("prompt", QUOTED)
 def test_words_and_their_effect_are_read_beside_quotes(pipes, prompt):
     pipe, given = pipes("hunyuanvideo1_5"), []
@@ -92,7 +93,6 @@ def test_words_and_their_effect_are_read_beside_quotes(pipes, prompt):
     assert [(x != plain[0]).any(dim=-1).nonzero().flatten().tolist() for x in changed] == expected
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
 def test_maps_beside_quotes_are_those_of_plain_loops(pipes, name):
     """Queries, keys and head outputs are those of torch's attention call in an untraced run, in float64."""
@@ -159,7 +159,6 @@ def test_a_failed_job_gives_guider_and_scheduler_back(pipes):
     assert pipe.guider is own and own.guidance_scale == 6.0 and set(vars(pipe.scheduler)) == before
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", GUIDERS)
 def test_a_guider_that_changes_the_model_is_refused(kind):
     pipe = tiny.build("hunyuanvideo1_5")
@@ -195,7 +194,6 @@ def test_a_size_that_the_pipeline_does_not_make_of_a_picture_is_refused(pipes):
         )
 
 
-@pytest.mark.slow
 def test_steps_of_a_pipeline_without_a_callback_are_told_by_its_scheduler(pipes):
     pipe, seen = pipes("hunyuanvideo1_5"), []
     before = set(vars(pipe.scheduler))

@@ -17,6 +17,8 @@ from imap.jobs.sampling import sample_video
 from tests.shared import PROMPT, composed, pictures_for, sizes_of
 from tests.tracing.test_trace import WORDS, call
 
+pytestmark = pytest.mark.slow
+
 FAMILIES = {"hunyuanvideo_i2v": 144, "hunyuanvideo_i2v_33ch": 288}  # states of the picture: 576 / 4 and 576 / 2
 WINDOW = 252
 UNKNOWN = "could not be checked"

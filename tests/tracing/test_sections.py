@@ -25,7 +25,10 @@ LAYERS = {"imap_layer": [0, 2], "maps_layers": [1, 3]}
 GROUPS = {"": [1, 2], "_layers": [0, 2]}
 BALLS = {"concepts": ["ball", "small dog"], "motions": ["rolls"]}  # as the prompt writes them: the effect needs that
 
-pytestmark = pytest.mark.skipif(not set(SECTIONS) <= set(tiny.FURTHER), reason="an old diffusers")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not set(SECTIONS) <= set(tiny.FURTHER), reason="an old diffusers"),
+]
 each = pytest.mark.parametrize("family", SECTIONS)
 
 
@@ -96,7 +99,6 @@ def finished(pipe, **more):
     return trace, latents, video
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("order", ["inverted_anti_drifting", "vanilla"])
 def test_sections_of_framepack_know_their_frames(pipes, order, tmp_path):
     pipe, given = pipes("framepack"), {**sizes_of("framepack"), "num_frames": 26, "sampling_type": order}
@@ -143,7 +145,6 @@ def test_windows_of_forcing_know_their_frames_and_their_history(pipes):
     assert all("frames" not in maps.facts["section"] for maps in trace.sections())
 
 
-@pytest.mark.slow
 def test_noise_on_the_history_is_no_step(pipes):
     """At low noise, finished frames may have a higher timestep than those that are made."""
     trace, _, _ = traced(pipes("skyreels_v2_forcing"))
@@ -166,7 +167,6 @@ def forcing(pipes, kind):
     return pipe
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["ImageToVideo", "VideoToVideo"])
 def test_forcing_from_a_picture_or_a_video_is_of_the_same_family(pipes, kind, picture):
     pipe = forcing(pipes, kind)
@@ -232,7 +232,6 @@ def test_sections_without_a_call_say_so(pipes):
         trace.sections()
 
 
-@pytest.mark.slow
 @each
 def test_chosen_steps_are_those_of_every_section(pipes, family):
     every, _, seen = traced(pipes(family))
