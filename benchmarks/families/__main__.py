@@ -96,7 +96,8 @@ def main(argv: Sequence[str]) -> int:
     print(text)
     if options.markdown:
         heading = "# Every family against its stock pipeline"
-        command_line = f"`python -m benchmarks.families {' '.join(argv)}`. Its help says what the columns are."
+        called = " ".join([*options.families, "--markdown", options.markdown.name])  # no folder of this machine
+        command_line = f"`python -m benchmarks.families {called}`. Its help says what the columns are."
         options.markdown.write_text(f"{heading}\n\n{command_line}\n\n{text}\n", encoding="utf-8")
     return int(bool(faults))
 

@@ -134,7 +134,7 @@ def _connect(page: Page, inputs: dict[str, Any], outputs: dict[str, Any], contro
     events = [start.click, inputs["prompt"].submit, inputs["concepts"].submit, inputs["motions"].submit]
     begun = gr.on(events, begin, None, changed, queue=False, **private)
     begun.then(work, set(inputs.values()), [*changed, *outputs.values()], concurrency_limit=None, **private)
-    cancel.click(end, None, changed, queue=False, **private)
+    cancel.click(end, None, [cancel], queue=False, **private)
 
 
 def _failure(error: BaseException | None, clip: str | None) -> str:
